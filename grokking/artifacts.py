@@ -1,0 +1,316 @@
+"""Every file format of a run: written atomically, read back with checks that name the file and the fault.
+
+Checkpoints, which need torch, are in checkpoint.py; everything here is torch-free.
+JSON is strict RFC 8259: NaN and Infinity are neither written nor accepted.
+"""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from grokking.errors import RunError, UserError
+
+SCHEMA_VERSION = 1
+MAX_JSON_BYTES = 40_000_000  # a parsed file takes up to about 20 times its size in memory
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Fill a temporary file beside `path`, fsync it and rename it into place.
+
+    A reader sees the old file or the new one, never a part. Raises RunError when the
+    disk refuses; then the old file is untouched and no temporary file stays behind.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fchmod(file.fileno(), 0o666 & ~_umask())
+            os.fsync(file.fileno())
+        os.replace(name, path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically (see atomic_write)."""
+    atomic_write(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write strict JSON atomically; NaN and Infinity raise ValueError, so convert them before."""
+    atomic_write_text(path, json.dumps(value, allow_nan=False) + "\n")
+
+
+def finite_or_none(value: float) -> float | None:
+    """The number, or None (JSON null) where it is NaN or infinite."""
+    return value if math.isfinite(value) else None
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; UserError names the file and what is wrong with it."""
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise UserError(f"{path}: larger than {MAX_JSON_BYTES // 1_000_000} MB, not a file of ours")
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise UserError(f"{path}: not a file of ours: nested too deeply") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected a JSON object, found {_kind(value)}")
+    version = value.get("schema_version", SCHEMA_VERSION)
+    if not _is_integer(version) or version > SCHEMA_VERSION:
+        raise UserError(
+            f"{path}: schema_version is {_show(version)}, this program reads up to {SCHEMA_VERSION}; "
+            "a newer version of grokking wrote it"
+        )
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not allowed")
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+def _show(value: object) -> str:
+    """A value in an error line, shortened."""
+    if isinstance(value, (list, dict)):
+        return _kind(value)
+    text = json.dumps(value) if not _is_integer(value) or abs(value) < 10**20 else "a huge integer"
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= 1e308  # also false for NaN, and exact for huge integers
+
+
+class _Object:
+    """A JSON object with checked access; every fault becomes one line with the file's name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.values = read_json(path)
+
+    def fail(self, message: str) -> UserError:
+        return UserError(f"{self.path}: {message}")
+
+    def get(self, key: str, accept: Callable[[Any], bool], expected: str) -> Any:
+        if key not in self.values:
+            raise self.fail(f"key '{key}' is missing, expected {expected}")
+        value = self.values[key]
+        if not accept(value):
+            raise self.fail(f"'{key}' is {_show(value)}, expected {expected}")
+        return value
+
+    def series(self, key: str, accept: Callable[[Any], bool], expected: str) -> list[Any]:
+        values: list[Any] = self.get(key, lambda v: isinstance(v, list), f"a list of {expected}")
+        for position, value in enumerate(values):
+            if not accept(value):
+                raise self.fail(f"'{key}'[{position}] is {_show(value)}, expected {expected}")
+        return values
+
+
+# --- surfaces --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Post-ReLU activations of one MLP neuron at `=` over all operand pairs."""
+
+    neuron_index: int
+    modulus: int
+    values: np.ndarray  # float64 [p, p], values[x][y], x the first operand
+    epoch: int | None = None  # the state it was taken from
+
+
+def surface_path(directory: Path, neuron: int) -> Path:
+    return directory / f"activation_surface_neuron_{neuron}.json"
+
+
+def write_surface(directory: Path, surface: Surface) -> Path:
+    """Write activation_surface_neuron_{i}.json; float32 values keep their shortest exact decimals."""
+    if not np.isfinite(surface.values).all():
+        raise RunError(f"neuron {surface.neuron_index} has activations that are not finite; not exported")
+    path = surface_path(directory, surface.neuron_index)
+    values = surface.values.astype(np.float32).astype(str).astype(np.float64)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "neuron_index": surface.neuron_index,
+        "modulus": surface.modulus,
+        "epoch": surface.epoch,
+        "surface": values.tolist(),
+    }
+    write_json(path, record)
+    return path
+
+
+def read_surface(path: Path) -> Surface:
+    """Read and check one surface file; UserError in one line for every malformed one."""
+    record = _Object(path)
+    natural = "an integer >= 0"
+    neuron = record.get("neuron_index", lambda v: _is_integer(v) and v >= 0, natural)
+    modulus = record.get("modulus", lambda v: _is_integer(v) and v >= 1, "an integer >= 1")
+    epoch = record.values.get("epoch")
+    if epoch is not None and not (_is_integer(epoch) and epoch >= 0):
+        raise record.fail(f"'epoch' is {_show(epoch)}, expected {natural} or null")
+    rows = record.series("surface", lambda v: isinstance(v, list), "rows (lists of numbers)")
+    if len(rows) != modulus:
+        raise record.fail(f"'surface' has {len(rows)} rows, expected modulus = {_show(modulus)}")
+    for x, row in enumerate(rows):
+        if len(row) != modulus:
+            raise record.fail(f"'surface'[{x}] has {len(row)} numbers, expected modulus = {modulus}")
+        for y, value in enumerate(row):
+            if not _is_finite(value):
+                raise record.fail(f"'surface'[{x}][{y}] is {_show(value)}, expected a finite number")
+    return Surface(neuron, modulus, np.array(rows, dtype=np.float64), epoch)
+
+
+# --- histories -------------------------------------------------------------------------------
+
+Series = list[float | None]
+
+
+@dataclass(frozen=True)
+class History:
+    """One entry per probed epoch; epoch e is the state after e steps; None marks a non-finite value."""
+
+    epochs: list[int]
+    training_losses: Series
+    validation_losses: Series
+    training_accuracies: Series
+    validation_accuracies: Series
+
+
+_HISTORY_FILES = {"loss_history.json": "losses", "accuracy_history.json": "accuracies"}
+
+
+def write_history(directory: Path, history: History) -> None:
+    """Write loss_history.json and accuracy_history.json."""
+    for name, what in _HISTORY_FILES.items():
+        record: dict[str, object] = {"schema_version": SCHEMA_VERSION, "epochs": history.epochs}
+        for part in ("training", "validation"):
+            series: Iterable[float | None] = getattr(history, f"{part}_{what}")
+            record[f"{part}_{what}"] = [v if v is None else finite_or_none(v) for v in series]
+        write_json(directory / name, record)
+
+
+def read_history(directory: Path) -> History:
+    """Read both history files of a run and check that they belong together."""
+    columns: dict[str, list[Any]] = {}
+    for name, what in _HISTORY_FILES.items():
+        record = _Object(directory / name)
+        epochs = record.series("epochs", lambda v: _is_integer(v) and 0 <= v < 2**53, "epochs >= 0")
+        if any(later <= earlier for earlier, later in zip(epochs, epochs[1:], strict=False)):
+            raise record.fail("'epochs' must increase")
+        if columns.setdefault("epochs", epochs) != epochs:
+            raise record.fail("'epochs' differs from the one in loss_history.json")
+        top = 1.0 if what == "accuracies" else 1e308
+        expected = "fractions in [0, 1] or null" if top == 1.0 else "numbers >= 0 or null"
+        for part in ("training", "validation"):
+            key = f"{part}_{what}"
+            columns[key] = record.series(
+                key, lambda v, top=top: v is None or (_is_finite(v) and 0 <= v <= top), expected
+            )
+            if len(columns[key]) != len(epochs):
+                raise record.fail(
+                    f"'{key}' has {len(columns[key])} entries, expected {len(epochs)} as in 'epochs'"
+                )
+    return History(**columns)
+
+
+# --- whole runs ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as its files tell it."""
+
+    directory: Path
+    config: dict[str, Any]  # field -> value
+    history: History
+    grokking: dict[str, Any]  # the fields of grokking.json
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Field -> value of a run's config.json."""
+    record = _Object(directory / "config.json")
+    fields = record.get("config", lambda v: isinstance(v, dict), "an object of fields")
+    for name, entry in fields.items():
+        if not isinstance(entry, dict) or "value" not in entry:
+            raise record.fail(f"'config' field {_show(name)} has no 'value'")
+    return {name: entry["value"] for name, entry in fields.items()}
+
+
+def read_grokking(directory: Path) -> dict[str, Any]:
+    """The checked content of grokking.json, the last file that a run writes."""
+    record = _Object(directory / "grokking.json")
+    epoch = (lambda v: v is None or (_is_integer(v) and v >= 0), "an epoch >= 0 or null")
+    fraction = (lambda v: v is None or (_is_finite(v) and 0 <= v <= 1), "a fraction or null")
+    amount = (lambda v: v is None or (_is_finite(v) and v >= 0), "a number >= 0 or null")
+    for key in ("memorization_epoch", "generalization_epoch", "grok_epoch"):
+        record.get(key, *epoch)
+    for key in ("final_training_accuracy", "final_validation_accuracy"):
+        record.get(key, *fraction)
+    for key in ("seconds", "epochs_per_second"):
+        record.get(key, *amount)
+    record.get("grokked", lambda v: isinstance(v, bool), "true or false")
+    if record.values["grokked"] != (record.values["grok_epoch"] is not None):
+        raise record.fail("'grokked' and 'grok_epoch' contradict each other")
+    return record.values
+
+
+def read_run(directory: Path) -> Run:
+    """Read a finished run's folder; UserError names the first file that is missing or damaged."""
+    return Run(directory, read_config(directory), read_history(directory), read_grokking(directory))
