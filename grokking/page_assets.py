@@ -1,0 +1,63 @@
+"""The stylesheet and the script that every page carries inline."""
+
+from grokking.style import FONT, INK, MUTED, RULE
+
+# No page fetches anything: the browser itself enforces it.
+POLICY = (
+    "connect-src 'none'; img-src data: blob:; font-src 'none'; media-src 'none'; "
+    "frame-src 'none'; object-src 'none'; form-action 'none'; base-uri 'none'"
+)
+
+STYLESHEET = f"""
+:root {{ color-scheme: light; --ink: {INK}; --muted: {MUTED}; --rule: {RULE}; --accent: #0072B2; }}
+* {{ box-sizing: border-box; }}
+body {{ margin: 0; background: white; color: var(--ink); font: 16px/1.5 {FONT}; }}
+main {{ max-width: 1400px; margin: 0 auto; padding: 20px clamp(12px, 3vw, 32px) 40px; }}
+h1 {{ font-size: clamp(1.35rem, 1.1rem + 1vw, 1.8rem); line-height: 1.2; margin: 0 0 .3em; }}
+h2 {{ font-size: 1.15rem; line-height: 1.3; margin: 1.6em 0 .2em; }}
+h3 {{ font-size: 1rem; line-height: 1.3; margin: .6em 0 0; }}
+p {{ margin: .2em 0 .6em; max-width: 78ch; overflow-wrap: anywhere; }}
+a {{ color: var(--accent); }}
+.look {{ color: var(--muted); }}
+.row {{ display: flex; flex-wrap: wrap; gap: 8px 24px; align-items: flex-start; }}
+.row > figure {{ flex: var(--share, 1) 1 calc(var(--share, 1) * 280px); min-width: min(100%, 260px); }}
+figure {{ margin: 0; }}
+.buttons {{ display: flex; flex-wrap: wrap; gap: 6px; margin: 8px 0; }}
+.buttons button {{ font: inherit; font-size: .9rem; color: var(--ink); background: white;
+  border: 1px solid #b6bfca; border-radius: 6px; padding: 6px 14px; min-height: 36px;
+  cursor: pointer; }}
+.buttons button:hover {{ border-color: var(--accent); }}
+.buttons button[aria-pressed="true"] {{ color: white; background: var(--accent);
+  border-color: var(--accent); }}
+:focus-visible {{ outline: 3px solid #56B4E9; outline-offset: 2px; }}
+dl {{ display: flex; flex-wrap: wrap; gap: 6px 28px; margin: .6em 0; }}
+dt {{ color: var(--muted); font-size: .8rem; }}
+dd {{ margin: 0; font-variant-numeric: tabular-nums; }}
+.scroll {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }}
+caption {{ text-align: left; color: var(--muted); padding-bottom: 4px; }}
+th, td {{ text-align: left; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--rule); }}
+"""
+
+# Draws a figure into the element of that id; its buttons call plotly with their own arguments.
+SCRIPT = """
+function draw(id, figure, buttons) {
+  const plot = document.getElementById(id);
+  if (!window.Plotly) {
+    plot.textContent = "The copy of plotly.js that belongs beside this page is missing.";
+    return;
+  }
+  Plotly.newPlot(plot, figure.data, figure.layout, {
+    responsive: true, displaylogo: false, showSendToCloud: false, showLink: false,
+    plotlyServerURL: "", topojsonURL: "", toImageButtonOptions: {filename: document.title},
+  });
+  buttons.forEach((button, number) => {
+    const element = document.getElementById(id + "-button-" + (number + 1));
+    element.addEventListener("click", () => {
+      for (const other of element.parentElement.children)
+        other.setAttribute("aria-pressed", other === element);
+      Plotly[button.method](plot, ...button.args);
+    });
+  });
+}
+"""

@@ -1,0 +1,201 @@
+"""Standalone HTML pages of text, tables and plotly figures that never ask the network for anything.
+
+A figure's title, subtitle and buttons are lifted out of plotly into real HTML, where
+they wrap on a phone and answer to the keyboard; plotly draws the rest. The bytes of a
+page depend on its content and the plotly version only.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs, get_plotlyjs_version
+
+from grokking.artifacts import atomic_write_text
+from grokking.page_assets import POLICY, SCRIPT, STYLESHEET
+
+
+@dataclass(frozen=True)
+class Prose:
+    """Paragraphs, under a heading if there is one."""
+
+    paragraphs: Sequence[str]
+    heading: str = ""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures side by side that wrap on a narrow screen; `shares` are their relative widths.
+
+    A figure's `layout.title.text` becomes its heading, `layout.title.subtitle.text` the
+    sentence below it, and the buttons of `layout.updatemenus` HTML buttons.
+    """
+
+    figures: Sequence[go.Figure]
+    shares: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values, side by side."""
+
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first row of cells is `header`."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Links:
+    """A list of (address relative to this page, text)."""
+
+    links: Sequence[tuple[str, str]]
+
+
+Block = Prose | Figures | Facts | Table | Links
+
+
+@dataclass
+class _Page:
+    """The blocks rendered so far: figures are numbered through the page."""
+
+    scripts: list[str] = field(default_factory=list)
+
+
+def write_page(
+    path: Path, title: str, blocks: Sequence[Block], plotly_js: Literal["inline", "shared"]
+) -> Path:
+    """Write one page atomically and return its path. All strings are plain text, never markup.
+
+    "inline" puts plotly.js into the page; "shared" links a version-named copy beside it,
+    which is written if it is not there. Raises RunError if the disk refuses.
+    """
+    page = _Page()
+    body = "\n".join(_render(block, page) for block in blocks)
+    library = ""
+    if page.scripts:
+        library = _inline_library() if plotly_js == "inline" else _shared_library(path.parent)
+    scripts = "\n".join([SCRIPT, *page.scripts]) if page.scripts else ""
+    atomic_write_text(path, _document(title, body, library, scripts))
+    return path
+
+
+def _document(title: str, body: str, library: str, scripts: str) -> str:
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{escape(title)}</title>
+<link rel="icon" href="data:,">
+<style>{STYLESHEET}</style>
+{library}
+</head>
+<body>
+<main>
+<h1>{escape(title)}</h1>
+{body}
+</main>
+<script>{scripts}</script>
+</body>
+</html>
+"""
+
+
+def shared_library_name() -> str:
+    """File name of the shared copy of plotly.js, e.g. plotly-4.1.1.min.js."""
+    return f"plotly-{get_plotlyjs_version()}.min.js"
+
+
+def _inline_library() -> str:
+    return f"<script>{get_plotlyjs()}</script>"
+
+
+def _shared_library(directory: Path) -> str:
+    path, text = directory / shared_library_name(), get_plotlyjs()
+    if not path.is_file() or path.read_bytes() != text.encode():
+        atomic_write_text(path, text)
+    return f'<script src="{escape(path.name)}"></script>'
+
+
+def _render(block: Block, page: _Page) -> str:
+    match block:
+        case Prose(paragraphs, heading):
+            return "\n".join([_heading(heading), *(f"<p>{escape(text)}</p>" for text in paragraphs)])
+        case Facts(facts):
+            items = (f"<div><dt>{escape(n)}</dt><dd>{escape(v)}</dd></div>" for n, v in facts)
+            return f"<dl>{''.join(items)}</dl>"
+        case Links(links):
+            items = (f'<li><a href="{escape(to)}">{escape(text)}</a></li>' for to, text in links)
+            return f"<ul>{''.join(items)}</ul>"
+        case Table(caption, header, rows):
+            lines = "\n".join(_table_row("td", row) for row in rows)
+            return (
+                f'<div class="scroll"><table><caption>{escape(caption)}</caption>\n'
+                f"<thead>{_table_row('th', header)}</thead>\n<tbody>{lines}</tbody></table></div>"
+            )
+        case Figures(figures, shares):
+            widths = shares or [1.0] * len(figures)
+            parts = (_figure(f, share, page) for f, share in zip(figures, widths, strict=True))
+            return '<div class="row">\n' + "\n".join(parts) + "\n</div>"
+
+
+def _heading(text: str) -> str:
+    return f"<h2>{escape(text)}</h2>" if text else ""
+
+
+def _table_row(tag: str, cells: Sequence[str]) -> str:
+    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _figure(figure: go.Figure, share: float, page: _Page) -> str:
+    name = f"figure-{len(page.scripts) + 1}"
+    record = json.loads(figure.to_json())  # a copy: the caller's figure stays as it is
+    layout = record["layout"]
+    title = layout.pop("title", {})
+    menus = layout.pop("updatemenus", [])
+    buttons = [button for menu in menus for button in menu["buttons"]]
+    calls = [{"method": b["method"], "args": b["args"]} for b in buttons]
+    page.scripts.append(f'draw("{name}", {_script_json(record)}, {_script_json(calls)});')
+    look_for = title.get("subtitle", {}).get("text", "")
+    return "\n".join(
+        [
+            f'<figure style="--share: {share:g}">',
+            _heading(title.get("text", "")),
+            f'<p class="look">{escape(look_for)}</p>' if look_for else "",
+            *_button_groups(name, menus),
+            f'<div id="{name}" style="height: {layout.get("height", 450)}px"></div>',
+            "</figure>",
+        ]
+    )
+
+
+def _button_groups(name: str, menus: Sequence[dict[str, Any]]) -> Iterator[str]:
+    number = 0
+    for menu in menus:
+        yield f'<div class="buttons" role="group" aria-label="{escape(menu.get("name", "view"))}">'
+        for position, button in enumerate(menu["buttons"]):
+            number += 1
+            pressed = "true" if position == menu.get("active", 0) else "false"
+            yield (
+                f'<button type="button" id="{name}-button-{number}" aria-pressed="{pressed}">'
+                f"{escape(button['label'])}</button>"
+            )
+        yield "</div>"
+
+
+def _script_json(value: object) -> str:
+    """JSON that stays inside its <script>: no <, >, & or line separators appear in it."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
