@@ -140,10 +140,8 @@ class Config:
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 VARIABLES = {f"GROK_{name.upper()}": name for name in FIELDS}
 
-# What may differ between a run and its continuation: where and how it runs, not what it computes.
-RUN_CONTROL = frozenset(
-    {"artifacts_dir", "resume", "overwrite", "skip_validation", "num_epochs", "checkpoint_every"}
-)
+# Where and how a run is kept, as opposed to what it computes: free to change when it is resumed.
+RUN_CONTROL = frozenset({"artifacts_dir", "resume", "overwrite", "skip_validation", "checkpoint_every"})
 
 
 class Loaded(NamedTuple):
@@ -206,6 +204,12 @@ def _check_reference(config: Config) -> None:
                 f"GROK_{name.upper()} is {value}, but the reference experiment uses {field.default}; "
                 "set GROK_SKIP_VALIDATION=1 to run it all the same"
             )
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """The fields that decide what a run computes, as plain JSON values."""
+    record = {n: getattr(config, n) for n in FIELDS if n not in RUN_CONTROL}
+    return {n: list(v) if isinstance(v, tuple) else v for n, v in record.items()}
 
 
 def variables(config: Config) -> dict[str, str]:

@@ -1,0 +1,71 @@
+"""The command line: `python -m grokking` trains one run, its subcommands do the rest."""
+
+import os
+import sys
+from pathlib import Path
+
+from grokking import __version__, config
+from grokking.cli import run_main
+from grokking.errors import UserError
+
+USAGE = f"""\
+usage: python -m grokking [--print-config | --help | --version]
+       python -m grokking SUBCOMMAND [--help]
+
+Without arguments: trains one run, configured by the environment variables below, and
+writes its histories, checkpoints, activation surfaces and pictures into a folder.
+
+  GROK_WEIGHT_DECAY=2.0 GROK_SKIP_VALIDATION=1 GROK_ARTIFACTS_DIR=wd2 python -m grokking
+
+subcommands:
+  sweep            train a grid of weight decays and seeds, analyse and plot it
+options:
+  --print-config   show the value of every variable and where it comes from, and stop
+  --help, -h       this text
+  --version        {__version__}
+
+variables [default; what is accepted; strict: a departure from the reference experiment
+needs GROK_SKIP_VALIDATION=1]:
+{config.help_text()}
+
+exit codes: 0 done; 1 the run diverged or an input/output failure; 2 wrong input; 128+n signal n
+"""
+
+
+def main() -> int:
+    """Entry point of `grokking` and `python -m grokking`."""
+    return run_main(lambda: dispatch(sys.argv[1:]))
+
+
+def dispatch(arguments: list[str]) -> int:
+    if not arguments:
+        return train_one(config.load(os.environ))
+    first, rest = arguments[0], arguments[1:]
+    if first in ("--help", "-h", "help"):
+        print(USAGE, end="")
+    elif first == "--version":
+        print(f"grokking {__version__}")
+    elif first == "--print-config":
+        print(config.describe(config.load(os.environ)))
+    elif first == "sweep":
+        from grokking.sweep import main as sweep
+
+        return sweep(rest)
+    else:
+        raise UserError(f"unknown argument {first!r}, expected sweep or an option; see --help")
+    return 0
+
+
+def train_one(loaded: config.Loaded) -> int:
+    """Refuse what can be refused before torch is imported, then run."""
+    from grokking.run_folder import check_free
+
+    if not (loaded.config.resume or loaded.config.overwrite):
+        check_free(Path(loaded.config.artifacts_dir))
+    from grokking.run import run
+
+    return run(loaded)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""How losses are computed in a run: one interface, the plain PyTorch path and the fused kernel."""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from grokking.data import Split, all_pairs, targets
+from grokking.loss import cross_entropy, is_correct
+from grokking.model import Transformer
+
+CHUNK = 8192  # pairs evaluated at once by the plain path, which bounds its memory
+
+
+class Score(NamedTuple):
+    """Mean loss (nats, float64) and share of correct pairs of one part of the split."""
+
+    loss: float
+    accuracy: float
+
+
+class Step(NamedTuple):
+    """The forward half of a training step: a differentiable mean loss and what it measured."""
+
+    loss: Tensor
+    score: Score
+
+
+class Engine(Protocol):
+    """What training and probing need; implementations agree within float32 rounding."""
+
+    description: str  # for the start line: what runs and why
+
+    def training_step(self, model: Transformer) -> Step:
+        """Loss of the training pairs, ready for `loss.backward()`."""
+
+    def validate(self, model: Transformer) -> Score:
+        """Score of the validation pairs, for the same weights as the last training_step."""
+
+    def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
+        """Post-ReLU activations at `=`, float32 [p, p, len(neurons)] on the CPU."""
+
+
+class PlainEngine:
+    """The last-position forward in plain PyTorch: no kernel, any device."""
+
+    def __init__(self, modulus: int, split: Split, device: torch.device, reason: str) -> None:
+        self.description = f"plain PyTorch{reason}"
+        self.a, self.b = (operand.to(device) for operand in all_pairs(modulus))
+        self.targets = targets(modulus).to(device)
+        self.train, self.validation = (pairs.to(device) for pairs in split)
+        self.modulus = modulus
+
+    def training_step(self, model: Transformer) -> Step:
+        goal = self.targets[self.train]
+        logits = model.logits_at_equals(self.a[self.train], self.b[self.train])
+        loss = cross_entropy(logits, goal).double().mean()
+        accuracy = is_correct(logits, goal).double().mean()
+        return Step(loss, Score(loss.item(), accuracy.item()))
+
+    @torch.no_grad()
+    def validate(self, model: Transformer) -> Score:
+        loss, correct = 0.0, 0
+        for pairs in self.validation.split(CHUNK):
+            logits = model.logits_at_equals(self.a[pairs], self.b[pairs])
+            loss += cross_entropy(logits, self.targets[pairs]).double().sum().item()
+            correct += int(is_correct(logits, self.targets[pairs]).sum().item())
+        return Score(loss / len(self.validation), correct / len(self.validation))
+
+    @torch.no_grad()
+    def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
+        chunks = [
+            model.mlp_post_at_equals(a, b)[1][:, neurons].cpu()
+            for a, b in zip(self.a.split(CHUNK), self.b.split(CHUNK), strict=True)
+        ]
+        return torch.cat(chunks).reshape(self.modulus, self.modulus, len(neurons))

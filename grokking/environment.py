@@ -1,0 +1,89 @@
+"""What a run ran on: versions, processor, device, commit. For config.json and bug reports."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from grokking import __version__
+from grokking.config import Config
+from grokking.errors import UserError
+
+
+def choose_device(config: Config) -> torch.device:
+    """The device of GROK_DEVICE; UserError if it is not there."""
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(config.device)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise UserError(
+                f"GROK_DEVICE is {config.device}, but torch {torch.__version__} sees {count} CUDA "
+                "devices here; use GROK_DEVICE=cpu, or install a CUDA build of torch"
+            )
+    return device
+
+
+def choose_threads(config: Config) -> int:
+    """GROK_THREADS, or the cores this process may use; torch's own threads follow."""
+    threads = config.threads or available_cores()
+    torch.set_num_threads(threads)
+    return threads
+
+
+def available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of everything whose numbers could matter."""
+    return {
+        "grokking": __version__,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the GPU, or of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return cpu_name()
+
+
+def cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux: the platform's own word follows
+    return platform.processor() or platform.machine()
+
+
+def git_commit() -> str | None:
+    """Commit of the source tree this package runs from, with a + if it has changes; None outside one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

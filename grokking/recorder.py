@@ -1,0 +1,80 @@
+"""What the training loop leaves on disk: labelled and resumable checkpoints, and the histories."""
+
+import os
+import time
+from pathlib import Path
+
+from grokking.artifacts import write_history
+from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
+from grokking.errors import RunError, UserError
+from grokking.state import TrainingState, Weights, is_grokked, labeled_record, to_record, weights_of
+
+HISTORY_INTERVAL = 10.0  # seconds between writes of the history files, which grow with the run
+
+
+class Recorder:
+    """Writes a run's files; one per run, called by the training loop."""
+
+    def __init__(self, state: TrainingState, directory: Path) -> None:
+        self.state, self.directory = state, directory
+        self.history_written = time.monotonic()
+
+    def save_labels(self) -> None:
+        """Save the labels that the last probe has reached, and drop weights no label can want."""
+        state = self.state
+        for label, epoch in state.reached.items():
+            if epoch == state.epoch:
+                self.save_label(label, epoch, weights_of(state.model))
+        if state.watch.confirmed is not None and state.watch.confirmed in state.kept:
+            self.save_grokked(state.watch.confirmed)
+        state.kept = {e: w for e, w in state.kept.items() if e in state.watch.waiting}
+
+    def save_grokked(self, epoch: int) -> None:
+        """Save the weights of a confirmed generalisation, if it was late enough to be grokking."""
+        if is_grokked(self.state, epoch):
+            self.save_label("grokked", epoch, self.state.kept[epoch])
+
+    def save_label(self, label: str, epoch: int, weights: Weights) -> None:
+        path = labeled_path(self.directory, label)
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot create {path.parent}: {error.strerror}") from error
+        save_checkpoint(path, labeled_record(self.state, epoch, weights))
+
+    def save_if_due(self) -> None:
+        """A resumable checkpoint every GROK_CHECKPOINT_EVERY epochs, histories now and then."""
+        if self.state.epoch % self.state.config.checkpoint_every == 0:
+            self.save()
+
+    def save(self, with_history: bool = False) -> None:
+        """Write checkpoint_latest.pt; the one before becomes checkpoint_previous.pt."""
+        latest = self.directory / "checkpoint_latest.pt"
+        try:
+            if latest.exists():
+                os.replace(latest, self.directory / "checkpoint_previous.pt")
+        except OSError as error:
+            raise RunError(f"cannot rename {latest}: {error.strerror}") from error
+        save_checkpoint(latest, to_record(self.state))
+        if with_history or time.monotonic() - self.history_written > HISTORY_INTERVAL:
+            self.save_history()
+
+    def save_history(self) -> None:
+        write_history(self.directory, self.state.history)
+        self.history_written = time.monotonic()
+
+
+def newest_checkpoint(directory: Path) -> tuple[dict[str, object] | None, str]:
+    """The newest intact resumable checkpoint (None: there is none at all) and a message about a damaged one."""
+    faults = []
+    for name in ("checkpoint_latest.pt", "checkpoint_previous.pt"):
+        path = directory / name
+        if not path.exists():
+            continue
+        try:
+            return load_checkpoint(path), "; ".join(faults)
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        raise RunError(f"{'; '.join(faults)}; set GROK_OVERWRITE=1 to train again from the start")
+    return None, ""

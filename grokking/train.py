@@ -1,0 +1,89 @@
+"""The training loop: full-batch AdamW; every epoch is probed, then stepped."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from grokking.engine import Engine, Score, Step
+from grokking.errors import RunError
+from grokking.progress import Progress
+from grokking.recorder import Recorder
+from grokking.signals import StopRequest
+from grokking.state import TrainingState, append_probe, is_grokked, weights_of
+
+
+def train(
+    state: TrainingState, engine: Engine, recorder: Recorder, progress: Progress, stop: StopRequest
+) -> None:
+    """Train until the last epoch, a confirmed grok plus its margin, or a signal.
+
+    Epoch e is the state after e steps. A loss that is not finite raises RunError at its
+    epoch. Whatever ends the loop, the histories on disk are up to date.
+    """
+    try:
+        while True:
+            with timed(state):
+                step = engine.training_step(state.model)
+                if is_probed(state) or not math.isfinite(step.score.loss):
+                    probe(state, engine, step.score)
+            recorder.save_labels()
+            if is_last(state):
+                break
+            with timed(state):
+                advance(state, step)
+            progress.update(state.epoch, state.history)
+            if stop.number is not None:
+                break
+            recorder.save_if_due()
+        recorder.save()
+    finally:
+        recorder.save_history()
+
+
+@contextmanager
+def timed(state: TrainingState) -> Iterator[None]:
+    """Count the block towards the run's training seconds."""
+    began = time.perf_counter()
+    yield
+    state.seconds += time.perf_counter() - began
+
+
+def is_probed(state: TrainingState) -> bool:
+    """Every GROK_PROBE_EVERY epochs, and at both ends; never twice, as after a resume."""
+    due = state.epoch % state.config.probe_every == 0 or is_last(state)
+    return due and state.epoch not in state.history.epochs[-1:]
+
+
+def is_last(state: TrainingState) -> bool:
+    """Is the state's epoch the end of the run?"""
+    margin, watch = state.config.stop_after_grok, state.watch
+    if margin is not None and watch.confirmed is not None and watch.confirmed_at is not None:
+        if is_grokked(state, watch.confirmed) and state.epoch >= watch.confirmed_at + margin:
+            return True
+    return state.epoch >= state.config.num_epochs
+
+
+def probe(state: TrainingState, engine: Engine, training: Score) -> None:
+    """Measure the validation pairs, record the probe, keep the weights of a candidate."""
+    validation = engine.validate(state.model)
+    append_probe(
+        state, state.epoch, training.loss, validation.loss, training.accuracy, validation.accuracy
+    )
+    if state.epoch in state.watch.waiting:
+        state.kept[state.epoch] = weights_of(state.model)
+    for part, score in (("training", training), ("validation", validation)):
+        if not math.isfinite(score.loss):
+            raise RunError(f"the run diverged: the {part} loss is {score.loss} at epoch {state.epoch}")
+
+
+def advance(state: TrainingState, step: Step) -> None:
+    """One AdamW step. Warm-up as in the paper's code, min(step / 10, 1): the first rate is 0."""
+    warmup = state.config.warmup_steps
+    rate = state.config.learning_rate * (min(state.epoch / warmup, 1.0) if warmup else 1.0)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    state.optimizer.zero_grad()
+    step.loss.backward()  # type: ignore[no-untyped-call]
+    state.optimizer.step()
+    state.epoch += 1
