@@ -28,11 +28,11 @@ def train(
                 if is_probed(state) or not math.isfinite(step.score.loss):
                     probe(state, engine, step.score)
             recorder.save_labels()
+            progress.update(state.epoch, state.history)
             if is_last(state):
                 break
             with timed(state):
                 advance(state, step)
-            progress.update(state.epoch, state.history)
             if stop.number is not None:
                 break
             recorder.save_if_due()
