@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Fresh machine -> a model that grokked, and its pictures. Run again, it reuses what is there.
+# Any GROK_* variable is passed on; see `python -m grokking --help`.
+set -euo pipefail
+
+# shellcheck source=scripts/_environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"
+
+case "${1:-}" in
+  "") ;;
+  -h | --help)
+    echo "usage: quickstart.sh  (no arguments; GROK_* variables configure the run)"
+    echo "Makes .venv, installs, trains until the model has grokked, and draws pictures in artifacts/."
+    exit 0 ;;
+  *)
+    echo "unknown argument '$1', expected none; GROK_* variables configure the run" >&2
+    exit 2 ;;
+esac
+
+ensure_environment ""
+cd "$ROOT"
+
+[ -n "${GROK_OVERWRITE:-}" ] || export GROK_RESUME="${GROK_RESUME-1}"
+export GROK_STOP_AFTER_GROK="${GROK_STOP_AFTER_GROK-1000}"
+"$PYTHON" -m grokking
+
+folder="${GROK_ARTIFACTS_DIR:-artifacts}"
+surface="$(find "$folder" -maxdepth 1 -name 'activation_surface_neuron_*.json' | LC_ALL=C sort | head -n 1)"
+"$PYTHON" scripts/visualize_activation_surface.py "$surface"
+
+echo
+echo "Open in a browser:"
+echo "  $folder/visualizations/index.html    the run: curves and surfaces"
+echo "  ${surface%.json}_combined.html    one neuron's wave, to turn and zoom"
