@@ -1,0 +1,128 @@
+"""`python -m grokking sweep`: plan, estimate, run, analyse, plot. See docs/sweep.md."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from grokking.errors import UserError
+from grokking.sweep_options import parse, plan_from, wanted_directory
+from grokking.sweep_plan import Plan, PlannedRun, create_directory, write_plan
+from grokking.sweep_resources import Resources, choose
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit code; UserError and RunError are the caller's to print."""
+    options = parse(arguments)
+    plan = plan_from(options)
+    if options.resume:
+        directory = Path(options.resume)
+        resources = choose(options.jobs, plan.environment)
+        return _carry_out(plan, _chosen(options, plan), directory, resources, options)
+    wanted = wanted_directory(options)
+    if options.slurm:
+        from grokking.slurm import submit
+
+        return submit(_with_threads(plan, 1), wanted, options)
+    resources = choose(options.jobs, plan.environment)
+    plan = _with_threads(plan, resources.threads)
+    if options.dry_run:
+        print("\n".join(run.command_line(wanted) for run in plan.runs()))
+        return 0
+    return _carry_out(plan, plan.runs(), wanted, resources, options)
+
+
+def _with_threads(plan: Plan, threads: int | None) -> Plan:
+    """The plan with GROK_THREADS, unless the user has set it: it is part of what a run computes."""
+    if threads is None or "GROK_THREADS" in plan.environment:
+        return plan
+    return replace(plan, environment=plan.environment | {"GROK_THREADS": str(threads)})
+
+
+def _chosen(options: argparse.Namespace, plan: Plan) -> list[PlannedRun]:
+    """The runs of a resumed sweep that are asked for: all, or the one of an array's task."""
+    runs = plan.runs()
+    if options.task is None:
+        return runs
+    if options.task >= len(runs):
+        raise UserError(f"--task is {options.task}, expected 0 to {len(runs) - 1}")
+    return [runs[options.task]]
+
+
+def _carry_out(
+    plan: Plan,
+    runs: Sequence[PlannedRun],
+    directory: Path,
+    resources: Resources,
+    options: argparse.Namespace,
+) -> int:
+    from grokking.signals import graceful
+    from grokking.sweep_log import RunLog
+    from grokking.sweep_runner import Runner
+    from grokking.sweep_screen import Screen
+
+    resuming, alone = options.resume is not None, options.task is not None
+    pending = [run for run in runs if not (resuming and is_finished(directory / run.name, run))]
+    with graceful() as stop:
+        if not (options.no_estimate or alone):
+            from grokking.sweep_estimate import estimate
+
+            print("measuring a few epochs ...", flush=True)
+            print(estimate(pending, resources, directory, stop), flush=True)
+        if stop.number is not None:
+            return stop.exit_code
+        if not resuming:
+            directory = create_directory(directory)
+            write_plan(directory, plan)
+        print(_start_line(directory, runs, pending, resources), flush=True)
+        if not alone:
+            RunLog(directory).header(plan, "resumed" if resuming else "started")
+        screen = Screen(len(pending))
+        runner = Runner(directory, resources.jobs, resources.devices, stop, screen, resuming)
+        failed = runner.work(sorted(pending, key=lambda run: -run.epochs))  # longest first
+    again = f"./scripts/sweep_weight_decay.sh --resume {shlex.quote(str(directory))}"
+    if stop.number is not None:
+        print(f"interrupted; go on with: {again}")
+        return stop.exit_code
+    if not alone:
+        analyze_and_plot(directory)
+    if failed:
+        print(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; again: {again}")
+    return 1 if failed else 0
+
+
+def is_finished(folder: Path, run: PlannedRun) -> bool:
+    """Does the folder hold the result of as many epochs as planned? A damaged one does not."""
+    from grokking.artifacts import read_run
+
+    try:
+        return read_run(folder).config["num_epochs"] == run.epochs
+    except (UserError, KeyError):
+        return False
+
+
+def analyze_and_plot(directory: Path) -> None:
+    """The two scripts that follow a sweep; what stands in their way is said, not raised."""
+    try:
+        from grokking.sweep_analysis import analyze
+        from grokking.sweep_pages import write_sweep_pages
+        from grokking.sweep_tables import terminal_report
+
+        sweep, summary = analyze(directory)
+        print(terminal_report(summary))
+        print(f"open {write_sweep_pages(sweep, summary)}")
+    except ImportError as error:
+        print(f"no plots: {error}; pip install -r scripts/requirements.txt", file=sys.stderr)
+    except UserError as error:
+        print(f"not analysed: {error}", file=sys.stderr)
+
+
+def _start_line(
+    directory: Path, runs: Sequence[PlannedRun], pending: Sequence[PlannedRun], resources: Resources
+) -> str:
+    done = len(runs) - len(pending)
+    kept = f" ({done} finished before are kept)" if done else ""
+    where = f" on GPU {', '.join(resources.devices)}" if resources.devices else ""
+    return f"{len(pending)} runs{kept}, {resources.jobs} at a time{where}, into {directory}"

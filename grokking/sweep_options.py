@@ -1,0 +1,156 @@
+"""Command line of the sweep -> what is to be done, checked before anything is written."""
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from grokking.config import FIELDS
+from grokking.errors import UserError
+from grokking.sweep_plan import OWNED, Plan, passed_through, read_plan
+
+DEFAULT_WEIGHT_DECAYS, DEFAULT_SEEDS = "0.5 1.0 2.0", "42 123 456"
+QUICK_EPOCHS = "100"
+MAX_RUNS = 10_000
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options; the help text is the reference."""
+    sweep = _Parser(
+        prog="sweep_weight_decay.sh",
+        description="Train one run per weight decay and seed, then analyse and plot them. "
+        "GROK_ variables other than the sweep's own reach every run.",
+        epilog="exit codes: 0 done; 1 a run failed; 2 wrong input; 128+n signal n",
+        allow_abbrev=False,
+    )
+    add = sweep.add_argument
+    add("--weight-decays", metavar="LIST", help=f"e.g. {DEFAULT_WEIGHT_DECAYS!r} (default)")
+    add("--seeds", metavar="LIST", help=f"e.g. {DEFAULT_SEEDS!r} (default)")
+    add("--epochs", metavar="N", help="one number, or one per weight decay [GROK_NUM_EPOCHS or 10000]")
+    add("--quick", action="store_true", help=f"{QUICK_EPOCHS} epochs: a test of the machinery")
+    add("--jobs", metavar="N", help="runs at a time [one per GPU, else one per core]")
+    add("--output", metavar="DIR", help="folder of the sweep [artifacts/sweep_weight_decay_DATE_TIME]")
+    add("--resume", metavar="DIR", help="go on with a sweep: finished runs are kept, others continued")
+    add("--dry-run", action="store_true", help="print one command line per run and write nothing")
+    add("--no-estimate", action="store_true", help="do not measure the expected time and disk use")
+    slurm = sweep.add_argument_group("Slurm")
+    add = slurm.add_argument
+    add("--slurm", action="store_true", help="submit the runs as one job array, then the analysis")
+    add("--slurm-partition", metavar="NAME", default=os.environ.get("SBATCH_PARTITION"))
+    add("--slurm-time", metavar="TIME", default=os.environ.get("SBATCH_TIMELIMIT"), help="of one run")
+    add("--slurm-gpus", metavar="N", default=os.environ.get("SBATCH_GPUS"), help="of one run")
+    add("--task", metavar="N", help="with --resume: only run number N of the sweep (a task of the array)")
+    return sweep
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options whose combination makes sense; UserError names the one that does not."""
+    options = parser().parse_args(arguments)
+    if options.resume:
+        clashing = ("weight_decays", "seeds", "epochs", "quick", "output", "slurm", "dry_run")
+        for name in clashing:
+            if getattr(options, name):
+                raise UserError(
+                    f"--{name.replace('_', '-')} does not go with --resume, which repeats the sweep as "
+                    "it was begun"
+                )
+    if options.task is not None and not options.resume:
+        raise UserError("--task needs --resume DIR")
+    if options.quick and options.epochs:
+        raise UserError("--quick and --epochs both set the epochs, expected at most one of them")
+    options.jobs = None if options.jobs is None else _count("--jobs", options.jobs)
+    options.task = None if options.task is None else _count("--task", options.task, low=0)
+    return options
+
+
+def plan_from(options: argparse.Namespace) -> Plan:
+    """The plan of a new sweep, or of the one that is resumed."""
+    settings = passed_through(os.environ)
+    for name in ("GROK_WEIGHT_DECAY", "GROK_SEED", "GROK_RESUME", "GROK_OVERWRITE"):
+        if os.environ.get(name):
+            print(f"{name} is ignored: it belongs to the sweep, see --help", file=sys.stderr)
+    if options.resume:
+        plan = read_plan(Path(options.resume))
+        check_settings(plan, settings)
+        return plan
+    weight_decays = _values("--weight-decays", options.weight_decays or DEFAULT_WEIGHT_DECAYS, "weight_decay")
+    seeds = _values("--seeds", options.seeds or DEFAULT_SEEDS, "seed")
+    if len(weight_decays) * len(seeds) > MAX_RUNS:
+        raise UserError(f"{len(weight_decays)} x {len(seeds)} runs, expected at most {MAX_RUNS}")
+    epochs = _epochs(options, len(weight_decays))
+    return Plan(tuple(wd + 0.0 for wd in weight_decays), tuple(seeds), epochs, settings)
+
+
+def check_settings(plan: Plan, settings: dict[str, str]) -> None:
+    """A resumed sweep goes on as it was begun: a variable that is set must say the same."""
+    for name, value in settings.items():
+        if plan.environment.get(name) != value:
+            recorded = plan.environment.get(name, "unset")
+            raise UserError(
+                f"{name} is {value!r}, but it was {recorded!r} when the sweep began; unset it to resume"
+            )
+
+
+def wanted_directory(options: argparse.Namespace) -> Path:
+    """--output, or a folder named after the present second below GROK_ARTIFACTS_DIR (artifacts)."""
+    if options.output is not None:
+        return _new_directory(options.output)
+    parent = Path(os.environ.get("GROK_ARTIFACTS_DIR") or FIELDS["artifacts_dir"].default)
+    return parent / time.strftime("sweep_weight_decay_%Y%m%d_%H%M%S")
+
+
+def _new_directory(text: str) -> Path:
+    directory = Path(text)
+    if not text.strip() or "\0" in text:
+        raise UserError(f"--output is {text!r}, expected a folder name")
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"--output is {text}, which is a file, expected a folder")
+    if directory.is_dir() and any(directory.iterdir()):
+        raise UserError(
+            f"--output is {text}, which is not empty; choose another folder, or --resume {text}"
+        )
+    return directory
+
+
+def _epochs(options: argparse.Namespace, groups: int) -> tuple[int, ...]:
+    """Epochs of each weight decay."""
+    if options.quick:
+        return (int(QUICK_EPOCHS),) * groups
+    from_environment = os.environ.get("GROK_NUM_EPOCHS")
+    name, text = "--epochs", options.epochs
+    if text is None and from_environment:
+        name, text = "GROK_NUM_EPOCHS", from_environment
+    text = text if text is not None else str(FIELDS["num_epochs"].default)
+    epochs = _values(name, text, "num_epochs", unique=False)
+    if len(epochs) not in (1, groups):
+        raise UserError(f"{name} has {len(epochs)} numbers, expected 1 or {groups}, one per weight decay")
+    return tuple(epochs) * groups if len(epochs) == 1 else tuple(epochs)
+
+
+def _values(option: str, text: str, field: str, unique: bool = True) -> list[Any]:
+    """A list separated by spaces or commas, each value as the variable of that field accepts it."""
+    kind = FIELDS[field].metadata["kind"]
+    values = []
+    for word in re.split(r"[\s,]+", text.strip()):
+        value = kind.parse(word)
+        if value is None:
+            raise UserError(f"{option} has {word!r}, expected {kind.expected}")
+        if unique and value in values:
+            raise UserError(f"{option} names {word} twice, expected each value once")
+        values.append(value)
+    return values
+
+
+def _count(option: str, text: str, low: int = 1) -> int:
+    if not re.fullmatch("[0-9]{1,6}", text) or int(text) < low:
+        raise UserError(f"{option} is {text!r}, expected an integer >= {low}")
+    return int(text)

@@ -1,0 +1,132 @@
+"""What a sweep consists of: one run per weight decay and seed, kept in sweep.json beside them.
+
+Importing it needs the standard library only, so that a dry run works on a bare Python.
+"""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import chain, count
+from pathlib import Path
+
+from grokking.config import FIELDS, load
+from grokking.errors import RunError, UserError
+
+PLAN_FILE = "sweep.json"
+RESERVED = ("plots", "slurm")  # folders of a sweep that are no runs
+OWNED = (  # variables that each run gets from the sweep
+    "GROK_WEIGHT_DECAY",
+    "GROK_SEED",
+    "GROK_NUM_EPOCHS",
+    "GROK_ARTIFACTS_DIR",
+    "GROK_RESUME",
+    "GROK_OVERWRITE",
+)
+_BASELINE = FIELDS["weight_decay"].default
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run: its folder's name and the GROK_ variables that make it."""
+
+    name: str
+    epochs: int
+    variables: dict[str, str]  # without GROK_ARTIFACTS_DIR
+
+    def environment(self, directory: Path) -> dict[str, str]:
+        """Its variables when the sweep is in `directory`."""
+        return self.variables | {"GROK_ARTIFACTS_DIR": str(directory / self.name)}
+
+    def command_line(self, directory: Path) -> str:
+        """One line for a shell, as in `GROK_WEIGHT_DECAY=0.5 GROK_SEED=42 ... python -m grokking`."""
+        environment = self.environment(directory).items()
+        settings = (f"{name}={shlex.quote(value)}" for name, value in environment)
+        return " ".join([*settings, "python -m grokking"])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A grid of runs. `epochs` has one entry per weight decay."""
+
+    weight_decays: tuple[float, ...]
+    seeds: tuple[int, ...]
+    epochs: tuple[int, ...]
+    environment: dict[str, str]  # GROK_ variables of every run, beside the sweep's own
+
+    def runs(self) -> list[PlannedRun]:
+        """All runs, by weight decay, then seed, in the order given."""
+        return [
+            self._run(weight_decay, seed, epochs)
+            for weight_decay, epochs in zip(self.weight_decays, self.epochs, strict=True)
+            for seed in self.seeds
+        ]
+
+    def _run(self, weight_decay: float, seed: int, epochs: int) -> PlannedRun:
+        variables = {
+            "GROK_WEIGHT_DECAY": str(weight_decay),
+            "GROK_SEED": str(seed),
+            "GROK_NUM_EPOCHS": str(epochs),
+        }
+        if weight_decay != _BASELINE:  # a departure from the reference experiment, on purpose
+            variables["GROK_SKIP_VALIDATION"] = "1"
+        return PlannedRun(f"wd{weight_decay}_seed{seed}", epochs, variables | self.environment)
+
+
+def passed_through(environ: Mapping[str, str]) -> dict[str, str]:
+    """The GROK_ variables that reach every run; UserError if one is unknown or wrong.
+
+    Checked without a weight decay, so that strict validation is as strict as for a single run.
+    """
+    given = {n: v for n, v in environ.items() if n.startswith("GROK_") and n not in OWNED}
+    load(given)
+    return dict(sorted(given.items()))
+
+
+def write_plan(directory: Path, plan: Plan) -> None:
+    from grokking.artifacts import SCHEMA_VERSION, write_json
+
+    write_json(directory / PLAN_FILE, {"schema_version": SCHEMA_VERSION, **asdict(plan)})
+
+
+def read_plan(directory: Path) -> Plan:
+    """The plan of a sweep's folder; UserError names the file and its fault."""
+    from grokking.artifacts import read_json
+
+    path = directory / PLAN_FILE
+    values = read_json(path)
+    try:
+        plan = Plan(
+            tuple(float(value) for value in values["weight_decays"]),
+            tuple(int(value) for value in values["seeds"]),
+            tuple(int(value) for value in values["epochs"]),
+            {str(name): str(value) for name, value in values["environment"].items()},
+        )
+        for run in plan.runs():
+            load(run.variables)
+    except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
+        raise UserError(f"{path}: not the plan of a sweep ({error})") from error
+    return plan
+
+
+def create_directory(wanted: Path) -> Path:
+    """The folder, new or empty, or else the first free one of wanted_2, wanted_3 ...
+
+    Whoever creates its sweep.json owns it, so two sweeps of the same second never share one.
+    """
+    candidates = chain([wanted], (wanted.with_name(f"{wanted.name}_{n}") for n in count(2)))
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        return next(path for path in candidates if _claimed(path))
+    except OSError as error:
+        raise RunError(f"cannot create {wanted}: {error.strerror}") from error
+
+
+def _claimed(path: Path) -> bool:
+    path.mkdir(exist_ok=True)
+    if any(path.iterdir()):
+        return False
+    try:
+        (path / PLAN_FILE).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

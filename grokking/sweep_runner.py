@@ -1,0 +1,167 @@
+"""Runs of a sweep as child processes, several at a time, each with its own log.
+
+Every child is its own session: Ctrl-C reaches the sweep alone, which passes it on so
+that the children save a checkpoint. A child also dies with the sweep (Linux), so that
+no orphan keeps a run's folder locked.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from grokking.errors import RunError, UserError
+from grokking.signals import StopRequest
+from grokking.sweep_log import RunLog
+from grokking.sweep_plan import PlannedRun
+from grokking.sweep_screen import Screen, duration
+
+POLL_SECONDS = 0.1
+OUTPUT_FILE = "training_output.log"
+_ROOT = Path(__file__).resolve().parent.parent
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass
+class Child:
+    """A run that is going on."""
+
+    run: PlannedRun
+    folder: Path
+    process: subprocess.Popen[bytes]
+    began: float
+    slot: int
+
+    def signal(self, number: int) -> None:
+        """Pass a signal on to the child and whatever it has started."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
+
+def start(
+    run: PlannedRun, directory: Path, slot: int, devices: Sequence[str], resume: bool = False
+) -> Child:
+    """Start one run, its output appended to training_output.log. Raises RunError if it cannot."""
+    folder = directory / run.name
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("GROK_")}
+    environment |= run.environment(directory)
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])
+    )
+    if resume:
+        environment["GROK_RESUME"] = "1"
+    if devices:
+        environment["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
+    try:
+        folder.mkdir(exist_ok=True)
+        with (folder / OUTPUT_FILE).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "grokking"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+    except OSError as error:
+        raise RunError(f"cannot start {run.name}: {error}") from error
+    return Child(run, folder, process, time.monotonic(), slot)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def ended_together(children: list[Child]) -> Iterator[None]:
+    """Kill what is left of the children when the block ends, however it ends."""
+    try:
+        yield
+    finally:
+        for child in children:
+            child.signal(signal.SIGKILL)
+            child.process.wait()
+
+
+class Runner:
+    """Works through runs, `jobs` at a time, until all are done or a signal asks to stop."""
+
+    def __init__(
+        self,
+        directory: Path,
+        jobs: int,
+        devices: Sequence[str],
+        stop: StopRequest,
+        screen: Screen,
+        resume: bool = False,
+    ) -> None:
+        self.directory, self.jobs, self.devices = directory, jobs, devices
+        self.stop, self.screen, self.resume = stop, screen, resume
+        self.log = RunLog(directory)
+        self.children: list[Child] = []
+        self.failed: list[str] = []
+
+    def work(self, runs: Sequence[PlannedRun]) -> list[str]:
+        """Names of the runs that failed. One failed run does not stop the others.
+
+        After a signal: the children get it too and are waited for, the rest is not started.
+        """
+        waiting, told = deque(runs), False
+        with ended_together(self.children):
+            while self.children or (waiting and self.stop.number is None):
+                while waiting and len(self.children) < self.jobs and self.stop.number is None:
+                    self._start(waiting.popleft())
+                if self.stop.number is not None and not told:
+                    told = True
+                    self._pass_on(self.stop.number)
+                time.sleep(POLL_SECONDS)
+                for child in [c for c in self.children if c.process.poll() is not None]:
+                    self.children.remove(child)
+                    self._ended(child)
+                self.screen.refresh([(c.run.name, c.folder / OUTPUT_FILE) for c in self.children])
+        return self.failed
+
+    def _start(self, run: PlannedRun) -> None:
+        taken = {child.slot for child in self.children}
+        slot = next(s for s in range(self.jobs) if s not in taken)
+        self.children.append(start(run, self.directory, slot, self.devices, self.resume))
+        self._say(run.name, "started")
+
+    def _pass_on(self, number: int) -> None:
+        self.screen.event(f"{signal.Signals(number).name}: waiting for the runs to save a checkpoint")
+        for child in self.children:
+            child.signal(number)
+
+    def _ended(self, child: Child) -> None:
+        name, code = child.run.name, child.process.returncode
+        took = duration(time.monotonic() - child.began)
+        if code == 0:
+            self._say(name, f"finished in {took}, {self._outcome(child)}")
+        elif self.stop.number is not None and code in (128 + self.stop.number, -self.stop.number):
+            self._say(name, f"interrupted after {took}")
+        else:
+            self.failed.append(name)
+            self._say(name, f"failed with exit code {code} after {took}, see {name}/{OUTPUT_FILE}")
+        self.screen.done += 1
+
+    def _outcome(self, child: Child) -> str:
+        from grokking.artifacts import read_grokking
+
+        try:
+            epoch = read_grokking(child.folder)["grok_epoch"]
+        except UserError as error:
+            self.failed.append(child.run.name)
+            return f"but without a result: {error}"
+        return "No grokking detected" if epoch is None else f"grok epoch {epoch}"
+
+    def _say(self, name: str, what: str) -> None:
+        self.log.entry(name, what)
+        self.screen.event(f"{name}  {what}")

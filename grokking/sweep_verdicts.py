@@ -1,0 +1,115 @@
+"""Verdicts on the three hypotheses of the sweep, each with its reason in words.
+
+Order is judged by Kaplan-Meier medians of the grok epoch. A median that is not reached
+lies later than the last epoch seen, so it can be ordered against one that was reached by
+then. p-values are reported beside a verdict and never decide it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from grokking.survival import (
+    LogRank,
+    Observation,
+    follow_up_to,
+    log_rank,
+    median_time,
+    permutation_p,
+)
+
+PASS, FAIL, UNDECIDED = "PASS", "FAIL", "UNDECIDED"
+BASELINE, LOWER, HIGHER = 1.0, 0.5, 2.0  # weight decays of the hypotheses
+DEADLINE = 10_000  # epochs, of H1
+
+
+class Followed(NamedTuple):
+    """A run as the statistics see it."""
+
+    observation: Observation
+    followed_to: int  # epoch to which it was, or would have been, watched
+
+
+Groups = Mapping[float, Sequence[Followed]]
+
+
+class Comparison(NamedTuple):
+    """Tests beside an ordering; None where there is nothing to test."""
+
+    log_rank: LogRank | None  # two-sided
+    permutation_p: float | None  # one-sided, for the claimed order
+    horizon: int  # epoch at which the permutation test cuts both groups
+
+
+@dataclass(frozen=True)
+class Verdict:
+    hypothesis: str
+    claim: str
+    verdict: str  # PASS, FAIL or UNDECIDED
+    reason: str
+    comparison: Comparison | None = None
+
+
+def verdicts(groups: Groups) -> list[Verdict]:
+    """H1, H2, H3 from the runs of each weight decay."""
+    return [
+        _by_deadline(groups),
+        _ordered("H2", "weight decay 2.0 groks earlier than 1.0", groups, HIGHER, BASELINE),
+        _ordered("H3", "weight decay 0.5 groks later than 1.0, or fails", groups, BASELINE, LOWER),
+    ]
+
+
+def _by_deadline(groups: Groups) -> Verdict:
+    runs = [run.observation for run in groups.get(BASELINE, [])]
+    grokked = sum(run.event and run.time <= DEADLINE for run in runs)
+    too_late = sum(run.time > DEADLINE or (run.time == DEADLINE and not run.event) for run in runs)
+    count = f"{grokked} of {len(runs)} runs grokked by epoch {DEADLINE:,}"
+    if not runs:
+        verdict, reason = UNDECIDED, "no run with weight decay 1.0 could be read"
+    elif grokked == len(runs):
+        verdict, reason = PASS, count
+    elif too_late:
+        verdict, reason = FAIL, f"{count}; {too_late} reached it without having grokked"
+    else:
+        last = max(run.time for run in runs if not run.event)
+        verdict, reason = UNDECIDED, f"{count}; the others ended before it (at {last:,} at the latest)"
+    return Verdict("H1", "weight decay 1.0 groks by epoch 10,000", verdict, reason)
+
+
+def _ordered(name: str, claim: str, groups: Groups, earlier: float, later: float) -> Verdict:
+    absent = [value for value in (earlier, later) if not groups.get(value)]
+    if absent:
+        decays = " and ".join(map(str, absent))
+        return Verdict(name, claim, UNDECIDED, f"no run with weight decay {decays} could be read")
+    first, second = ([run.observation for run in groups[value]] for value in (earlier, later))
+    reason = f"{_median_in_words(earlier, first)}; {_median_in_words(later, second)}"
+    comparison = _compare(groups[earlier], groups[later])
+    return Verdict(name, claim, _order(first, second), reason, comparison)
+
+
+def _order(first: Sequence[Observation], second: Sequence[Observation]) -> str:
+    """PASS if the first median is known to be earlier, FAIL if later, else UNDECIDED."""
+    ours, theirs = median_time(first), median_time(second)
+    if ours is not None and theirs is not None:
+        return UNDECIDED if ours == theirs else PASS if ours < theirs else FAIL
+    if ours is not None and max(run.time for run in second) >= ours:
+        return PASS  # theirs is later than their last epoch, which is not before ours
+    if theirs is not None and max(run.time for run in first) >= theirs:
+        return FAIL
+    return UNDECIDED
+
+
+def _median_in_words(weight_decay: float, runs: Sequence[Observation]) -> str:
+    median, last = median_time(runs), max(run.time for run in runs)
+    found = f"{median:,}" if median is not None else f"not reached by {last:,}"
+    grokked = sum(run.event for run in runs)
+    return f"weight decay {weight_decay}: median grok epoch {found} ({grokked} of {len(runs)} grokked)"
+
+
+def _compare(earlier: Sequence[Followed], later: Sequence[Followed]) -> Comparison:
+    """Both tests. The permutation test cuts both groups at the shortest follow-up of any run,
+    because dealing runs between groups is exact only if all were watched equally long."""
+    horizon = min(run.followed_to for run in [*earlier, *later])
+    first, second = ([run.observation for run in runs] for runs in (earlier, later))
+    p = permutation_p(follow_up_to(first, horizon), follow_up_to(second, horizon))
+    return Comparison(log_rank(first, second), p, horizon)
