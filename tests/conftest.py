@@ -1,0 +1,59 @@
+"""What several test files share: tiny runs as real processes, and the rule for missing tools."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TINY = {
+    "GROK_MODULUS": "7",
+    "GROK_D_MODEL": "16",
+    "GROK_NUM_HEADS": "2",
+    "GROK_D_MLP": "24",
+    "GROK_NUM_EPOCHS": "12",
+    "GROK_CHECKPOINT_EVERY": "5",
+    "GROK_THREADS": "1",
+    "GROK_SKIP_VALIDATION": "1",
+    "GROK_TRAIN_FRACTION": "0.5",
+}
+
+
+def require(tool: str) -> str:
+    """Path of an external tool; without it the test is skipped, or fails where REQUIRE_TOOLS=1 (CI)."""
+    path = shutil.which(tool)
+    if path is None:
+        complain = pytest.fail if os.environ.get("REQUIRE_TOOLS") == "1" else pytest.skip
+        complain(f"{tool} is not installed")
+    return str(path)
+
+
+def clean_environment(**variables: str) -> dict[str, str]:
+    """The environment without any GROK_ variable, plus the given ones."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("GROK_")}
+    return {**inherited, **variables}
+
+
+Grokking = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def grokking(tmp_path: Path) -> Grokking:
+    """Run `python -m grokking ARGS` in an empty folder with the given variables on top of TINY."""
+
+    def call(*arguments: str, tiny: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "grokking", *arguments],
+            cwd=tmp_path,
+            env=clean_environment(PYTHONPATH=str(ROOT), **{**(TINY if tiny else {}), **variables}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return call

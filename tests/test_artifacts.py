@@ -1,0 +1,165 @@
+"""File formats: what is written reads back, what is damaged is refused in one line, nothing is half-written."""
+
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+
+from grokking import artifacts
+from grokking.artifacts import History, Surface, read_history, read_surface, write_surface
+from grokking.errors import RunError, UserError
+
+
+def surface_text(**changes):
+    record = {"neuron_index": 3, "modulus": 2, "surface": [[0.0, 1.5], [2, 0.25]]}
+    return json.dumps({**record, **changes})
+
+
+def test_a_surface_survives_the_round_trip_exactly(tmp_path):
+    values = np.random.default_rng(0).exponential(1e-3, (17, 17)).astype(np.float32)
+    path = write_surface(tmp_path, Surface(5, 17, values, epoch=9))
+    back = read_surface(path)
+    assert path.name == "activation_surface_neuron_5.json"
+    assert (back.neuron_index, back.modulus, back.epoch) == (5, 17, 9)
+    assert (back.values.astype(np.float32) == values).all()
+    record = json.loads(path.read_text())
+    assert record["surface"][2][11] == pytest.approx(values[2, 11])
+
+
+def test_a_surface_of_the_original_is_read(tmp_path):
+    path = tmp_path / "s.json"
+    path.write_text(surface_text())
+    back = read_surface(path)
+    assert back.epoch is None
+    assert back.values.tolist() == [[0.0, 1.5], [2.0, 0.25]]
+
+
+def test_a_surface_that_is_not_finite_is_not_written(tmp_path):
+    values = np.array([[0.0, math.nan], [1.0, 2.0]])
+    with pytest.raises(RunError, match="neuron 3"):
+        write_surface(tmp_path, Surface(3, 2, values))
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD_SURFACES = {
+    "not JSON": ("{", "not valid JSON"),
+    "empty": ("", "not valid JSON"),
+    "not an object": ("[1, 2]", "expected a JSON object, found a list"),
+    "null": ("null", "expected a JSON object, found null"),
+    "missing surface": ('{"neuron_index": 0, "modulus": 2}', "key 'surface' is missing"),
+    "missing modulus": ('{"neuron_index": 0, "surface": []}', "key 'modulus' is missing"),
+    "missing neuron": ('{"modulus": 2, "surface": []}', "key 'neuron_index' is missing"),
+    "ragged": (surface_text(surface=[[0, 1], [2]]), r"'surface'\[1\] has 1 numbers"),
+    "not square": (surface_text(surface=[[0, 1]]), "'surface' has 1 rows"),
+    "side is not modulus": (surface_text(modulus=3), "expected modulus = 3"),
+    "0x0": (surface_text(modulus=0, surface=[]), "'modulus' is 0"),
+    "no rows": (surface_text(surface=[]), "'surface' has 0 rows"),
+    "string": (surface_text(surface=[[0, "1"], [2, 3]]), r"'surface'\[0\]\[1\] is \"1\""),
+    "null value": (surface_text(surface=[[0, None], [2, 3]]), "is null"),
+    "boolean": (surface_text(surface=[[0, True], [2, 3]]), "is true"),
+    "NaN": (surface_text(surface=[[0, math.nan], [2, 3]]), "NaN is not allowed"),
+    "Infinity": (surface_text(surface=[[0, -math.inf], [2, 3]]), "-Infinity is not allowed"),
+    "1e999": (surface_text().replace("1.5", "1e999"), "expected a finite number"),
+    "huge integer": (surface_text().replace("1.5", "9" * 400), "expected a finite number"),
+    "5,000 digits": (surface_text().replace("1.5", "9" * 5000), "not valid JSON"),
+    "row is a number": (surface_text(surface=[1, 2]), r"'surface'\[0\] is 1"),
+    "surface is text": (surface_text(surface="x"), "'surface' is \"x\""),
+    "negative neuron": (surface_text(neuron_index=-1), "'neuron_index' is -1"),
+    "fractional neuron": (surface_text(neuron_index=1.5), "'neuron_index' is 1.5"),
+    "neuron is a boolean": (surface_text(neuron_index=True), "'neuron_index' is true"),
+    "epoch is text": (surface_text(epoch="x"), "'epoch' is"),
+    "newer schema": (surface_text(schema_version=2), "newer version"),
+    "nested deep": ("[" * 100_000, "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SURFACES)
+def test_a_malformed_surface_gets_one_line_with_file_and_fault(tmp_path, name):
+    text, fault = BAD_SURFACES[name]
+    path = tmp_path / "s.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=fault) as caught:
+        read_surface(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_folder_and_foreign_encoding(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read_surface(tmp_path / "none.json")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_surface(tmp_path)
+    (tmp_path / "u16.json").write_text(surface_text(), encoding="utf-16")
+    with pytest.raises(UserError, match="not UTF-8"):
+        read_surface(tmp_path / "u16.json")
+
+
+def test_histories_survive_the_round_trip_and_null_marks_what_was_not_finite(tmp_path):
+    history = History([0, 10], [4.7, math.nan], [4.8, math.inf], [0.0, 1.0], [0.01, None])
+    artifacts.write_history(tmp_path, history)
+    assert read_history(tmp_path) == History([0, 10], [4.7, None], [4.8, None], [0.0, 1.0], [0.01, None])
+    loss = json.loads((tmp_path / "loss_history.json").read_text())
+    accuracy = json.loads((tmp_path / "accuracy_history.json").read_text())
+    assert {"epochs", "training_losses", "validation_losses"} <= set(loss)
+    assert {"epochs", "training_accuracies", "validation_accuracies"} <= set(accuracy)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "fault"),
+    [
+        ("loss_history.json", "epochs", [0, 0], "must increase"),
+        ("loss_history.json", "epochs", [0, -1], "'epochs'"),
+        ("loss_history.json", "training_losses", [1.0], "1 entries, expected 2"),
+        ("loss_history.json", "training_losses", [1.0, -1], "expected numbers >= 0"),
+        ("accuracy_history.json", "epochs", [0, 2], "differs"),
+        ("accuracy_history.json", "validation_accuracies", [0.5, 1.5], "expected fractions"),
+        ("accuracy_history.json", "validation_accuracies", [0.5, "x"], "expected fractions"),
+    ],
+)
+def test_a_damaged_history_is_refused(tmp_path, name, key, value, fault):
+    artifacts.write_history(tmp_path, History([0, 1], [1.0, 1.0], [1.0, 1.0], [0.0, 0.5], [0.0, 0.5]))
+    record = json.loads((tmp_path / name).read_text())
+    (tmp_path / name).write_text(json.dumps({**record, key: value}))
+    with pytest.raises(UserError, match=f"{name}: .*{fault}"):
+        read_history(tmp_path)
+
+
+def test_json_never_contains_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        artifacts.write_json(tmp_path / "x.json", {"a": math.nan})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_one(tmp_path, monkeypatch):
+    path = tmp_path / "x.json"
+    artifacts.write_json(path, {"a": 1})
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RunError, match=r"cannot write .*x.json: No space left on device"):
+        artifacts.write_json(path, {"a": 2})
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_written_files_follow_the_umask(tmp_path):
+    old = os.umask(0o027)
+    try:
+        artifacts.write_json(tmp_path / "x.json", {})
+    finally:
+        os.umask(old)
+    assert (tmp_path / "x.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_grokked_and_grok_epoch_must_agree(tmp_path):
+    record = dict.fromkeys(
+        ["memorization_epoch", "generalization_epoch", "grok_epoch", "final_training_accuracy"]
+        + ["final_validation_accuracy", "seconds", "epochs_per_second"]
+    )
+    artifacts.write_json(tmp_path / "grokking.json", {**record, "grokked": True})
+    with pytest.raises(UserError, match="contradict"):
+        artifacts.read_grokking(tmp_path)

@@ -1,0 +1,147 @@
+"""GROK_* variables: defaults of the paper, one-line errors, strictness, generated texts."""
+
+import dataclasses
+
+import pytest
+
+from grokking import config
+from grokking.config import Config, load
+from grokking.errors import UserError
+
+
+def test_defaults_are_the_reference_experiment():
+    c = load({}).config
+    assert (c.modulus, c.d_model, c.num_heads, c.d_mlp, c.train_fraction) == (113, 128, 4, 512, 0.3)
+    assert (c.learning_rate, c.beta1, c.beta2, c.weight_decay, c.warmup_steps) == (1e-3, 0.9, 0.98, 1.0, 10)
+    assert (c.seed, c.num_epochs, c.probe_every, c.checkpoint_every) == (42, 10_000, 1, 100)
+    assert c.training_pairs == 3830
+    assert c.exported_neurons == [0, 102, 204, 306, 408, 510]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "value"),
+    [
+        ("GROK_SEED", "7", 7),
+        ("GROK_SEED", " 007 ", 7),
+        ("GROK_PROBE_EVERY", "1000000000000000000000", 10**21),
+        ("GROK_STOP_AFTER_GROK", "0", 0),
+        ("GROK_NEURONS", "3, 1,3", (3, 1)),
+        ("GROK_NEURONS", "all", "all"),
+        ("GROK_RESUME", "1", True),
+        ("GROK_OVERWRITE", "0", False),
+        ("GROK_WEIGHT_DECAY", "1", 1.0),
+        ("GROK_DEVICE", "cuda:1", "cuda:1"),
+    ],
+)
+def test_values_are_read(variable, text, value):
+    loaded = load({variable: text})
+    name = config.VARIABLES[variable]
+    assert getattr(loaded.config, name) == value
+    assert loaded.sources[name] == "environment"
+    assert loaded.sources["beta1"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("GROK_SEED", ""),
+        ("GROK_SEED", "1e3"),
+        ("GROK_SEED", "-1"),
+        ("GROK_SEED", "1_000"),
+        ("GROK_SEED", "٣"),
+        ("GROK_SEED", "9" * 5000),
+        ("GROK_NUM_EPOCHS", "0"),
+        ("GROK_NUM_EPOCHS", "ten"),
+        ("GROK_PROBE_EVERY", "0"),
+        ("GROK_WEIGHT_DECAY", "nan"),
+        ("GROK_WEIGHT_DECAY", "inf"),
+        ("GROK_WEIGHT_DECAY", "1e999"),
+        ("GROK_WEIGHT_DECAY", "-0.1"),
+        ("GROK_LEARNING_RATE", "0"),
+        ("GROK_BETA1", "1"),
+        ("GROK_TRAIN_FRACTION", "1"),
+        ("GROK_MODULUS", "1"),
+        ("GROK_SKIP_VALIDATION", "yes"),
+        ("GROK_RESUME", "true"),
+        ("GROK_NEURONS", "0,,1"),
+        ("GROK_NEURONS", "-1"),
+        ("GROK_NEURONS", ""),
+        ("GROK_DEVICE", "gpu"),
+        ("GROK_KERNEL", "AVX 512"),
+        ("GROK_ARTIFACTS_DIR", " "),
+        ("GROK_THREADS", "0"),
+    ],
+)
+def test_wrong_values_name_variable_value_and_expectation(variable, text):
+    with pytest.raises(UserError) as caught:
+        load({variable: text, "GROK_SKIP_VALIDATION": "1"} if "SKIP" not in variable else {variable: text})
+    message = str(caught.value)
+    assert message.startswith(f"{variable} is {text!r}, expected ")
+    assert "\n" not in message
+
+
+def test_every_field_is_range_checked_even_without_strict_validation():
+    for variables in (
+        {"GROK_NUM_HEADS": "3"},
+        {"GROK_NEURONS": "512"},
+        {"GROK_TRAIN_FRACTION": "0.1", "GROK_MODULUS": "2"},
+        {"GROK_RESUME": "1", "GROK_OVERWRITE": "1"},
+    ):
+        with pytest.raises(UserError, match=next(iter(variables))):
+            load({**variables, "GROK_SKIP_VALIDATION": "1"})
+
+
+STRICT = {
+    "GROK_WEIGHT_DECAY": "2",
+    "GROK_TRAIN_FRACTION": "0.4",
+    "GROK_LEARNING_RATE": "0.01",
+    "GROK_BETA1": "0.8",
+    "GROK_BETA2": "0.99",
+    "GROK_WARMUP_STEPS": "0",
+    "GROK_MODULUS": "97",
+    "GROK_D_MODEL": "64",
+    "GROK_NUM_HEADS": "8",
+    "GROK_D_MLP": "1024",
+}
+
+
+@pytest.mark.parametrize("variable", STRICT)
+def test_departures_from_the_paper_need_a_switch(variable):
+    with pytest.raises(UserError, match="GROK_SKIP_VALIDATION=1"):
+        load({variable: STRICT[variable]})
+    assert load({variable: STRICT[variable], "GROK_SKIP_VALIDATION": "1"})
+
+
+def test_exactly_these_fields_are_strict():
+    strict = {f"GROK_{n.upper()}" for n, f in config.FIELDS.items() if f.metadata["strict"]}
+    assert strict == set(STRICT)
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_name():
+    with pytest.raises(UserError, match=r"GROK_WIEGHT_DECAY is not .*did you mean GROK_WEIGHT_DECAY\?"):
+        load({"GROK_WIEGHT_DECAY": "1.0"})
+    assert load({"GROK_BUILD_CUDA": "0", "GROK_BUILD_EXT": "1", "PATH": "x"}).config == Config()
+
+
+def test_every_variable_is_in_the_help_with_its_default_and_meaning():
+    text = config.help_text()
+    for variable, name in config.VARIABLES.items():
+        assert f"  {variable}\n" in text
+        assert config.FIELDS[name].metadata["help"].split()[0] in text
+    assert "[113; an integer from 2 to 4096; strict]" in text
+
+
+def test_described_values_read_back_to_the_same_config():
+    first = load({"GROK_NEURONS": "5,3", "GROK_WEIGHT_DECAY": "0.1", "GROK_SKIP_VALIDATION": "1"})
+    assert load(config.variables(first.config)).config == first.config
+    assert "GROK_NEURONS=5,3" in config.describe(first)
+
+
+def test_identity_covers_everything_that_changes_the_result():
+    assert set(config.identity(Config())) == {f.name for f in dataclasses.fields(Config)} - {
+        "artifacts_dir",
+        "resume",
+        "overwrite",
+        "skip_validation",
+        "checkpoint_every",
+    }

@@ -1,0 +1,37 @@
+"""The task and its split."""
+
+import torch
+
+from grokking import data
+
+
+def test_targets_are_sums_modulo_p():
+    a, b = data.all_pairs(5)
+    assert (a[7].item(), b[7].item()) == (1, 2)
+    assert data.targets(5).tolist() == [(i // 5 + i % 5) % 5 for i in range(25)]
+
+
+def test_the_split_is_a_partition_with_the_floor_of_the_fraction():
+    _, generator = data.generators(42)
+    train, validation = data.split_pairs(113, 0.3, generator)
+    assert (len(train), len(validation)) == (3830, 8939)
+    assert torch.cat([train, validation]).sort().values.equal(torch.arange(113 * 113))
+    assert train.equal(train.sort().values)
+    assert validation.equal(validation.sort().values)
+
+
+def test_each_seed_has_its_own_split_and_keeps_it():
+    def draw(seed):
+        return data.split_pairs(113, 0.3, data.generators(seed)[1]).train
+
+    assert draw(1).equal(draw(1))
+    assert not draw(1).equal(draw(2))
+
+
+def test_weights_and_split_come_from_separate_streams():
+    weights, split = data.generators(3)
+    first = torch.randn(4, generator=weights)
+    torch.randn(100, generator=split)
+    again, _ = data.generators(3)
+    assert first.equal(torch.randn(4, generator=again))
+    assert not first.equal(torch.randn(4, generator=data.generators(3)[1]))
