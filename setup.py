@@ -1,17 +1,105 @@
-"""Package metadata. `pip install -e .` is all a user runs."""
+"""Package metadata, and the build of the fused kernel. `pip install -e .` is all a user runs.
 
+GROK_BUILD_EXT = auto (the default: without a working compiler, fall back to plain PyTorch and
+say so when a run starts), 0 (do not build) or 1 (a build that fails is an error).
+"""
+
+import os
 import pathlib
+import platform
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
-from setuptools import setup
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = pathlib.Path(__file__).parent
+NATIVE = "csrc"
+FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=fast", "-fvisibility=hidden", "-Wno-psabi", "-pthread"]
+
+AVX2 = ["-mavx2", "-mfma"]
+AVX512 = [*AVX2, "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw"]
+TARGETS = {  # cpu_tile.cpp is compiled once for each (csrc/cpu_target.h)
+    "AVX512": [*AVX512, "-mprefer-vector-width=512"],
+    "AVX2": AVX2,
+    "BASELINE": [],
+}
 
 
 def version() -> str:
     """The one version number, kept in grokking/__init__.py."""
     text = (ROOT / "grokking" / "__init__.py").read_text(encoding="utf-8")
     return re.search(r'__version__ = "([^"]+)"', text).group(1)
+
+
+def requested() -> str:
+    """GROK_BUILD_EXT, checked."""
+    value = os.environ.get("GROK_BUILD_EXT", "auto")
+    if value not in ("auto", "0", "1"):
+        sys.exit(f"GROK_BUILD_EXT is {value!r}, expected auto, 0 or 1")
+    return value
+
+
+def units() -> list[tuple[str, str, list[str]]]:
+    """(name, source, extra flags) of every object file; the slowest to compile come first."""
+    targets = TARGETS if platform.machine() in ("x86_64", "AMD64") else {"BASELINE": []}
+    tiles = [
+        (f"tile_{name.lower()}", "cpu_tile.cpp", [*flags, f"-DGRID_TARGET_{name}"])
+        for name, flags in targets.items()
+    ]
+    others = [(name, f"{name}.cpp", []) for name in ("cpu", "cpu_reference")]
+    return [("bindings", "bindings.cpp", []), *tiles, *others]
+
+
+class BuildKernel(build_ext):
+    """Compiles the object files side by side, links them, and records why when it cannot."""
+
+    def run(self) -> None:
+        wanted, reason = requested(), None
+        if wanted == "0":
+            reason = "the extension was switched off by GROK_BUILD_EXT=0 when it was installed"
+        else:
+            try:
+                super().run()
+            except Exception as error:  # whatever the compiler or its absence raises
+                if wanted == "1":
+                    raise
+                summary = " ".join(str(error).split())[:200]
+                reason = f"the extension could not be built ({summary})"
+        if reason:
+            self.extensions.clear()
+            print(f"grokking: plain PyTorch will be used, because {reason}", file=sys.stderr)
+        self.record(reason)
+
+    def record(self, fallback: str | None) -> None:
+        """Leave the reason in the package: pip hides what a build prints."""
+        folder = pathlib.Path(self.get_ext_fullpath("grokking._C")).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        text = f'"""Written by setup.py."""\n\nFALLBACK = {fallback!r}\n'
+        (folder / "_build_info.py").write_text(text, encoding="utf-8")
+
+    def build_extension(self, extension: Extension) -> None:
+        import pybind11  # a build requirement, absent where setup.py only reads metadata
+
+        includes = [*self.compiler.include_dirs, pybind11.get_include(), str(ROOT / NATIVE)]
+
+        def compile_unit(unit: tuple[str, str, list[str]]) -> list[str]:
+            name, source, flags = unit
+            return self.compiler.compile(
+                [f"{NATIVE}/{source}"],
+                output_dir=f"{self.build_temp}/{name}",
+                include_dirs=includes,
+                extra_postargs=[*FLAGS, *flags],
+            )
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = [path for paths in pool.map(compile_unit, units()) for path in paths]
+        target = self.get_ext_fullpath(extension.name)
+        pathlib.Path(target).parent.mkdir(parents=True, exist_ok=True)
+        self.compiler.link_shared_object(
+            objects, target, extra_postargs=["-pthread"], target_lang="c++"
+        )
 
 
 setup(
@@ -26,4 +114,6 @@ setup(
     install_requires=["torch>=2.10", "numpy>=2.2", "plotly>=6.0", "tqdm>=4.66"],
     extras_require={"test": ["pytest>=8", "hypothesis>=6.100"]},
     entry_points={"console_scripts": ["grokking = grokking.__main__:main"]},
+    ext_modules=[Extension("grokking._C", sources=[])],
+    cmdclass={"build_ext": BuildKernel},
 )

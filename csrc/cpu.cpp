@@ -1,0 +1,183 @@
+// Dispatch, threads and memory: everything about the CPU that is not arithmetic.
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <thread>
+
+#include "cpu_kernels.h"
+
+namespace grid {
+
+#if defined(__x86_64__)
+extern const Kernels avx512_kernels, avx2_kernels;
+#endif
+extern const Kernels baseline_kernels, reference_kernels;
+
+namespace {
+
+const Kernels* const all_kernels[] = {
+#if defined(__x86_64__)
+    &avx512_kernels, &avx2_kernels,
+#endif
+    &baseline_kernels, &reference_kernels};
+
+const Kernels& find(const std::string& name) {
+    for (const Kernels* kernels : all_kernels)
+        if (name == kernels->name && kernels->supported()) return *kernels;
+    throw std::invalid_argument("implementation '" + name + "' is not one this processor can run");
+}
+
+// Aligned to a cache line.
+class Memory {
+   public:
+    explicit Memory(size_t floats)
+        : floats_(static_cast<float*>(
+              ::operator new(std::max<size_t>(floats, 1) * sizeof(float), alignment))),
+          size_(floats) {}
+    ~Memory() { ::operator delete(floats_, alignment); }
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+    float* get() const { return floats_; }
+    void zero() { std::fill_n(floats_, size_, 0.0f); }
+
+   private:
+    static constexpr std::align_val_t alignment{64};
+    float* floats_;
+    size_t size_;
+};
+
+struct Range {
+    int64_t begin, end;
+};
+
+// The part-th of `parts` nearly equal shares of [0, count).
+Range share(int64_t count, int part, int parts) {
+    return {count * part / parts, count * (part + 1) / parts};
+}
+
+// Runs body(0) ... body(threads - 1), the first on the calling thread; an exception is passed on.
+template <typename Body>
+void in_parallel(int threads, Body body) {
+    std::vector<std::exception_ptr> failures(static_cast<size_t>(threads));
+    auto guarded = [&](int thread) {
+        try {
+            body(thread);
+        } catch (...) {
+            failures[static_cast<size_t>(thread)] = std::current_exception();
+        }
+    };
+    std::vector<std::thread> others;
+    for (int thread = 1; thread < threads; ++thread) others.emplace_back(guarded, thread);
+    guarded(0);
+    for (std::thread& other : others) other.join();
+    for (const std::exception_ptr& failure : failures)
+        if (failure) std::rethrow_exception(failure);
+}
+
+// Never more threads than there is work for.
+int useful_threads(const Plan& plan, int64_t items) {
+    return static_cast<int>(std::clamp<int64_t>(items, 1, plan.threads));
+}
+
+Score add_up(const std::vector<Score>& parts) {
+    Score total;
+    for (const Score& part : parts) {
+        total.loss_sum += part.loss_sum;
+        total.correct += part.correct;
+    }
+    return total;
+}
+
+}  // namespace
+
+std::vector<std::string> implementations() {
+    std::vector<std::string> names;
+    for (const Kernels* kernels : all_kernels)
+        if (kernels->supported()) names.emplace_back(kernels->name);
+    return names;
+}
+
+Score evaluate(const Shape& shape, const Tables& tables, const Pairs& pairs, const Plan& plan,
+               float* logits, double* class_sums) {
+    const Kernels& kernels = find(plan.implementation);
+    const int threads = useful_threads(plan, pairs.count);
+    Memory packed(kernels.packed_size(shape, false));
+    kernels.pack(shape, tables, false, packed.get());
+
+    const size_t sums = class_sums ? static_cast<size_t>(shape.p * shape.classes) : 0;
+    std::vector<double> own_sums(sums * static_cast<size_t>(threads));
+    std::vector<Score> parts(static_cast<size_t>(threads));
+    in_parallel(threads, [&](int thread) {
+        const Range range = share(pairs.count, thread, threads);
+        const size_t part = static_cast<size_t>(thread);
+        Memory scratch(kernels.scratch_size(shape, false));
+        parts[part] = kernels.evaluate(shape, tables, packed.get(), pairs, range.begin, range.end,
+                                       scratch.get(), logits,
+                                       class_sums ? own_sums.data() + part * sums : nullptr);
+    });
+    for (size_t i = 0; i < own_sums.size(); ++i) class_sums[i % sums] += own_sums[i];
+    return add_up(parts);
+}
+
+Score pair_loss(const Shape& shape, const Tables& tables, const Pairs& pairs, const Plan& plan,
+                float scale, const Gradients& gradients) {
+    const Kernels& kernels = find(plan.implementation);
+    const int threads = useful_threads(plan, pairs.count);
+    Memory packed(kernels.packed_size(shape, true));
+    kernels.pack(shape, tables, true, packed.get());
+
+    std::vector<std::unique_ptr<Memory>> scratch;
+    std::vector<float*> sums;
+    for (int thread = 0; thread < threads; ++thread) {
+        scratch.push_back(std::make_unique<Memory>(kernels.scratch_size(shape, true)));
+        sums.push_back(scratch.back()->get());
+    }
+    std::vector<Score> parts(static_cast<size_t>(threads));
+    in_parallel(threads, [&](int thread) {
+        const Range range = share(pairs.count, thread, threads);
+        const size_t part = static_cast<size_t>(thread);
+        scratch[part]->zero();
+        parts[part] = kernels.pair_loss(shape, tables, packed.get(), pairs, range.begin, range.end,
+                                        scale, sums[part]);
+    });
+    kernels.reduce(shape, sums.data(), threads, gradients);
+    return add_up(parts);
+}
+
+void activations(const Shape& shape, const Tables& tables, const int64_t* neurons, int64_t count,
+                 const Plan& plan, float* surfaces) {
+    const Kernels& kernels = find(plan.implementation);
+    std::vector<float> A, B, pre_bias;  // columns of the chosen neurons
+    auto choose = [&](const float* table, int64_t rows, std::vector<float>& out) {
+        out.resize(static_cast<size_t>(rows * count));
+        for (int64_t i = 0; i < rows; ++i)
+            for (int64_t j = 0; j < count; ++j)
+                out[static_cast<size_t>(i * count + j)] = table[i * shape.d_mlp + neurons[j]];
+        return out.data();
+    };
+    const float no_weights = 0.0f;
+    const Shape chosen_shape{shape.p, shape.heads, count, 0};
+    Tables chosen = tables;
+    chosen.W_L = chosen.C = chosen.D = chosen.logit_bias = &no_weights;
+    bool all = count == shape.d_mlp;
+    for (int64_t j = 0; all && j < count; ++j) all = neurons[j] == j;
+    if (!all) {
+        chosen.A = choose(tables.A, shape.p * shape.heads, A);
+        chosen.B = choose(tables.B, shape.p * shape.heads, B);
+        chosen.pre_bias = choose(tables.pre_bias, 1, pre_bias);
+    }
+
+    const int64_t pairs = shape.p * shape.p;
+    const int threads = useful_threads(plan, pairs);
+    Memory packed(kernels.packed_size(chosen_shape, false));
+    kernels.pack(chosen_shape, chosen, false, packed.get());
+    in_parallel(threads, [&](int thread) {
+        const Range range = share(pairs, thread, threads);
+        Memory scratch(kernels.scratch_size(chosen_shape, false));
+        kernels.activations(chosen_shape, chosen, packed.get(), range.begin, range.end,
+                            scratch.get(), surfaces);
+    });
+}
+
+}  // namespace grid

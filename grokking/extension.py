@@ -1,0 +1,59 @@
+"""Which kernel computes a run, found out without importing torch, and why if it is plain PyTorch."""
+
+import importlib
+from types import ModuleType
+from typing import NamedTuple
+
+from grokking.errors import UserError
+
+
+class Kernel(NamedTuple):
+    """What evaluates the folded tables: an implementation of the extension, or plain PyTorch."""
+
+    name: str | None  # None: plain PyTorch
+    threads: int
+    reason: str = ""  # why it is plain PyTorch
+
+    def __str__(self) -> str:
+        """The line a run starts with, such as "avx512, 2 threads"."""
+        if self.name is None:
+            return f"plain PyTorch, because {self.reason}"
+        return f"{self.name}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+def load() -> tuple[ModuleType | None, str]:
+    """(the compiled module, "") or (None, why there is none)."""
+    try:
+        build_info = importlib.import_module("grokking._build_info")
+    except ImportError:
+        return None, "the extension was not built (run: pip install -e .)"
+    if build_info.FALLBACK:
+        return None, build_info.FALLBACK
+    try:
+        return importlib.import_module("grokking._C"), ""
+    except ImportError as error:
+        return None, f"the extension does not load ({error}); run: pip install -e ."
+
+
+def implementations() -> list[str]:
+    """Names this machine can run, best first; empty without the extension."""
+    module, _ = load()
+    return list(module.implementations()) if module else []
+
+
+def choose_kernel(requested: str, threads: int) -> Kernel:
+    """The kernel for GROK_KERNEL: `auto`, `torch`, or the name of an implementation.
+
+    Raises UserError for a name that this machine cannot run.
+    """
+    if requested == "torch":
+        return Kernel(None, threads, "GROK_KERNEL=torch asks for it")
+    module, reason = load()
+    names = list(module.implementations()) if module else []
+    if requested == "auto":
+        return Kernel(names[0], threads) if names else Kernel(None, threads, reason)
+    if requested not in names:
+        choices = ", ".join(["auto", "torch", *names])
+        missing = f"; {reason}" if reason else ""
+        raise UserError(f"GROK_KERNEL is {requested!r}, expected one of {choices}{missing}")
+    return Kernel(requested, threads)
