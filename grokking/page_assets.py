@@ -15,13 +15,14 @@ body {{ margin: 0; background: white; color: var(--ink); font: 16px/1.5 {FONT}; 
 main {{ max-width: 1400px; margin: 0 auto; padding: 20px clamp(12px, 3vw, 32px) 40px; }}
 h1 {{ font-size: clamp(1.35rem, 1.1rem + 1vw, 1.8rem); line-height: 1.2; margin: 0 0 .3em; }}
 h2 {{ font-size: 1.15rem; line-height: 1.3; margin: 1.6em 0 .2em; }}
-h3 {{ font-size: 1rem; line-height: 1.3; margin: .6em 0 0; }}
 p {{ margin: .2em 0 .6em; max-width: 78ch; overflow-wrap: anywhere; }}
 a {{ color: var(--accent); }}
 .look {{ color: var(--muted); }}
 .row {{ display: flex; flex-wrap: wrap; gap: 8px 24px; align-items: flex-start; }}
 .row > figure {{ flex: var(--share, 1) 1 calc(var(--share, 1) * 280px); min-width: min(100%, 260px); }}
 figure {{ margin: 0; }}
+figure h2 {{ margin-top: .3em; }}
+.plot {{ width: 100%; max-height: 600px; }}
 .buttons {{ display: flex; flex-wrap: wrap; gap: 6px; margin: 8px 0; }}
 .buttons button {{ font: inherit; font-size: .9rem; color: var(--ink); background: white;
   border: 1px solid #b6bfca; border-radius: 6px; padding: 6px 14px; min-height: 36px;
@@ -57,6 +58,8 @@ function draw(id, figure, buttons) {
       for (const other of element.parentElement.children)
         other.setAttribute("aria-pressed", other === element);
       Plotly[button.method](plot, ...button.args);
+      if (button.look_for !== null)
+        document.getElementById(id + "-look").textContent = button.look_for;
     });
   });
 }

@@ -31,8 +31,9 @@ class Prose:
 class Figures:
     """Figures side by side that wrap on a narrow screen; `shares` are their relative widths.
 
-    A figure's `layout.title.text` becomes its heading, `layout.title.subtitle.text` the
-    sentence below it, and the buttons of `layout.updatemenus` HTML buttons.
+    A figure's `layout.title.text` becomes its heading (unless the page has the same title),
+    `layout.title.subtitle.text` the sentence below it, and the buttons of `layout.updatemenus`
+    HTML buttons. A figure without `layout.height` is drawn square, as far as the page allows.
     """
 
     figures: Sequence[go.Figure]
@@ -69,6 +70,7 @@ Block = Prose | Figures | Facts | Table | Links
 class _Page:
     """The blocks rendered so far: figures are numbered through the page."""
 
+    title: str
     scripts: list[str] = field(default_factory=list)
 
 
@@ -80,7 +82,7 @@ def write_page(
     "inline" puts plotly.js into the page; "shared" links a version-named copy beside it,
     which is written if it is not there. Raises RunError if the disk refuses.
     """
-    page = _Page()
+    page = _Page(title)
     body = "\n".join(_render(block, page) for block in blocks)
     library = ""
     if page.scripts:
@@ -166,19 +168,27 @@ def _figure(figure: go.Figure, share: float, page: _Page) -> str:
     title = layout.pop("title", {})
     menus = layout.pop("updatemenus", [])
     buttons = [button for menu in menus for button in menu["buttons"]]
-    calls = [{"method": b["method"], "args": b["args"]} for b in buttons]
+    calls = [_call(button) for button in buttons]
     page.scripts.append(f'draw("{name}", {_script_json(record)}, {_script_json(calls)});')
-    look_for = title.get("subtitle", {}).get("text", "")
+    heading, look_for = title.get("text", ""), title.get("subtitle", {}).get("text", "")
+    size = f"height: {layout['height']}px" if "height" in layout else "aspect-ratio: 1"
     return "\n".join(
         [
             f'<figure style="--share: {share:g}">',
-            _heading(title.get("text", "")),
-            f'<p class="look">{escape(look_for)}</p>' if look_for else "",
+            _heading(heading if heading != page.title else ""),
+            f'<p class="look" id="{name}-look" aria-live="polite">{escape(look_for)}</p>',
             *_button_groups(name, menus),
-            f'<div id="{name}" style="height: {layout.get("height", 450)}px"></div>',
+            f'<div class="plot" id="{name}" style="{size}"></div>',
             "</figure>",
         ]
     )
+
+
+def _call(button: dict[str, Any]) -> dict[str, Any]:
+    """What a button does: a plotly method, its arguments, and a new sentence if it brings one."""
+    args = [dict(arg) for arg in button["args"]]
+    look_for = args[-1].pop("title.subtitle.text", None)
+    return {"method": button["method"], "args": args, "look_for": look_for}
 
 
 def _button_groups(name: str, menus: Sequence[dict[str, Any]]) -> Iterator[str]:

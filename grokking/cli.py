@@ -1,0 +1,45 @@
+"""What every command shares: how it ends, and errors of one line."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from grokking.errors import RunError, UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, not a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def run_main(main: Callable[[], int | None]) -> int:
+    """Call `main` and return its exit code.
+
+    None counts as 0. UserError gives 2, RunError and a failed input or output 1, each with one
+    line on stderr; an interrupt gives 130, a reader of stdout that went away 141.
+    """
+    try:
+        code = main() or 0
+        sys.stdout.flush()
+        return code
+    except (UserError, RunError) as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 128 + signal.SIGINT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the flush at exit
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        return _complain(str(error), RunError.exit_code)
+
+
+def _complain(message: str, code: int) -> int:
+    """Print one line, whatever a file name or a message holds."""
+    line = " ".join(message.split())
+    print(f"error: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,133 @@
+"""A run's history -> plotly figure: a pure function, without torch and without files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from grokking.artifacts import History, Series
+from grokking.style import INK, MUTED, TEMPLATE, TRAINING, VALIDATION, Style
+
+_LOOK_FOR = (
+    "Look for the gap: training accuracy reaches 100 % early (memorisation), validation accuracy "
+    "stays low for a long time, then rises within a short stretch (grokking). "
+)
+_AXES = {
+    "Log epochs": ("log", 1, "The log axis begins at the first probe after epoch 0."),
+    "Linear epochs": ("linear", None, "The linear axis shows how long the plateau lasts."),
+}
+
+
+def history_figure(history: History, phases: Mapping[str, Any]) -> go.Figure:
+    """Loss (log axis) and accuracy against epoch, log or linear by a button.
+
+    `phases` has `memorization_epoch`, `generalization_epoch` and `grok_epoch` as grokking.json
+    does, each an epoch or None. A value that was not finite leaves a gap.
+    """
+    figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.09)
+    epochs = np.array(history.epochs, dtype=np.int64)
+    panels = (
+        (1, "loss %{y:.3g}", history.training_losses, history.validation_losses),
+        (2, "accuracy %{y:.2%}", history.training_accuracies, history.validation_accuracies),
+    )
+    for row, hover, training, validation in panels:
+        for name, style, series in (
+            ("training", TRAINING, training),
+            ("validation", VALIDATION, validation),
+        ):
+            figure.add_trace(_line(name, style, epochs, series, hover, legend=row == 2), row, 1)
+    figure.update_layout(
+        template=TEMPLATE,
+        height=600,
+        title={"text": history_title(phases), "subtitle": {"text": _LOOK_FOR + _AXES["Log epochs"][2]}},
+        legend={"orientation": "h", "x": 0, "y": 1.05, "yanchor": "bottom"},
+        margin={"l": 8, "r": 32, "t": 76, "b": 8},
+        shapes=_marks(phases),
+        updatemenus=[_axis_buttons()],
+        yaxis={"type": "log", "title": {"text": "loss"}, "exponentformat": "power", "nticks": 6},
+        yaxis2={"range": [-0.03, 1.03], "tickformat": ".0%", "title": {"text": "accuracy"}},
+        xaxis={"type": "log", "dtick": 1},
+        xaxis2={"type": "log", "dtick": 1, "tickformat": ",", "title": {"text": "epoch"}},
+    )
+    return figure
+
+
+def history_title(phases: Mapping[str, Any]) -> str:
+    """What became of the run, in one line."""
+    if phases["grok_epoch"] is not None:
+        return f"Training history: grokked at epoch {phases['grok_epoch']:,}"
+    if phases["generalization_epoch"] is not None:
+        return f"Training history: generalised at epoch {phases['generalization_epoch']:,}, no grokking"
+    return "Training history: no grokking so far"
+
+
+def _line(
+    name: str, style: Style, epochs: np.ndarray, series: Series, hover: str, legend: bool
+) -> go.Scatter:
+    return go.Scatter(
+        x=epochs,
+        y=np.array(series, dtype=np.float64),  # None becomes NaN, which plotly leaves blank
+        name=name,
+        legendgroup=name,
+        showlegend=legend,
+        mode="lines",
+        line={"color": style.color, "dash": style.dash, "width": 2},
+        hovertemplate=f"epoch %{{x:,}}<br>{name} {hover}<extra></extra>",
+    )
+
+
+def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A dashed line through both panels for each phase that was reached.
+
+    One is named above the upper panel, the other above the lower, so that the names never meet.
+    """
+    generalised = "generalised" if phases["grok_epoch"] is None else "grokked"
+    named = (
+        ("memorised", phases["memorization_epoch"], "x", "left"),
+        (generalised, phases["generalization_epoch"], "x2", "right"),
+    )
+    return [
+        {
+            "type": "line",
+            "xref": axis,
+            "yref": f"{axis.replace('x', 'y')} domain",
+            **{"x0": epoch, "x1": epoch, "y0": 0, "y1": 1},
+            "line": {"color": MUTED, "width": 1.5, "dash": "dash"},
+            "label": {
+                "text": f"{name} at {epoch:,}" if axis == home else "",
+                "textposition": "end",
+                "textangle": 0,
+                "xanchor": anchor,
+                "yanchor": "bottom",
+                "font": {"color": INK, "size": 12},
+            },
+        }
+        for name, epoch, home, anchor in named
+        if epoch is not None
+        for axis in ("x", "x2")
+    ]
+
+
+def _axis_buttons() -> dict[str, Any]:
+    return {
+        "type": "buttons",
+        "direction": "right",
+        "name": "epoch axis",
+        "buttons": [
+            {
+                "label": label,
+                "method": "relayout",
+                "args": [
+                    {
+                        f"{axis}.{key}": value
+                        for axis in ("xaxis", "xaxis2")
+                        for key, value in (("type", kind), ("dtick", step), ("autorange", True))
+                    }
+                    | {"title.subtitle.text": _LOOK_FOR + note}
+                ],
+            }
+            for label, (kind, step, note) in _AXES.items()
+        ],
+    }

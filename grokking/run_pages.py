@@ -1,0 +1,60 @@
+"""The pictures of one run, in its folder visualizations/."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from grokking.artifacts import History, Surface
+from grokking.fourier import strongest_wave
+from grokking.history_figures import history_figure
+from grokking.pages import Figures, Links, Prose, write_page
+from grokking.surface_figures import heatmap_figure
+from grokking.surface_pages import write_combined_page
+from grokking.surface_views import surface_title, views
+
+GALLERY = 12  # surfaces shown on the index itself
+
+
+def write_run_pages(
+    directory: Path, history: History, phases: Mapping[str, Any], surfaces: Sequence[Surface]
+) -> list[Path]:
+    """Write visualizations/*.html of the run in `directory`; the first path is the index.
+
+    `phases` is the content of grokking.json. One copy of plotly.js serves all pages.
+    """
+    folder = directory / "visualizations"
+    folder.mkdir(parents=True, exist_ok=True)
+    training = history_figure(history, phases)
+    title = training.layout.title.text
+    pages = [write_page(folder / "training_history.html", title, [Figures([training])], "shared")]
+    links = [(pages[0].name, title)]
+    for surface in surfaces:
+        page = folder / f"activation_surface_neuron_{surface.neuron_index}.html"
+        pages.append(write_combined_page(page, surface, "shared"))
+        links.append((page.name, surface_title(surface, strongest_wave(surface.values))))
+    blocks = [
+        Figures([training]),
+        *_gallery(surfaces),
+        Prose(["Each opens in a page of its own."], heading="All pictures"),
+        Links(links),
+    ]
+    return [write_page(folder / "index.html", "Pictures of this run", blocks, "shared"), *pages]
+
+
+def _gallery(surfaces: Sequence[Surface]) -> list[Prose | Figures]:
+    """Heatmaps of the neurons that are most nearly one wave, in wave order where there is one."""
+    waves = [(surface, strongest_wave(surface.values)) for surface in surfaces]
+    waves.sort(key=lambda pair: 0.0 if pair[1] is None else -pair[1].share)
+    figures = []
+    for surface, wave in waves[:GALLERY]:
+        figure = heatmap_figure(surface, views(surface, wave)[-1])
+        share = "no frequency" if wave is None else f"frequency {wave.frequency}, {wave.share:.1%}"
+        figure.update_layout(title={"text": f"Neuron {surface.neuron_index}: {share}"})
+        figures.append(figure)
+    if not figures:
+        return []
+    look_for = (
+        "Activations over all pairs of operands, in wave order. Look for regular rows of hills: one "
+        "frequency holds nearly all the variance of a neuron that takes part in the algorithm."
+    )
+    return [Prose([look_for], heading="Waves in the neurons"), Figures(figures)]

@@ -1,0 +1,121 @@
+"""Activation surfaces -> plotly figures: pure functions, without torch and without files.
+
+Every figure carries its title, a subtitle that says what to look for, and its buttons.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from grokking.artifacts import Surface
+from grokking.fourier import Array, strongest_wave
+from grokking.style import SEQUENTIAL, TEMPLATE
+from grokking.surface_views import View, surface_title, views
+
+_TICKS = 8  # labelled operands on an axis, about
+
+
+def surface_figure(surface: Surface) -> go.Figure:
+    """The surface in 3-D, flat enough for ridges to read as ridges; a button for each order."""
+    wave = strongest_wave(surface.values)
+    choices = views(surface, wave)
+    figure = go.Figure()
+    for view in choices:
+        figure.add_surface(
+            **_grid(surface, view),
+            visible=view is choices[0],
+            lighting={"ambient": 0.65, "diffuse": 0.6, "specular": 0.1, "roughness": 0.8},
+        )
+    figure.update_layout(
+        template=TEMPLATE,
+        title={"text": surface_title(surface, wave), "subtitle": {"text": choices[0].look_for}},
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        scene={
+            **_axes(choices[0]),
+            "zaxis": {"title": {"text": ""}, "nticks": 4},
+            "aspectmode": "manual",
+            "aspectratio": {"x": 1.5, "y": 1.5, "z": 0.28},
+            "camera": {"eye": {"x": 1.43, "y": -1.68, "z": 1.3}, "center": {"z": -0.18}},
+            "domain": {"y": [0.09, 1]},
+        },
+        updatemenus=[_order_buttons(choices)] if len(choices) > 1 else [],
+    )
+    return figure
+
+
+def heatmap_figure(surface: Surface, view: View) -> go.Figure:
+    """The surface from above in one order, first operand to the right, second upwards."""
+    axes = _axes(view)
+    figure = go.Figure(go.Heatmap(**_grid(surface, view), showscale=False))
+    figure.update_layout(
+        template=TEMPLATE,
+        title={"text": view.name, "subtitle": {"text": view.caption}},
+        margin={"l": 8, "r": 8, "t": 32, "b": 8},  # plotly's tools stand in the top margin
+        xaxis={**axes["xaxis"], "constrain": "domain"},
+        yaxis={**axes["yaxis"], "scaleanchor": "x", "constrain": "domain"},
+    )
+    return figure
+
+
+def combined_figures(surface: Surface) -> list[go.Figure]:
+    """The 3-D surface, and beside it a heatmap of each order."""
+    choices = views(surface, strongest_wave(surface.values))
+    return [surface_figure(surface), *(heatmap_figure(surface, view) for view in choices)]
+
+
+def _grid(surface: Surface, view: View) -> dict[str, Any]:
+    """z as [y][x], as plotly wants it, with the true operands of every cell for the hover text."""
+    first, second = np.meshgrid(view.order, view.order)  # [y][x]
+    return {
+        "z": _single(surface.values[np.ix_(view.order, view.order)].T),
+        "customdata": np.stack([first, second], axis=-1),
+        "hovertemplate": "x = %{customdata[0]}<br>y = %{customdata[1]}<br>"
+        "activation %{z:.4g}<extra></extra>",
+        "colorscale": SEQUENTIAL,
+        "colorbar": {
+            "title": {"text": "activation", "side": "right"},
+            "orientation": "h",
+            "thickness": 10,
+            "len": 0.5,
+            "nticks": 4,
+            "y": 0,
+            "yanchor": "bottom",
+        },
+    }
+
+
+def _single(values: Array) -> NDArray[np.floating[Any]]:
+    """Half the bytes for the same picture: float32, where its range is enough."""
+    peak = np.abs(values).max()
+    return values.astype(np.float32) if 1e-30 < peak < 1e30 else values
+
+
+def _axes(view: View) -> dict[str, Any]:
+    """Positions on both axes, labelled with the operands that stand there."""
+    positions = np.arange(0, len(view.order), max(1, len(view.order) // _TICKS))
+    ticks = {
+        "tickvals": positions.tolist(),
+        "ticktext": [str(operand) for operand in view.order[positions]],
+    }
+    return {
+        "xaxis": {"title": {"text": "x"}, **ticks},
+        "yaxis": {"title": {"text": "y"}, **ticks},
+    }
+
+
+def _order_buttons(choices: Sequence[View]) -> dict[str, Any]:
+    buttons = []
+    for view in choices:
+        shown = {"visible": [other is view for other in choices]}
+        scene = {f"scene.{name}.{key}": v for name, a in _axes(view).items() for key, v in a.items()}
+        sentence = {"title.subtitle.text": view.look_for}
+        buttons.append({"label": view.name, "method": "update", "args": [shown, scene | sentence]})
+    return {
+        "type": "buttons",
+        "direction": "right",
+        "name": "order of the operands",
+        "buttons": buttons,
+    }

@@ -1,0 +1,50 @@
+"""The pages of one activation surface, and its statistics in words."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from grokking.artifacts import Surface
+from grokking.fourier import diagonal_periodicity, strongest_wave
+from grokking.pages import Block, Facts, Figures, write_page
+from grokking.surface_figures import combined_figures, surface_figure
+from grokking.surface_views import surface_title
+
+PlotlyJs = Literal["inline", "shared"]
+
+
+def surface_facts(surface: Surface) -> list[tuple[str, str]]:
+    """Name and value of every statistic: of the surface, of its diagonal, of its strongest wave."""
+    values, diagonal = surface.values, np.diagonal(surface.values)
+    periodicity = diagonal_periodicity(values)
+    wave = strongest_wave(values)
+    return [
+        ("minimum", f"{values.min():.4g}"),
+        ("maximum", f"{values.max():.4g}"),
+        ("mean", f"{values.mean():.4g}"),
+        ("diagonal mean", f"{diagonal.mean():.4g}"),
+        ("diagonal std", f"{diagonal.std():.4g}"),
+        ("diagonal range", f"{np.ptp(diagonal):.4g}"),
+        ("dominant frequency on the diagonal", str(periodicity.frequency or "none")),
+        ("periodicity strength (at most 0.5)", f"{periodicity.strength:.4f}"),
+        ("strongest frequency of the surface", "none" if wave is None else str(wave.frequency)),
+        ("its share of the variance", "none" if wave is None else f"{wave.share:.4f}"),
+    ]
+
+
+def write_surface_page(path: Path, surface: Surface, plotly_js: PlotlyJs) -> Path:
+    """The surface in 3-D."""
+    return _write(path, surface, Figures([surface_figure(surface)]), plotly_js)
+
+
+def write_combined_page(path: Path, surface: Surface, plotly_js: PlotlyJs) -> Path:
+    """The surface in 3-D beside its heatmaps in natural order and in wave order."""
+    figures = combined_figures(surface)
+    return _write(path, surface, Figures(figures, (1.35, 1, 1)[: len(figures)]), plotly_js)
+
+
+def _write(path: Path, surface: Surface, figures: Figures, plotly_js: PlotlyJs) -> Path:
+    title = surface_title(surface, strongest_wave(surface.values))
+    blocks: list[Block] = [figures, Facts(surface_facts(surface))]
+    return write_page(path, title, blocks, plotly_js)

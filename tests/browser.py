@@ -1,0 +1,221 @@
+"""Headless Chromium over its DevTools pipe, with the standard library alone.
+
+    with Chromium() as chromium, chromium.open(path) as page:
+        page.evaluate("document.title")
+
+The protocol: https://chromedevtools.github.io/devtools-protocol/, JSON messages that end
+in NUL, commands written to the browser's descriptor 3, answers and events read from its 4.
+"""
+
+import base64
+import fcntl
+import json
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SECONDS = 60.0  # for one command; software rendering on a busy machine is slow
+
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--remote-debugging-pipe",
+)
+
+
+class Chromium:
+    """One browser process with a profile of its own; close() ends it and removes the profile."""
+
+    def __init__(self) -> None:
+        if EXECUTABLE is None:
+            raise FileNotFoundError("no chromium on PATH")
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        command_end, self._commands = os.pipe()
+        self._answers, answer_end = os.pipe()
+        self._process = subprocess.Popen(
+            [EXECUTABLE, *_FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            close_fds=False,  # Python's descriptors are not inherited unless told so
+            preexec_fn=lambda: _become_3_and_4(command_end, answer_end),
+        )
+        os.close(command_end)
+        os.close(answer_end)
+        self._buffer = b""
+        self._number = 0
+        self.events: list[dict[str, Any]] = []
+
+    def __enter__(self) -> "Chromium":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._commands)  # the browser ends when its pipe does
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._answers)
+        self._profile.cleanup()
+
+    def open(self, path: Path, width: int = 1280, height: int = 800) -> "Page":
+        """Load a local file in a new tab of that size; returns once it has loaded."""
+        return Page(self, path, width, height)
+
+    def call(self, method: str, session: str | None = None, **params: object) -> dict[str, Any]:
+        """Send one command and return its result; events met on the way are kept."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params}
+        if session is not None:
+            message["sessionId"] = session
+        data = json.dumps(message).encode() + b"\0"
+        while data:
+            data = data[os.write(self._commands, data) :]
+        deadline = time.monotonic() + SECONDS
+        while True:
+            answer = self.receive(deadline)
+            if answer.get("id") == self._number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+            self.events.append(answer)
+
+    def receive(self, deadline: float) -> dict[str, Any]:
+        """The next message; TimeoutError at the deadline."""
+        while b"\0" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
+                raise TimeoutError("the browser did not answer")
+            chunk = os.read(self._answers, 1 << 20)
+            if not chunk:
+                raise ConnectionError("the browser ended")
+            self._buffer += chunk
+        message, self._buffer = self._buffer.split(b"\0", 1)
+        decoded: dict[str, Any] = json.loads(message)
+        return decoded
+
+
+class Page:
+    """One tab. `errors` and `requests` hold what it complained of and asked for so far."""
+
+    def __init__(self, chromium: Chromium, path: Path, width: int, height: int) -> None:
+        self._chromium = chromium
+        target = chromium.call("Target.createTarget", url="about:blank")["targetId"]
+        self._target = target
+        attached = chromium.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        self.call("Page.navigate", url=path.resolve().as_uri())
+        deadline = time.monotonic() + SECONDS
+        while not self._events("Page.loadEventFired"):
+            chromium.events.append(chromium.receive(deadline))
+        self.settle()
+
+    def __enter__(self) -> "Page":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._chromium.call("Target.closeTarget", targetId=self._target)
+        self._chromium.events.clear()
+
+    def call(self, method: str, **params: object) -> dict[str, Any]:
+        return self._chromium.call(method, self._session, **params)
+
+    def _events(self, method: str) -> list[dict[str, Any]]:
+        return [
+            event["params"]
+            for event in self._chromium.events
+            if event.get("sessionId") == self._session and event["method"] == method
+        ]
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression (a promise is awaited), as JSON has it."""
+        result = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        if "exceptionDetails" in result:
+            raise RuntimeError(result["exceptionDetails"]["exception"]["description"])
+        return result["result"].get("value")
+
+    def settle(self) -> None:
+        """Let two frames pass, so that what was asked for is drawn."""
+        frame = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.evaluate(f"{frame}.then(() => null)")
+
+    def press(self, label: str) -> None:
+        """Click the button with that text, as a mouse would."""
+        find = f"[...document.querySelectorAll('button')].find(b => b.textContent === {json.dumps(label)})"
+        box = self.evaluate(
+            f"(b => {{ b.scrollIntoView({{block: 'center', behavior: 'instant'}});"
+            f" const r = b.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})({find})"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.mouse(kind, *box, button="left", clickCount=1)
+        self.settle()
+
+    def mouse(self, kind: str, x: float, y: float, **params: object) -> None:
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **params)
+
+    def screenshot(self, full: bool = False) -> bytes:
+        """PNG bytes of the window, or of the full height of the page."""
+        return base64.b64decode(
+            self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full)["data"]
+        )
+
+    @property
+    def errors(self) -> list[str]:
+        """Uncaught exceptions, console errors and warnings, and errors in the browser's own log."""
+        self.evaluate("null")  # collects what has arrived
+        thrown = [e["exceptionDetails"] for e in self._events("Runtime.exceptionThrown")]
+        called = [e for e in self._events("Runtime.consoleAPICalled") if e["type"] in ("error", "warning")]
+        logged = [e["entry"] for e in self._events("Log.entryAdded")]
+        return [
+            *(e.get("exception", {}).get("description", e["text"]) for e in thrown),
+            *(" ".join(str(a.get("value", a.get("description"))) for a in e["args"]) for e in called),
+            *(e["text"] for e in logged if e["level"] == "error"),
+        ]
+
+    @property
+    def requests(self) -> list[str]:
+        """Every address asked for, in order: the page, its files, data: and blob: included."""
+        self.evaluate("null")
+        return [event["request"]["url"] for event in self._events("Network.requestWillBeSent")]
+
+
+def _become_3_and_4(commands: int, answers: int) -> None:
+    """In the child: put the two pipe ends where Chromium looks for them."""
+    spare = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, answers)]
+    for wanted, end in zip((3, 4), spare, strict=True):
+        os.dup2(end, wanted)
+        os.close(end)
