@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from grokking.artifacts import write_history
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
@@ -17,6 +18,7 @@ class Recorder:
 
     def __init__(self, state: TrainingState, directory: Path) -> None:
         self.state, self.directory = state, directory
+        self.resumed_at = state.epoch if state.history.epochs else None
         self.history_written = time.monotonic()
 
     def save_labels(self) -> None:
@@ -44,10 +46,13 @@ class Recorder:
 
     def save_if_due(self) -> None:
         """A resumable checkpoint every GROK_CHECKPOINT_EVERY epochs, histories now and then."""
-        if self.state.epoch % self.state.config.checkpoint_every == 0:
+        due = self.state.epoch % self.state.config.checkpoint_every == 0
+        if due and self.state.epoch != self.resumed_at:
             self.save()
+            if time.monotonic() - self.history_written > HISTORY_INTERVAL:
+                self.save_history()
 
-    def save(self, with_history: bool = False) -> None:
+    def save(self) -> None:
         """Write checkpoint_latest.pt; the one before becomes checkpoint_previous.pt."""
         latest = self.directory / "checkpoint_latest.pt"
         try:
@@ -56,25 +61,30 @@ class Recorder:
         except OSError as error:
             raise RunError(f"cannot rename {latest}: {error.strerror}") from error
         save_checkpoint(latest, to_record(self.state))
-        if with_history or time.monotonic() - self.history_written > HISTORY_INTERVAL:
-            self.save_history()
 
     def save_history(self) -> None:
         write_history(self.directory, self.state.history)
         self.history_written = time.monotonic()
 
 
-def newest_checkpoint(directory: Path) -> tuple[dict[str, object] | None, str]:
-    """The newest intact resumable checkpoint (None: there is none at all) and a message about a damaged one."""
+def newest_checkpoint(directory: Path) -> tuple[dict[str, Any] | None, str]:
+    """The newest intact resumable checkpoint (None: there is none) and what was wrong with a newer one.
+
+    A damaged checkpoint_latest.pt is replaced by the previous one at once, so that the
+    next save cannot push the only intact one out.
+    """
+    latest, previous = (directory / f"checkpoint_{which}.pt" for which in ("latest", "previous"))
     faults = []
-    for name in ("checkpoint_latest.pt", "checkpoint_previous.pt"):
-        path = directory / name
-        if not path.exists():
-            continue
+    for path in (latest, previous):
         try:
-            return load_checkpoint(path), "; ".join(faults)
+            record = load_checkpoint(path) if path.exists() else None
         except UserError as error:
             faults.append(str(error))
+            continue
+        if record is not None and path is previous:
+            os.replace(previous, latest)
+        if record is not None:
+            return record, "; ".join(faults)
     if faults:
         raise RunError(f"{'; '.join(faults)}; set GROK_OVERWRITE=1 to train again from the start")
     return None, ""

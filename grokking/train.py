@@ -29,13 +29,11 @@ def train(
                     probe(state, engine, step.score)
             recorder.save_labels()
             progress.update(state.epoch, state.history)
-            if is_last(state):
-                break
-            with timed(state):
-                advance(state, step)
-            if stop.number is not None:
+            if is_last(state) or stop.number is not None:
                 break
             recorder.save_if_due()
+            with timed(state):
+                advance(state, step)
         recorder.save()
     finally:
         recorder.save_history()

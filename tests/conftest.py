@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ["OMP_NUM_THREADS"] = "1"  # torch's idle threads would slow tiny models tenfold on a busy machine
+
 ROOT = Path(__file__).resolve().parent.parent
 
 TINY = {

@@ -1,0 +1,243 @@
+"""The loop: what is probed, labelled and saved, and that a resumed run equals an uninterrupted one."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from grokking.artifacts import read_history
+from grokking.checkpoint import labeled_path, load_checkpoint
+from grokking.config import Config
+from grokking.detection import detect
+from grokking.engine import PlainEngine, Score, Step
+from grokking.errors import RunError
+from grokking.recorder import Recorder, newest_checkpoint
+from grokking.signals import StopRequest
+from grokking.state import from_record, new_state, to_record
+from grokking.train import advance, train
+
+CPU = torch.device("cpu")
+TINY = Config(
+    modulus=7, d_model=16, num_heads=2, d_mlp=24, num_epochs=20, train_fraction=0.5, checkpoint_every=5
+)
+
+
+class Silent:
+    """Progress that shows nothing, and may ask the run to stop after an epoch."""
+
+    def __init__(self, stop_after=None):
+        self.stop, self.stop_after = StopRequest(), stop_after
+
+    def update(self, epoch, history):
+        if epoch == self.stop_after:
+            self.stop.number = 15
+
+
+def run(config, directory, state=None, engine=None, stop_after=None):
+    state = state or new_state(config, CPU)
+    engine = engine or PlainEngine(config.modulus, state.split, CPU, "")
+    progress = Silent(stop_after)
+    train(state, engine, Recorder(state, directory), progress, progress.stop)
+    return state
+
+
+def resume(config, directory):
+    record, fault = newest_checkpoint(directory)
+    assert fault == ""
+    return from_record(record, config, CPU)
+
+
+def assert_same(ours, theirs):
+    """Every tensor and number that decides how the run goes on, bit for bit."""
+    a, b = to_record(ours), to_record(theirs)
+    a.pop("seconds"), b.pop("seconds")
+    assert_identical(a, b)
+
+
+def assert_identical(a, b):
+    assert type(a) is type(b)
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_identical(a[key], b[key])
+    elif isinstance(a, torch.Tensor):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        assert a.reshape(-1).view(torch.uint8).equal(b.reshape(-1).view(torch.uint8))
+    else:
+        assert a == b
+
+
+class Scripted:
+    """An engine whose accuracies and losses are given; its gradients are real but tiny."""
+
+    def __init__(self, validation=lambda e: 0.1, training=lambda e: 1.0, loss=lambda e: 1.0):
+        self.validation, self.training, self.loss = validation, training, loss
+        self.epoch = -1
+
+    def training_step(self, model):
+        self.epoch += 1
+        value = self.loss(self.epoch)
+        return Step(sum(p.sum() for p in model.parameters()), Score(value, self.training(self.epoch)))
+
+    def validate(self, model):
+        return Score(1.0, self.validation(self.epoch))
+
+
+def test_two_runs_with_one_seed_are_bit_identical(tmp_path):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    assert_same(run(TINY, tmp_path / "a"), run(TINY, tmp_path / "b"))
+
+
+def test_the_seed_decides_weights_and_split():
+    one, other = new_state(TINY, CPU), new_state(dataclasses.replace(TINY, seed=43), CPU)
+    assert not one.model.W_E.equal(other.model.W_E)
+    assert not one.split.train.equal(other.split.train)
+
+
+def test_every_epoch_is_probed_from_the_initial_model_to_the_last(tmp_path):
+    history = run(TINY, tmp_path).history
+    assert history.epochs == list(range(21))
+    assert history.training_losses[0] == pytest.approx(math.log(7), rel=0.3)
+    assert history.training_losses[-1] < history.training_losses[0]
+    assert read_history(tmp_path) == history
+
+
+@pytest.mark.parametrize(("every", "probed"), [(7, [0, 7, 14, 20]), (10**30, [0, 20])])
+def test_sparse_probing_keeps_both_ends_and_does_not_change_the_training(tmp_path, every, probed):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    dense = run(TINY, tmp_path / "a")
+    sparse = run(dataclasses.replace(TINY, probe_every=every), tmp_path / "b")
+    assert sparse.history.epochs == probed
+    assert sparse.history.training_losses == [dense.history.training_losses[e] for e in probed]
+    assert sparse.model.W_E.equal(dense.model.W_E)
+
+
+def test_warm_up_is_linear_and_starts_at_zero():
+    state = new_state(TINY, CPU)
+    engine = PlainEngine(7, state.split, CPU, "")
+    rates = []
+    for _ in range(13):
+        advance(state, engine.training_step(state.model))
+        rates.append(state.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([min(e / 10, 1) * 1e-3 for e in range(13)])
+
+
+def test_one_step_is_adamw_as_published(tmp_path):
+    """Decoupled decay, then the Adam step with bias correction, in float64 by hand."""
+    state = new_state(dataclasses.replace(TINY, warmup_steps=0, weight_decay=2.0), CPU)
+    step = PlainEngine(7, state.split, CPU, "").training_step(state.model)
+    before = state.model.W_U.detach().double().clone()
+    (grad,) = torch.autograd.grad(step.loss, state.model.W_U, retain_graph=True)
+    advance(state, step)
+    grad = grad.double()
+    expected = before * (1 - 1e-3 * 2.0) - 1e-3 * grad / (grad.abs() + 1e-8)
+    torch.testing.assert_close(state.model.W_U.double(), expected, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 4, 5, 6, 13, 19])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, cut):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    reference = run(TINY, whole)
+    run(TINY, parts, stop_after=cut)
+    resumed = run(TINY, parts, state=resume(TINY, parts))
+    assert_same(resumed, reference)
+    for name in ("loss_history.json", "accuracy_history.json", "checkpoint_labeled/initial.pt"):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_resuming_from_the_previous_checkpoint_gives_the_same_run(tmp_path):
+    reference = run(TINY, tmp_path)
+    (tmp_path / "checkpoint_latest.pt").unlink()
+    assert resume(TINY, tmp_path).epoch == 15
+    assert_same(run(TINY, tmp_path, state=resume(TINY, tmp_path)), reference)
+
+
+def test_a_resume_while_a_candidate_is_pending_keeps_its_weights(tmp_path):
+    """Cut between the crossing at 60 and its confirmation at 160: the label needs weights of epoch 60."""
+    config = dataclasses.replace(TINY, num_epochs=300, stop_after_grok=20)
+
+    def curve(epoch):
+        return 1.0 if epoch >= 60 else 0.1
+
+    memorized = {"training": lambda e: 1.0 if e >= 10 else 0.0}
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    reference = run(config, whole, engine=Scripted(curve, **memorized))
+    assert reference.epoch == 180
+    run(config, parts, engine=Scripted(curve, **memorized), stop_after=100)
+    state = resume(config, parts)
+    assert 60 in state.kept
+    engine = Scripted(curve, **memorized)
+    engine.epoch = state.epoch - 1
+    resumed = run(config, parts, state=state, engine=engine)
+    assert_same(resumed, reference)
+    for label in ("memorization", "grokking", "grokked"):
+        ours = load_checkpoint(labeled_path(parts, label))
+        assert_identical(ours, load_checkpoint(labeled_path(whole, label)))
+    assert ours["epoch"] == 60
+
+
+def test_labels_hold_the_states_of_their_epochs(tmp_path):
+    config = dataclasses.replace(TINY, num_epochs=250, probe_every=5)
+    state = new_state(config, CPU)
+    states = {}
+
+    class Recording(Scripted):
+        def validate(self, model):
+            states[self.epoch] = model.W_E.detach().clone()
+            return super().validate(model)
+
+    engine = Recording(
+        validation=lambda e: min(e / 100, 1.0), training=lambda e: 1.0 if e >= 12 else 0.5
+    )
+    run(config, tmp_path, state=state, engine=engine)
+    expected = {"initial": 0, "memorization": 15, "grokking": 55, "grokked": 90}
+    for label, epoch in expected.items():
+        saved = load_checkpoint(labeled_path(tmp_path, label))
+        assert saved["epoch"] == epoch
+        assert saved["model"]["W_E"].equal(states[epoch])
+        assert saved["train_pairs"].equal(state.split.train)
+    assert state.kept == {}
+    history = state.history
+    found = detect(history.epochs, history.training_accuracies, history.validation_accuracies)
+    assert found.grok_epoch == 90
+
+
+def test_early_generalisation_saves_no_grokked_label_and_does_not_stop_the_run(tmp_path):
+    config = dataclasses.replace(TINY, num_epochs=200, stop_after_grok=0)
+    engine = Scripted(lambda e: 1.0 if e >= 20 else 0.0, lambda e: 1.0 if e >= 15 else 0.0)
+    assert run(config, tmp_path, engine=engine).epoch == 200
+    assert not labeled_path(tmp_path, "grokked").exists()
+    assert labeled_path(tmp_path, "grokking").exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("epoch", [0, 1, 5, 7])
+def test_divergence_stops_at_its_epoch_with_the_history_written(tmp_path, value, epoch):
+    config = dataclasses.replace(TINY, probe_every=5)
+    engine = Scripted(loss=lambda e: value if e == epoch else 1.0)
+    with pytest.raises(RunError, match=rf"training loss is {value} at epoch {epoch}\b"):
+        run(config, tmp_path, engine=engine)
+    history = read_history(tmp_path)
+    assert history.epochs[-1] == epoch
+    assert history.training_losses[-1] is None
+
+
+def test_weights_that_blow_up_are_reported_by_the_real_engine(tmp_path):
+    config = dataclasses.replace(TINY, learning_rate=1e30, num_epochs=50)
+    with pytest.raises(RunError, match="the run diverged"):
+        run(config, tmp_path)
+
+
+def test_a_damaged_latest_checkpoint_falls_back_to_the_one_before(tmp_path):
+    run(TINY, tmp_path)
+    (tmp_path / "checkpoint_latest.pt").write_bytes(b"nonsense")
+    record, fault = newest_checkpoint(tmp_path)
+    assert record["epoch"] == 15
+    assert "checkpoint_latest.pt" in fault
+    assert load_checkpoint(tmp_path / "checkpoint_latest.pt")["epoch"] == 15
+    (tmp_path / "checkpoint_latest.pt").write_bytes(b"nonsense")
+    with pytest.raises(RunError, match="GROK_OVERWRITE=1"):
+        newest_checkpoint(tmp_path)
