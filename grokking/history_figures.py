@@ -11,7 +11,7 @@ from grokking.artifacts import History, Series
 from grokking.style import INK, MUTED, TEMPLATE, TRAINING, VALIDATION, Style
 
 _LOOK_FOR = (
-    "Look for the gap: training accuracy reaches 100 % early (memorisation), validation accuracy "
+    "Look for the gap: training accuracy reaches 100% early (memorisation), validation accuracy "
     "stays low for a long time, then rises within a short stretch (grokking). "
 )
 _AXES = {

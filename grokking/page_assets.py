@@ -19,6 +19,7 @@ p {{ margin: .2em 0 .6em; max-width: 78ch; overflow-wrap: anywhere; }}
 a {{ color: var(--accent); }}
 .look {{ color: var(--muted); }}
 .row {{ display: flex; flex-wrap: wrap; gap: 8px 24px; align-items: flex-start; }}
+.row.even {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); }}
 .row > figure {{ flex: var(--share, 1) 1 calc(var(--share, 1) * 280px); min-width: min(100%, 260px); }}
 figure {{ margin: 0; }}
 figure h2 {{ margin-top: .3em; }}

@@ -150,7 +150,8 @@ def _render(block: Block, page: _Page) -> str:
         case Figures(figures, shares):
             widths = shares or [1.0] * len(figures)
             parts = (_figure(f, share, page) for f, share in zip(figures, widths, strict=True))
-            return '<div class="row">\n' + "\n".join(parts) + "\n</div>"
+            kind = "row" if shares else "row even"
+            return f'<div class="{kind}">\n' + "\n".join(parts) + "\n</div>"
 
 
 def _heading(text: str) -> str:

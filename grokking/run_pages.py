@@ -48,8 +48,8 @@ def _gallery(surfaces: Sequence[Surface]) -> list[Prose | Figures]:
     figures = []
     for surface, wave in waves[:GALLERY]:
         figure = heatmap_figure(surface, views(surface, wave)[-1])
-        share = "no frequency" if wave is None else f"frequency {wave.frequency}, {wave.share:.1%}"
-        figure.update_layout(title={"text": f"Neuron {surface.neuron_index}: {share}"})
+        told = "no wave" if wave is None else f"frequency {wave.frequency}, {wave.share:.1%}"
+        figure.update_layout(title={"text": f"Neuron {surface.neuron_index}: {told}"})
         figures.append(figure)
     if not figures:
         return []

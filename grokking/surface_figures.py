@@ -15,7 +15,7 @@ from grokking.fourier import Array, strongest_wave
 from grokking.style import SEQUENTIAL, TEMPLATE
 from grokking.surface_views import View, surface_title, views
 
-_TICKS = 8  # labelled operands on an axis, about
+_TICKS = 6  # labelled operands on an axis, about
 
 
 def surface_figure(surface: Surface) -> go.Figure:
@@ -26,6 +26,7 @@ def surface_figure(surface: Surface) -> go.Figure:
     for view in choices:
         figure.add_surface(
             **_grid(surface, view),
+            **dict(zip(("cmin", "cmax"), _range(surface), strict=True)),
             visible=view is choices[0],
             lighting={"ambient": 0.65, "diffuse": 0.6, "specular": 0.1, "roughness": 0.8},
         )
@@ -35,7 +36,7 @@ def surface_figure(surface: Surface) -> go.Figure:
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         scene={
             **_axes(choices[0]),
-            "zaxis": {"title": {"text": ""}, "nticks": 4},
+            "zaxis": {"title": {"text": ""}, "nticks": 4, "range": _range(surface)},
             "aspectmode": "manual",
             "aspectratio": {"x": 1.5, "y": 1.5, "z": 0.28},
             "camera": {"eye": {"x": 1.43, "y": -1.68, "z": 1.3}, "center": {"z": -0.18}},
@@ -49,12 +50,13 @@ def surface_figure(surface: Surface) -> go.Figure:
 def heatmap_figure(surface: Surface, view: View) -> go.Figure:
     """The surface from above in one order, first operand to the right, second upwards."""
     axes = _axes(view)
-    figure = go.Figure(go.Heatmap(**_grid(surface, view), showscale=False))
+    low, high = _range(surface)
+    figure = go.Figure(go.Heatmap(**_grid(surface, view), zmin=low, zmax=high, showscale=False))
     figure.update_layout(
         template=TEMPLATE,
         title={"text": view.name, "subtitle": {"text": view.caption}},
         margin={"l": 8, "r": 8, "t": 32, "b": 8},  # plotly's tools stand in the top margin
-        xaxis={**axes["xaxis"], "constrain": "domain"},
+        xaxis={**axes["xaxis"], "constrain": "domain", "tickangle": 0},
         yaxis={**axes["yaxis"], "scaleanchor": "x", "constrain": "domain"},
     )
     return figure
@@ -91,6 +93,12 @@ def _single(values: Array) -> NDArray[np.floating[Any]]:
     """Half the bytes for the same picture: float32, where its range is enough."""
     peak = np.abs(values).max()
     return values.astype(np.float32) if 1e-30 < peak < 1e30 else values
+
+
+def _range(surface: Surface) -> tuple[float, float]:
+    """From 0 (activations are rectified) to the peak; a dead neuron lies on the floor."""
+    low, high = min(0.0, float(surface.values.min())), float(surface.values.max())
+    return low, high if high > low else low + 1.0
 
 
 def _axes(view: View) -> dict[str, Any]:

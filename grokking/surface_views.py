@@ -26,7 +26,7 @@ def views(surface: Surface, wave: Wave | None) -> list[View]:
     natural = np.arange(p, dtype=np.int64)
     waves = min(4, (p - 1) // 2)  # four read well
     order = None if wave is None else wave_order(p, wave.frequency, waves)
-    counted = f"Operands from 0 to {p - 1} as counted."
+    counted = f"Operands from 0 to {p - 1}, as counted."
     if wave is None or order is None:
         return [View("Natural order", natural, counted, _no_wave_order(surface, wave))]
     listed = (
@@ -34,7 +34,7 @@ def views(surface: Surface, wave: Wave | None) -> list[View]:
         f"frequency {wave.frequency} becomes {waves} waves along each axis. Look for smooth hills "
         "and diagonal ridges; hovering shows the true operands."
     )
-    stepped = f"The same, in steps of {order[1]}."
+    stepped = f"Operands in steps of {order[1]} (mod {p})."
     return [
         View("Natural order", natural, counted, _natural(p, wave)),
         View("Wave order", order, stepped, listed),

@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import subprocess
 import tempfile
 import time
@@ -20,7 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SECONDS = 60.0  # for one command; software rendering on a busy machine is slow
 
 _FLAGS = (
@@ -42,14 +40,12 @@ _FLAGS = (
 class Chromium:
     """One browser process with a profile of its own; close() ends it and removes the profile."""
 
-    def __init__(self) -> None:
-        if EXECUTABLE is None:
-            raise FileNotFoundError("no chromium on PATH")
+    def __init__(self, executable: str = "chromium") -> None:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         command_end, self._commands = os.pipe()
         self._answers, answer_end = os.pipe()
         self._process = subprocess.Popen(
-            [EXECUTABLE, *_FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
+            [executable, *_FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

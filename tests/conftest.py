@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from browser import Chromium
 
 os.environ["OMP_NUM_THREADS"] = "1"  # torch's idle threads would slow tiny models tenfold on a busy machine
 
@@ -59,3 +60,10 @@ def grokking(tmp_path: Path) -> Grokking:
         )
 
     return call
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """One headless browser for all tests; `with chromium.open(path) as page:` opens a tab in it."""
+    with Chromium(require("chromium")) as browser:
+        yield browser
