@@ -58,8 +58,10 @@ def dispatch(arguments: list[str]) -> int:
 
 def train_one(loaded: config.Loaded) -> int:
     """Refuse what can be refused before torch is imported, then run."""
+    from grokking.extension import choose_kernel
     from grokking.run_folder import check_free
 
+    choose_kernel(loaded.config.kernel, threads=1)
     if not (loaded.config.resume or loaded.config.overwrite):
         check_free(Path(loaded.config.artifacts_dir))
     from grokking.run import run

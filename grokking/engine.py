@@ -5,9 +5,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from grokking import ops
 from grokking.data import Split, all_pairs, targets
+from grokking.extension import Kernel
 from grokking.loss import cross_entropy, is_correct
-from grokking.model import Transformer
+from grokking.model import Tables, Transformer, fold
 
 CHUNK = 8192  # pairs evaluated at once by the plain path, which bounds its memory
 
@@ -29,13 +31,11 @@ class Step(NamedTuple):
 class Engine(Protocol):
     """What training and probing need; implementations agree within float32 rounding."""
 
-    description: str  # for the start line: what runs and why
-
     def training_step(self, model: Transformer) -> Step:
         """Loss of the training pairs, ready for `loss.backward()`."""
 
     def validate(self, model: Transformer) -> Score:
-        """Score of the validation pairs, for the same weights as the last training_step."""
+        """Score of the validation pairs, for the weights of the last training_step."""
 
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         """Post-ReLU activations at `=`, float32 [p, p, len(neurons)] on the CPU."""
@@ -44,8 +44,7 @@ class Engine(Protocol):
 class PlainEngine:
     """The last-position forward in plain PyTorch: no kernel, any device."""
 
-    def __init__(self, modulus: int, split: Split, device: torch.device, reason: str) -> None:
-        self.description = f"plain PyTorch{reason}"
+    def __init__(self, modulus: int, split: Split, device: torch.device) -> None:
         self.a, self.b = (operand.to(device) for operand in all_pairs(modulus))
         self.targets = targets(modulus).to(device)
         self.train, self.validation = (pairs.to(device) for pairs in split)
@@ -74,3 +73,36 @@ class PlainEngine:
             for a, b in zip(self.a.split(CHUNK), self.b.split(CHUNK), strict=True)
         ]
         return torch.cat(chunks).reshape(self.modulus, self.modulus, len(neurons))
+
+
+class FoldedEngine:
+    """The model folded into tables (see fold) and evaluated by the fused kernel, on the CPU."""
+
+    def __init__(self, modulus: int, split: Split, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.train, self.validation = split
+        goal = targets(modulus)
+        self.train_targets, self.validation_targets = goal[self.train], goal[self.validation]
+        self.tables: Tables | None = None  # of the last training step, for the probe of the same state
+
+    def training_step(self, model: Transformer) -> Step:
+        tables = fold(model)
+        result = ops.pair_loss(tables, self.train, self.train_targets, self.kernel)
+        self.tables = tables
+        return Step(result.mean, Score(result.loss, result.correct / len(self.train)))
+
+    def validate(self, model: Transformer) -> Score:
+        tables = fold(model) if self.tables is None else self.tables
+        result = ops.evaluate(tables, self.validation, self.validation_targets, self.kernel)
+        return Score(result.loss, result.correct / len(self.validation))
+
+    @torch.no_grad()
+    def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
+        return ops.activations(fold(model), torch.tensor(neurons), self.kernel)
+
+
+def choose_engine(modulus: int, split: Split, device: torch.device, kernel: Kernel) -> Engine:
+    """The fused kernel where there is one for the device, else plain PyTorch."""
+    if kernel.name is None:
+        return PlainEngine(modulus, split, device)
+    return FoldedEngine(modulus, split, kernel)

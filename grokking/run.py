@@ -18,9 +18,10 @@ from grokking.artifacts import (
 from grokking.checkpoint import labeled_path
 from grokking.config import FIELDS, Config, Loaded, identity, variables
 from grokking.detection import RULE, THRESHOLD, Phases, detect
-from grokking.engine import Engine, PlainEngine
+from grokking.engine import Engine, choose_engine
 from grokking.environment import choose_device, choose_threads, device_name, versions
 from grokking.errors import UserError
+from grokking.extension import Kernel, choose_kernel
 from grokking.progress import Progress, clock
 from grokking.recorder import Recorder, newest_checkpoint
 from grokking.run_folder import check_free, claimed, clear
@@ -34,6 +35,7 @@ def run(loaded: Loaded) -> int:
     """Train, or continue, the run that the Config describes. Returns the exit code."""
     config, directory = loaded.config, Path(loaded.config.artifacts_dir)
     device, threads = choose_device(config), choose_threads(config)
+    kernel = kernel_for(config, device, threads)
     with claimed(directory):
         if config.overwrite:
             clear(directory)
@@ -42,9 +44,9 @@ def run(loaded: Loaded) -> int:
         elif is_finished(directory, config):
             return report_finished(directory)
         state = open_state(directory, config, device)
-        engine = choose_engine(config, state, device)
-        describe_run(loaded, directory, device, threads, engine)
-        print(start_line(config, device, threads, engine), flush=True)
+        engine = choose_engine(config.modulus, state.split, device, kernel)
+        describe_run(loaded, directory, device, kernel)
+        print(start_line(config, device, kernel), flush=True)
         return train_and_export(state, engine, directory)
 
 
@@ -115,13 +117,19 @@ def open_state(directory: Path, config: Config, device: torch.device) -> Trainin
     return state
 
 
-def choose_engine(config: Config, state: TrainingState, device: torch.device) -> Engine:
-    return PlainEngine(config.modulus, state.split, device, "")
+def kernel_for(config: Config, device: torch.device, threads: int) -> Kernel:
+    """The kernel of GROK_KERNEL on this device; no CUDA kernel exists, so `auto` there is plain PyTorch."""
+    if device.type == "cpu" or config.kernel == "torch":
+        return choose_kernel(config.kernel, threads)
+    if config.kernel == "auto":
+        return Kernel(None, threads, f"the fused kernel runs on the CPU and the device is {device}")
+    raise UserError(
+        f"GROK_KERNEL is {config.kernel}, which runs on the CPU, but the device is {device}; "
+        "set GROK_DEVICE=cpu"
+    )
 
 
-def describe_run(
-    loaded: Loaded, directory: Path, device: torch.device, threads: int, engine: Engine
-) -> None:
+def describe_run(loaded: Loaded, directory: Path, device: torch.device, kernel: Kernel) -> None:
     """Write config.json."""
     values = {**asdict(loaded.config), **identity(loaded.config)}
     record = {
@@ -137,19 +145,19 @@ def describe_run(
         "versions": versions(),
         "device": str(device),
         "device_name": device_name(device),
-        "threads": threads,
-        "kernel": engine.description,
+        "threads": kernel.threads,
+        "kernel": kernel.name or "torch",
+        "kernel_reason": kernel.reason,
     }
     write_json(directory / "config.json", record)
 
 
-def start_line(config: Config, device: torch.device, threads: int, engine: Engine) -> str:
+def start_line(config: Config, device: torch.device, kernel: Kernel) -> str:
     """What runs, on what, and why."""
     return (
         f"training: modulus {config.modulus}, weight decay {config.weight_decay:g}, seed {config.seed}, "
         f"{config.num_epochs} epochs, into {config.artifacts_dir}\n"
-        f"device: {device} ({device_name(device)}); kernel: {engine.description}, "
-        f"{threads} thread{'s' if threads > 1 else ''}"
+        f"device: {device} ({device_name(device)}); kernel: {kernel}"
     )
 
 

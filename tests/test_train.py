@@ -36,7 +36,7 @@ class Silent:
 
 def run(config, directory, state=None, engine=None, stop_after=None):
     state = state or new_state(config, CPU)
-    engine = engine or PlainEngine(config.modulus, state.split, CPU, "")
+    engine = engine or PlainEngine(config.modulus, state.split, CPU)
     progress = Silent(stop_after)
     train(state, engine, Recorder(state, directory), progress, progress.stop)
     return state
@@ -115,7 +115,7 @@ def test_sparse_probing_keeps_both_ends_and_does_not_change_the_training(tmp_pat
 
 def test_warm_up_is_linear_and_starts_at_zero():
     state = new_state(TINY, CPU)
-    engine = PlainEngine(7, state.split, CPU, "")
+    engine = PlainEngine(7, state.split, CPU)
     rates = []
     for _ in range(13):
         advance(state, engine.training_step(state.model))
@@ -126,7 +126,7 @@ def test_warm_up_is_linear_and_starts_at_zero():
 def test_one_step_is_adamw_as_published(tmp_path):
     """Decoupled decay, then the Adam step with bias correction, in float64 by hand."""
     state = new_state(dataclasses.replace(TINY, warmup_steps=0, weight_decay=2.0), CPU)
-    step = PlainEngine(7, state.split, CPU, "").training_step(state.model)
+    step = PlainEngine(7, state.split, CPU).training_step(state.model)
     before = state.model.W_U.detach().double().clone()
     (grad,) = torch.autograd.grad(step.loss, state.model.W_U, retain_graph=True)
     advance(state, step)
