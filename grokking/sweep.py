@@ -98,7 +98,7 @@ def is_finished(folder: Path, run: PlannedRun) -> bool:
     from grokking.artifacts import read_run
 
     try:
-        return read_run(folder).config["num_epochs"] == run.epochs
+        return bool(read_run(folder).config["num_epochs"] == run.epochs)
     except (UserError, KeyError):
         return False
 

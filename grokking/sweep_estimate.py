@@ -31,7 +31,9 @@ class Measurement(NamedTuple):
     other_bytes: int
 
 
-def estimate(runs: Sequence[PlannedRun], resources: Resources, directory: Path, stop: StopRequest) -> str:
+def estimate(
+    runs: Sequence[PlannedRun], resources: Resources, directory: Path, stop: StopRequest
+) -> str:
     """One line with the expected wall time and disk use.
 
     UserError if the short run was refused, so that what only torch can judge (an absent

@@ -7,25 +7,21 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from grokking.config import FIELDS
+from grokking.cli import Parser
+from grokking.config import FIELDS, Config
 from grokking.errors import UserError
-from grokking.sweep_plan import OWNED, Plan, passed_through, read_plan
+from grokking.sweep_plan import Plan, passed_through, read_plan
 
 DEFAULT_WEIGHT_DECAYS, DEFAULT_SEEDS = "0.5 1.0 2.0", "42 123 456"
 QUICK_EPOCHS = "100"
 MAX_RUNS = 10_000
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see --help")
-
-
 def parser() -> argparse.ArgumentParser:
     """All options; the help text is the reference."""
-    sweep = _Parser(
+    sweep = Parser(
         prog="sweep_weight_decay.sh",
         description="Train one run per weight decay and seed, then analyse and plot them. "
         "GROK_ variables other than the sweep's own reach every run.",
@@ -35,20 +31,41 @@ def parser() -> argparse.ArgumentParser:
     add = sweep.add_argument
     add("--weight-decays", metavar="LIST", help=f"e.g. {DEFAULT_WEIGHT_DECAYS!r} (default)")
     add("--seeds", metavar="LIST", help=f"e.g. {DEFAULT_SEEDS!r} (default)")
-    add("--epochs", metavar="N", help="one number, or one per weight decay [GROK_NUM_EPOCHS or 10000]")
+    add(
+        "--epochs",
+        metavar="N",
+        help="one number, or one per weight decay [GROK_NUM_EPOCHS or 10000]",
+    )
     add("--quick", action="store_true", help=f"{QUICK_EPOCHS} epochs: a test of the machinery")
     add("--jobs", metavar="N", help="runs at a time [one per GPU, else one per core]")
-    add("--output", metavar="DIR", help="folder of the sweep [artifacts/sweep_weight_decay_DATE_TIME]")
-    add("--resume", metavar="DIR", help="go on with a sweep: finished runs are kept, others continued")
+    add(
+        "--output",
+        metavar="DIR",
+        help="folder of the sweep [artifacts/sweep_weight_decay_DATE_TIME]",
+    )
+    add(
+        "--resume",
+        metavar="DIR",
+        help="go on with a sweep: finished runs are kept, others continued",
+    )
     add("--dry-run", action="store_true", help="print one command line per run and write nothing")
     add("--no-estimate", action="store_true", help="do not measure the expected time and disk use")
     slurm = sweep.add_argument_group("Slurm")
     add = slurm.add_argument
     add("--slurm", action="store_true", help="submit the runs as one job array, then the analysis")
     add("--slurm-partition", metavar="NAME", default=os.environ.get("SBATCH_PARTITION"))
-    add("--slurm-time", metavar="TIME", default=os.environ.get("SBATCH_TIMELIMIT"), help="of one run")
+    add(
+        "--slurm-time",
+        metavar="TIME",
+        default=os.environ.get("SBATCH_TIMELIMIT"),
+        help="of one run",
+    )
     add("--slurm-gpus", metavar="N", default=os.environ.get("SBATCH_GPUS"), help="of one run")
-    add("--task", metavar="N", help="with --resume: only run number N of the sweep (a task of the array)")
+    add(
+        "--task",
+        metavar="N",
+        help="with --resume: only run number N of the sweep (a task of the array)",
+    )
     return sweep
 
 
@@ -82,7 +99,9 @@ def plan_from(options: argparse.Namespace) -> Plan:
         plan = read_plan(Path(options.resume))
         check_settings(plan, settings)
         return plan
-    weight_decays = _values("--weight-decays", options.weight_decays or DEFAULT_WEIGHT_DECAYS, "weight_decay")
+    weight_decays = _values(
+        "--weight-decays", options.weight_decays or DEFAULT_WEIGHT_DECAYS, "weight_decay"
+    )
     seeds = _values("--seeds", options.seeds or DEFAULT_SEEDS, "seed")
     if len(weight_decays) * len(seeds) > MAX_RUNS:
         raise UserError(f"{len(weight_decays)} x {len(seeds)} runs, expected at most {MAX_RUNS}")
@@ -104,7 +123,7 @@ def wanted_directory(options: argparse.Namespace) -> Path:
     """--output, or a folder named after the present second below GROK_ARTIFACTS_DIR (artifacts)."""
     if options.output is not None:
         return _new_directory(options.output)
-    parent = Path(os.environ.get("GROK_ARTIFACTS_DIR") or FIELDS["artifacts_dir"].default)
+    parent = Path(os.environ.get("GROK_ARTIFACTS_DIR") or Config.artifacts_dir)
     return parent / time.strftime("sweep_weight_decay_%Y%m%d_%H%M%S")
 
 
@@ -129,10 +148,12 @@ def _epochs(options: argparse.Namespace, groups: int) -> tuple[int, ...]:
     name, text = "--epochs", options.epochs
     if text is None and from_environment:
         name, text = "GROK_NUM_EPOCHS", from_environment
-    text = text if text is not None else str(FIELDS["num_epochs"].default)
+    text = text if text is not None else str(Config.num_epochs)
     epochs = _values(name, text, "num_epochs", unique=False)
     if len(epochs) not in (1, groups):
-        raise UserError(f"{name} has {len(epochs)} numbers, expected 1 or {groups}, one per weight decay")
+        raise UserError(
+            f"{name} has {len(epochs)} numbers, expected 1 or {groups}, one per weight decay"
+        )
     return tuple(epochs) * groups if len(epochs) == 1 else tuple(epochs)
 
 

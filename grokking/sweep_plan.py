@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
 
-from grokking.config import FIELDS, load
+from grokking.config import Config, load
 from grokking.errors import RunError, UserError
 
 PLAN_FILE = "sweep.json"
@@ -22,7 +22,7 @@ OWNED = (  # variables that each run gets from the sweep
     "GROK_RESUME",
     "GROK_OVERWRITE",
 )
-_BASELINE = FIELDS["weight_decay"].default
+_BASELINE = Config.weight_decay
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,9 @@ def cuda_devices(device: str) -> tuple[str, ...]:
     if device not in ("auto", "cuda") or shutil.which("nvidia-smi") is None:
         return ()
     count = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
-    asked = subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=False)
+    asked = subprocess.run(
+        [sys.executable, "-c", count], capture_output=True, text=True, check=False
+    )
     if asked.returncode != 0:
         return ()  # no torch on this Python: a dry run
     found = int(asked.stdout.strip().splitlines()[-1])

@@ -69,7 +69,7 @@ def start(
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads here)
             )
     except OSError as error:
         raise RunError(f"cannot start {run.name}: {error}") from error
@@ -136,7 +136,9 @@ class Runner:
         self._say(run.name, "started")
 
     def _pass_on(self, number: int) -> None:
-        self.screen.event(f"{signal.Signals(number).name}: waiting for the runs to save a checkpoint")
+        self.screen.event(
+            f"{signal.Signals(number).name}: waiting for the runs to save a checkpoint"
+        )
         for child in self.children:
             child.signal(number)
 

@@ -42,7 +42,9 @@ class Screen:
 
     def _erase(self) -> None:
         if self.drawn:
-            self.stream.write(f"\x1b[{self.drawn}F\x1b[J")  # up to the block's first line, clear below
+            self.stream.write(
+                f"\x1b[{self.drawn}F\x1b[J"
+            )  # up to the block's first line, clear below
             self.drawn = 0
 
     def _elapsed(self) -> str:

@@ -72,7 +72,10 @@ def _by_deadline(groups: Groups) -> Verdict:
         verdict, reason = FAIL, f"{count}; {too_late} reached it without having grokked"
     else:
         last = max(run.time for run in runs if not run.event)
-        verdict, reason = UNDECIDED, f"{count}; the others ended before it (at {last:,} at the latest)"
+        verdict, reason = (
+            UNDECIDED,
+            f"{count}; the others ended before it (at {last:,} at the latest)",
+        )
     return Verdict("H1", "weight decay 1.0 groks by epoch 10,000", verdict, reason)
 
 
@@ -82,7 +85,8 @@ def _ordered(name: str, claim: str, groups: Groups, earlier: float, later: float
         decays = " and ".join(map(str, absent))
         return Verdict(name, claim, UNDECIDED, f"no run with weight decay {decays} could be read")
     first, second = ([run.observation for run in groups[value]] for value in (earlier, later))
-    reason = f"{_median_in_words(earlier, first)}; {_median_in_words(later, second)}"
+    medians = (_median_in_words(earlier, first), _median_in_words(later, second))
+    reason = f"median grok epoch {', '.join(medians)}"
     comparison = _compare(groups[earlier], groups[later])
     return Verdict(name, claim, _order(first, second), reason, comparison)
 
@@ -103,7 +107,7 @@ def _median_in_words(weight_decay: float, runs: Sequence[Observation]) -> str:
     median, last = median_time(runs), max(run.time for run in runs)
     found = f"{median:,}" if median is not None else f"not reached by {last:,}"
     grokked = sum(run.event for run in runs)
-    return f"weight decay {weight_decay}: median grok epoch {found} ({grokked} of {len(runs)} grokked)"
+    return f"{found} at {weight_decay} ({grokked} of {len(runs)} grokked)"
 
 
 def _compare(earlier: Sequence[Followed], later: Sequence[Followed]) -> Comparison:

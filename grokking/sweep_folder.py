@@ -1,0 +1,209 @@
+"""The folder of a sweep, read: which runs it holds, and which could not be read and why.
+
+What a run is comes from its config.json, never from its folder's name. Folders that
+cannot be read are listed with their fault, not dropped in silence.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grokking.artifacts import History, Run, read_run
+from grokking.config import FIELDS
+from grokking.errors import UserError
+from grokking.survival import Observation
+from grokking.sweep_plan import PLAN_FILE, RESERVED, read_plan
+from grokking.sweep_verdicts import Followed, Verdict, verdicts
+
+# What makes two runs the same experiment, beside weight decay and seed.
+EXPERIMENT = tuple(
+    name for name, field in FIELDS.items() if field.metadata["strict"] and name != "weight_decay"
+)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run in the summary. Epochs are probed epochs; None: not reached or not finite."""
+
+    directory: str
+    weight_decay: float
+    seed: int
+    learning_rate: float
+    num_epochs: int
+    last_epoch: int
+    grokked: bool
+    grok_epoch: int | None
+    memorization_epoch: int | None
+    generalization_epoch: int | None
+    delay: int | None
+    final_training_accuracy: float | None
+    final_validation_accuracy: float | None
+    seconds: float | None
+    epochs_per_second: float | None
+
+    @property
+    def followed(self) -> Followed:
+        """Grokked at grok_epoch, or censored at the last epoch."""
+        if self.grok_epoch is None:
+            return Followed(Observation(self.last_epoch, False), self.last_epoch)
+        return Followed(Observation(self.grok_epoch, True), max(self.num_epochs, self.last_epoch))
+
+    @property
+    def observed_delay(self) -> Observation | None:
+        """Epochs from memorising to generalising, censored at the last epoch; None before memorising."""
+        if self.memorization_epoch is None:
+            return None
+        if self.delay is None:
+            return Observation(self.last_epoch - self.memorization_epoch, False)
+        return Observation(self.delay, True)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A folder that is not in the statistics, and why."""
+
+    directory: str
+    fault: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep's folder holds. `histories` is keyed by the records' directory."""
+
+    directory: Path
+    runs: list[RunRecord]
+    faults: list[Fault]
+    warnings: list[str]
+    histories: dict[str, History]
+
+    def by_weight_decay(self) -> dict[float, list[RunRecord]]:
+        """Runs grouped by weight decay, ascending, each group by seed."""
+        groups: dict[float, list[RunRecord]] = {}
+        for run in sorted(self.runs, key=lambda r: (r.weight_decay, r.seed, r.directory)):
+            groups.setdefault(run.weight_decay, []).append(run)
+        return groups
+
+    def verdicts(self) -> list[Verdict]:
+        return verdicts({wd: [r.followed for r in g] for wd, g in self.by_weight_decay().items()})
+
+
+def read_sweep(directory: Path) -> Sweep:
+    """Read every run in a sweep's folder; UserError if not a single one can be read."""
+    folders = _run_folders(directory)
+    read: dict[str, Run] = {}
+    faults = []
+    for folder in folders:
+        try:
+            run = read_run(folder)
+            _check(run)
+            read[folder.name] = run
+        except UserError as error:
+            faults.append(Fault(folder.name, str(error).removeprefix(f"{folder}/")))
+    faults += _missing(directory, {folder.name for folder in folders})
+    if not read:
+        raise UserError(_nothing_read(directory, faults))
+    duplicates = _duplicates(read)
+    faults += [Fault(name, f"repeats {kept}; counted once") for name, kept in duplicates.items()]
+    kept = {name: run for name, run in read.items() if name not in duplicates}
+    return Sweep(
+        directory,
+        [_record(name, run) for name, run in kept.items()],
+        faults,
+        _warnings(kept.values()),
+        {name: run.history for name, run in kept.items()},
+    )
+
+
+def _run_folders(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such folder, expected the folder of a sweep")
+    if (directory / "config.json").exists():
+        raise UserError(f"{directory} holds a single run, expected the folder of a sweep above it")
+    try:
+        inside = [path for path in directory.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be read: {error.strerror}") from error
+    return sorted(p for p in inside if p.name not in RESERVED and not p.name.startswith("."))
+
+
+def _missing(directory: Path, present: set[str]) -> list[Fault]:
+    """Runs that the sweep's plan has and its folder has not; a folder without a plan misses nothing."""
+    if not (directory / PLAN_FILE).exists():
+        return []
+    try:
+        planned = {run.name for run in read_plan(directory).runs()}
+    except UserError as error:
+        return [Fault(PLAN_FILE, str(error).removeprefix(f"{directory / PLAN_FILE}: "))]
+    return [
+        Fault(name, "planned, but there is no such folder") for name in sorted(planned - present)
+    ]
+
+
+def _nothing_read(directory: Path, faults: Sequence[Fault]) -> str:
+    if not faults:
+        return f"{directory} holds no runs, expected folders such as wd1.0_seed42"
+    first = faults[0]
+    return (
+        f"{directory}: none of {len(faults)} runs could be read; the first, {first.directory}: "
+        f"{first.fault}"
+    )
+
+
+def _check(run: Run) -> None:
+    """What the statistics need of a run, beyond what read_run has checked."""
+    for field in ("weight_decay", "learning_rate", "seed", "num_epochs"):
+        value, whole = run.config.get(field), field in ("seed", "num_epochs")
+        kind = int if whole else (int, float)
+        if not isinstance(value, kind) or isinstance(value, bool) or value < 0:
+            raise UserError(f"config.json: '{field}' is {value!r}, expected a number >= 0")
+    if not run.history.epochs:
+        raise UserError("loss_history.json: 'epochs' is empty")
+    last, grok_epoch = run.history.epochs[-1], run.grokking["grok_epoch"]
+    if grok_epoch is not None and grok_epoch > last:
+        raise UserError(f"grokking.json: 'grok_epoch' is {grok_epoch}, after the last epoch {last}")
+
+
+def _duplicates(runs: dict[str, Run]) -> dict[str, str]:
+    """Folder -> the folder it repeats: same experiment, weight decay and seed. The longest stays."""
+    kept: dict[tuple[Any, ...], str] = {}
+    repeats = {}
+    for name in sorted(runs, key=lambda n: (-runs[n].history.epochs[-1], n)):
+        config = runs[name].config
+        same = tuple(config.get(field) for field in ["weight_decay", "seed", *EXPERIMENT])
+        if kept.setdefault(same, name) != name:
+            repeats[name] = kept[same]
+    return repeats
+
+
+def _warnings(runs: Iterable[Run]) -> list[str]:
+    """Runs that are not one experiment cannot be compared; say in what they differ."""
+    found = []
+    for field in EXPERIMENT:
+        values = sorted({str(run.config.get(field)) for run in runs})
+        if len(values) > 1:
+            found.append(f"the runs differ in {field} ({', '.join(values)}): not one experiment")
+    return found
+
+
+def _record(name: str, run: Run) -> RunRecord:
+    config, result = run.config, run.grokking
+    memorized, generalized = result["memorization_epoch"], result["generalization_epoch"]
+    reached_both = memorized is not None and generalized is not None
+    return RunRecord(
+        directory=name,
+        weight_decay=float(config["weight_decay"]),
+        seed=config["seed"],
+        learning_rate=float(config["learning_rate"]),
+        num_epochs=config["num_epochs"],
+        last_epoch=run.history.epochs[-1],
+        grokked=result["grokked"],
+        grok_epoch=result["grok_epoch"],
+        memorization_epoch=memorized,
+        generalization_epoch=generalized,
+        delay=generalized - memorized if reached_both else None,
+        final_training_accuracy=result["final_training_accuracy"],
+        final_validation_accuracy=result["final_validation_accuracy"],
+        seconds=result["seconds"],
+        epochs_per_second=result["epochs_per_second"],
+    )

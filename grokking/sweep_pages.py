@@ -1,0 +1,157 @@
+"""plots/ of a sweep: three pages of figures and an index with the table, verdicts and links."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+
+from grokking.cli import Parser
+from grokking.errors import RunError
+from grokking.pages import Block, Figures, Links, Prose, Table, write_page
+from grokking.sweep_analysis import analyze
+from grokking.sweep_figures import (
+    accuracy_figure,
+    distribution_figure,
+    facets,
+    loss_figure,
+    scaling_figure,
+    survival_figure,
+)
+from grokking.sweep_folder import RunRecord, Sweep
+from grokking.sweep_tables import (
+    HEADER,
+    LEGEND,
+    epoch_text,
+    problem_lines,
+    rows,
+    scaling_line,
+    verdict_line,
+)
+
+PAGES = {
+    "validation_accuracy_comparison.html": "Validation accuracy by weight decay",
+    "grokking_epoch_distribution.html": "When the runs grokked",
+    "combined_comparison.html": "Accuracy, loss, grok epochs and survival together",
+}
+Summary = dict[str, Any]
+
+
+def write_sweep_pages(sweep: Sweep, summary: Summary) -> Path:
+    """Write all pages into the sweep's plots/; returns the index. RunError if the disk refuses."""
+    plots = sweep.directory / "plots"
+    try:
+        plots.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot create {plots}: {error.strerror}") from error
+    contents = [_accuracy_page(sweep), _distribution_page(sweep, summary), _combined_page(sweep)]
+    for (name, title), blocks in zip(PAGES.items(), contents, strict=True):
+        write_page(
+            plots / name, title, [*blocks, Links([("index.html", "Back to the table")])], "shared"
+        )
+    return write_page(plots / "index.html", "Weight-decay sweep", _index(sweep, summary), "shared")
+
+
+def _accuracy_page(sweep: Sweep) -> list[Block]:
+    return [
+        Figures([accuracy_figure(sweep)]),
+        Prose(
+            ["The same, one panel per weight decay; grey: the runs of the others."], "One by one"
+        ),
+        *_in_rows(facets(sweep)),
+    ]
+
+
+def _in_rows(figures: Sequence[go.Figure], columns: int = 3) -> list[Block]:
+    return [Figures(figures[start : start + columns]) for start in range(0, len(figures), columns)]
+
+
+def _distribution_page(sweep: Sweep, summary: Summary) -> list[Block]:
+    figures: list[go.Figure] = [distribution_figure(sweep), survival_figure(sweep)]
+    blocks: list[Block] = [Figures([figure]) for figure in figures]
+    if summary["delay_scaling"] is not None:
+        blocks.append(Figures([scaling_figure(sweep, summary["delay_scaling"])]))
+        blocks.append(Prose([scaling_line(summary)]))
+    return blocks
+
+
+def _combined_page(sweep: Sweep) -> list[Block]:
+    return [
+        Figures([accuracy_figure(sweep), loss_figure(sweep)]),
+        Figures([distribution_figure(sweep), survival_figure(sweep)]),
+    ]
+
+
+def _index(sweep: Sweep, summary: Summary) -> list[Block]:
+    counted = f"{summary['runs_read']} runs of {summary['sweep']}"
+    blocks: list[Block] = [
+        Prose([f"{counted}, {summary['runs_not_counted']} not counted.", *summary["warnings"]]),
+        Prose([verdict_line(verdict) for verdict in summary["verdicts"]], "Verdicts"),
+        Table("Per weight decay", HEADER, rows(summary)),
+        Prose([LEGEND, scaling_line(summary)] if scaling_line(summary) else [LEGEND]),
+        Links(list(PAGES.items())),
+        Figures([distribution_figure(sweep)]),
+        Prose([], "Runs"),
+        Table("Every run", _RUN_HEADER, [_run_row(run) for run in _ordered(sweep)]),
+        Links(_run_links(sweep)),
+    ]
+    if sweep.faults:
+        faults = [[fault.directory, fault.fault] for fault in sweep.faults]
+        blocks.append(Table("Not counted", ["folder", "fault"], faults))
+    return blocks
+
+
+_RUN_HEADER = (
+    "folder",
+    "weight decay",
+    "seed",
+    "epochs",
+    "memorised",
+    "grokked",
+    "final validation",
+)
+
+
+def _run_row(run: RunRecord) -> list[str]:
+    final = run.final_validation_accuracy
+    return [
+        run.directory,
+        str(run.weight_decay),
+        str(run.seed),
+        f"{run.last_epoch:,}",
+        epoch_text(run.memorization_epoch),
+        "not yet" if run.grok_epoch is None else f"{run.grok_epoch:,}",
+        "-" if final is None else f"{final:.1%}",
+    ]
+
+
+def _ordered(sweep: Sweep) -> list[RunRecord]:
+    return [run for runs in sweep.by_weight_decay().values() for run in runs]
+
+
+def _run_links(sweep: Sweep) -> list[tuple[str, str]]:
+    """Each run's own pages, as far as they exist, relative to plots/."""
+    pages = {"visualizations/index.html": "pictures", "report.html": "report"}
+    return [
+        (f"../{run.directory}/{page}", f"{run.directory}: {what}")
+        for run in _ordered(sweep)
+        for page, what in pages.items()
+        if (sweep.directory / run.directory / page).exists()
+    ]
+
+
+def main() -> int:
+    """plot_sweep_comparison.py DIR: analyse the sweep anew and draw its pages."""
+    parser = Parser(
+        prog="plot_sweep_comparison.py",
+        description="Draw a weight-decay sweep: writes pages into DIR/plots/, index.html first to open.",
+        epilog="exit codes: 0 done; 1 the disk refused; 2 not a single run could be read",
+    )
+    parser.add_argument(
+        "directory", metavar="DIR", help="folder of a sweep, wd1.0_seed42/ and so on in it"
+    )
+    sweep, summary = analyze(Path(parser.parse_args().directory))
+    for line in problem_lines(summary):
+        print(line)
+    print(f"open {write_sweep_pages(sweep, summary)}")
+    return 0

@@ -1,0 +1,169 @@
+"""analysis_summary.json -> the table and the verdicts as text: terminal, Markdown, page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from grokking.artifacts import atomic_write_text, read_json
+from grokking.cli import Parser
+
+SUMMARY_FILE = "analysis_summary.json"
+HEADER = (
+    "weight decay",
+    "grokked",
+    "95 % interval",
+    "grok epoch (range)",
+    "KM median",
+    "memorised",
+    "delay",
+    "accuracy train / val",
+    "time",
+)
+LEGEND = (
+    "95 % interval: Wilson's, of the share that grokked. Grok epoch: median and range of the runs that "
+    "grokked. KM median, and delay from memorising to generalising: Kaplan-Meier medians, runs that did "
+    "not get there censored at their last epoch. Memorised, accuracy, time: medians; time is of the "
+    "training loop."
+)
+Summary = dict[str, Any]
+
+
+def rows(summary: Summary) -> list[list[str]]:
+    """One row of cells per weight decay, under HEADER."""
+    return [_row(group) for group in summary["weight_decays"]]
+
+
+def _row(group: Summary) -> list[str]:
+    low, high = group["success_rate_interval_95"]
+    return [
+        str(group["weight_decay"]),
+        f"{group['grokked']} of {group['runs']}",
+        f"{low:.0%}-{high:.0%}",
+        _with_range(group["grok_epoch"]),
+        _kaplan_meier(group["kaplan_meier_grok_epoch"]),
+        epoch_text(group["memorization_epoch"]["median"]),
+        _kaplan_meier(group["kaplan_meier_delay"]),
+        f"{_percent(group['final_training_accuracy'])} / {_percent(group['final_validation_accuracy'])}",
+        _clock(group["seconds"]["median"]),
+    ]
+
+
+def epoch_text(epoch: float | None) -> str:
+    """7,588; a median of an even number of runs may end in a half. '-' if there is none."""
+    return "-" if epoch is None else f"{epoch:,.1f}".removesuffix(".0")
+
+
+def _with_range(spread: Summary) -> str:
+    if spread["count"] < 2:
+        return epoch_text(spread["median"])
+    low, middle, high = (epoch_text(spread[key]) for key in ("min", "median", "max"))
+    return f"{middle} ({low}-{high})"
+
+
+def _kaplan_meier(estimate: Summary) -> str:
+    """The median, or beyond which epoch it lies."""
+    if estimate["median"] is None and estimate["followed_to"] is None:
+        return "-"
+    return (
+        epoch_text(estimate["median"])
+        if estimate["median"] is not None
+        else f"> {estimate['followed_to']:,}"
+    )
+
+
+def _percent(spread: Summary) -> str:
+    return "-" if spread["median"] is None else f"{spread['median']:.1%}"
+
+
+def _clock(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def verdict_line(verdict: Summary) -> str:
+    """H2 PASS: claim: reason (p-values)."""
+    return (
+        f"{verdict['hypothesis']} {verdict['verdict']}: {verdict['claim']}: "
+        f"{verdict['reason']}{p_values(verdict)}."
+    )
+
+
+def p_values(verdict: Summary) -> str:
+    """The tests that were made, in brackets; empty if none was."""
+    tests = []
+    if verdict.get("permutation_p_one_sided") is not None:
+        horizon = f", all followed to epoch {verdict['permutation_horizon']:,}"
+        tests.append(f"permutation p = {verdict['permutation_p_one_sided']:.2g} one-sided{horizon}")
+    if verdict.get("log_rank_p_two_sided") is not None:
+        tests.append(f"log-rank p = {verdict['log_rank_p_two_sided']:.2g} two-sided")
+    return f" ({'; '.join(tests)})" if tests else ""
+
+
+def scaling_line(summary: Summary) -> str:
+    """The slope in words; empty if there was too little to fit."""
+    scaling = summary["delay_scaling"]
+    if scaling is None:
+        return ""
+    low, high = scaling["slope_interval_95"]
+    within = "is" if low <= 1 <= high else "is not"
+    return (
+        f"The median delay grows as (1 / (learning rate x weight decay)) to the power "
+        f"{scaling['slope']:.2f} (95 % bootstrap interval {low:.2f} to {high:.2f}): "
+        f"proportionality, power 1, {within} within it."
+    )
+
+
+def problem_lines(summary: Summary) -> list[str]:
+    """Warnings, and every folder that is not in the statistics."""
+    faults = summary["faults"]
+    lines = [f"warning: {warning}" for warning in summary["warnings"]]
+    if faults:
+        lines.append(f"{len(faults)} not counted:")
+        lines += [f"  {fault['directory']}: {fault['fault']}" for fault in faults]
+    return lines
+
+
+def terminal_report(summary: Summary) -> str:
+    """Table, verdicts and problems for a terminal."""
+    blocks = [
+        aligned([HEADER, *rows(summary)]),
+        [verdict_line(verdict) for verdict in summary["verdicts"]],
+        [scaling_line(summary)] if scaling_line(summary) else [],
+        problem_lines(summary),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells in columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
+
+
+def markdown_report(summary: Summary) -> str:
+    """The same as Markdown: a table, and the verdicts as a list."""
+    cells = [HEADER, ["---"] * len(HEADER), *rows(summary)]
+    table = ["| " + " | ".join(row) + " |" for row in cells]
+    lines = [*(verdict_line(v) for v in summary["verdicts"]), scaling_line(summary)]
+    notes = [f"- {line}" for line in [*lines, *problem_lines(summary)] if line]
+    return "\n".join([*table, "", LEGEND, "", *notes]) + "\n"
+
+
+def main() -> int:
+    """sweep_table.py DIR [OUT.md]: Markdown of an analysed sweep, printed or written."""
+    parser = Parser(
+        prog="sweep_table.py",
+        description="Markdown table and verdicts from DIR/analysis_summary.json.",
+        epilog="exit codes: 0 done; 1 the disk refused; 2 there is no summary to read",
+    )
+    parser.add_argument("directory", metavar="DIR", help="folder of a sweep that has been analysed")
+    parser.add_argument("output", metavar="OUT.md", nargs="?", help="file to write [stdout]")
+    options = parser.parse_args()
+    text = markdown_report(read_json(Path(options.directory) / SUMMARY_FILE))
+    if options.output is None:
+        print(text, end="")
+    else:
+        atomic_write_text(Path(options.output), text)
+    return 0
