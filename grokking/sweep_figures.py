@@ -288,7 +288,7 @@ def _marker(style: Style) -> dict[str, Any]:
 
 def _with_epoch_axis(figure: go.Figure) -> go.Figure:
     figure.update_xaxes(title_text="epoch", tickformat=",", nticks=6)
-    return figure.update_layout(updatemenus=[_axis_buttons("xaxis")])
+    return figure.update_layout(updatemenus=[_axis_buttons("xaxis")], margin_r=32)
 
 
 def _axis_buttons(axis: str) -> dict[str, Any]:
@@ -307,9 +307,10 @@ def _titled(figure: go.Figure, title: str, look_for: str) -> go.Figure:
     return figure.update_layout(
         title={"text": title, "subtitle": {"text": look_for}},
         legend={
-            "title": {"text": "weight decay", "side": "left"},
+            "title": {"text": "weight decay", "side": "top"},
             "orientation": "h",
-            "y": 1.02,
+            "yref": "container",
+            "y": 0,
             "yanchor": "bottom",
             "x": 0,
         },
