@@ -1,0 +1,264 @@
+"""A run as a process: its files, its texts, its exit codes, and what it refuses."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ROOT, TINY, clean_environment
+
+from grokking.artifacts import read_run, read_surface
+from grokking.checkpoint import load_checkpoint
+
+FILES = {
+    "config.json",
+    "loss_history.json",
+    "accuracy_history.json",
+    "grokking.json",
+    "checkpoint_latest.pt",
+    "checkpoint_previous.pt",
+    "activation_surface_neuron_0.json",
+    "activation_surface_neuron_20.json",
+    "checkpoint_labeled/initial.pt",
+    "checkpoint_labeled/final.pt",
+    "visualizations/index.html",
+    "visualizations/training_history.html",
+    "visualizations/activation_surface_neuron_0.html",
+}
+
+
+def files(folder):
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def assert_one_line(done, code):
+    """Exactly one line on stderr, no traceback, the right exit code."""
+    assert done.returncode == code, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+def test_a_run_writes_every_file_of_its_folder(grokking, tmp_path):
+    done = grokking()
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "artifacts"
+    assert files(folder) >= FILES
+    run = read_run(folder)
+    assert run.config["modulus"] == 7
+    assert run.history.epochs == list(range(13))
+    assert run.grokking["final_epoch"] == 12
+    assert run.grokking["seconds"] > 0
+    surface = read_surface(folder / "activation_surface_neuron_20.json")
+    assert (surface.modulus, surface.epoch) == (7, 12)
+    assert "Grokking not detected" in done.stdout
+    assert "kernel: " in done.stdout
+    for path in folder.glob("*.json"):
+        json.loads(path.read_text(), parse_constant=pytest.fail)
+
+
+def test_config_json_says_value_source_versions_and_kernel(grokking, tmp_path):
+    grokking(GROK_SEED="9")
+    record = json.loads((tmp_path / "artifacts" / "config.json").read_text())
+    assert record["config"]["seed"] == {"value": 9, "source": "environment", "variable": "GROK_SEED"}
+    assert record["config"]["beta1"]["source"] == "default"
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["threads"] == 1
+    assert record["device"] == "cpu"
+    assert record["schema_version"] == 1
+
+
+def test_labelled_checkpoints_hold_the_weights_of_the_field(grokking, tmp_path):
+    grokking()
+    saved = load_checkpoint(tmp_path / "artifacts" / "checkpoint_labeled" / "final.pt")
+    assert saved["epoch"] == 12
+    assert saved["config"]["modulus"] == 7
+    shapes = {name: tuple(w.shape) for name, w in saved["model"].items()}
+    assert shapes["W_Q"] == (2, 16, 8)
+    assert shapes["W_U"] == (16, 7)
+    assert all(w.dtype == torch.float32 for w in saved["model"].values())
+
+
+def test_a_folder_with_a_run_is_refused_and_untouched(grokking, tmp_path):
+    grokking()
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.name != ".lock"}
+    line = assert_one_line(grokking(GROK_SEED="5"), 2)
+    assert "GROK_RESUME=1" in line
+    assert "GROK_OVERWRITE=1" in line
+    assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.name != ".lock"}
+
+
+def test_overwrite_removes_the_old_runs_files_and_nothing_else(grokking, tmp_path):
+    folder = tmp_path / "artifacts"
+    grokking()
+    (folder / "notes.txt").write_text("mine")
+    (folder / "visualizations" / "mine.html").write_text("mine")
+    done = grokking(GROK_OVERWRITE="1", GROK_NEURONS="1", GROK_SEED="5")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "visualizations" / "mine.html").exists()
+    assert not (folder / "activation_surface_neuron_0.json").exists()
+    assert not (folder / "visualizations" / "activation_surface_neuron_0.html").exists()
+    assert (folder / "activation_surface_neuron_1.json").exists()
+    assert read_run(folder).config["seed"] == 5
+
+
+def test_resume_starts_a_run_where_there_is_none_and_reports_a_finished_one(grokking, tmp_path):
+    first = grokking(GROK_RESUME="1")
+    assert first.returncode == 0, first.stderr
+    before = (tmp_path / "artifacts" / "grokking.json").read_bytes()
+    again = grokking(GROK_RESUME="1")
+    assert again.returncode == 0, again.stderr
+    assert "finished; nothing to do" in again.stdout
+    assert (tmp_path / "artifacts" / "grokking.json").read_bytes() == before
+
+
+def test_resume_refuses_another_configuration(grokking):
+    grokking()
+    line = assert_one_line(grokking(GROK_RESUME="1", GROK_SEED="5"), 2)
+    assert "GROK_SEED is 5" in line
+    line = assert_one_line(grokking(GROK_RESUME="1", GROK_NUM_EPOCHS="11"), 2)
+    assert "GROK_NUM_EPOCHS is 11" in line
+
+
+def test_more_epochs_extend_a_finished_run_to_what_one_run_would_have_given(grokking, tmp_path):
+    grokking(GROK_ARTIFACTS_DIR="parts")
+    extended = grokking(GROK_ARTIFACTS_DIR="parts", GROK_RESUME="1", GROK_NUM_EPOCHS="30")
+    assert "at epoch 12" in extended.stdout
+    grokking(GROK_ARTIFACTS_DIR="whole", GROK_NUM_EPOCHS="30")
+    for name in ("loss_history.json", "accuracy_history.json", "activation_surface_neuron_0.json"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    ours, theirs = (
+        load_checkpoint(tmp_path / d / "checkpoint_labeled" / "final.pt") for d in ("parts", "whole")
+    )
+    assert all(ours["model"][name].equal(theirs["model"][name]) for name in ours["model"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"GROK_SEED": "x"}, "GROK_SEED is 'x', expected an integer"),
+        ({"GROK_SEDE": "1"}, "did you mean GROK_SEED?"),
+        ({"GROK_SKIP_VALIDATION": "0"}, "GROK_SKIP_VALIDATION=1"),
+        ({"GROK_KERNEL": "avx1024"}, "GROK_KERNEL"),
+        ({"GROK_DEVICE": "cuda:99"}, "GROK_DEVICE is cuda:99"),
+    ],
+)
+def test_wrong_input_is_one_line_and_writes_nothing(grokking, tmp_path, variables, words):
+    assert words in assert_one_line(grokking(**variables), 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_input_is_refused_before_torch_is_imported(tmp_path):
+    code = "import sys; sys.argv = ['grokking']; from grokking.__main__ import main; c = main(); "
+    code += "assert c == 2 and 'torch' not in sys.modules"
+    environment = clean_environment(PYTHONPATH=str(ROOT), GROK_SEED="x")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
+def test_an_artifacts_folder_that_is_a_file_is_refused(grokking, tmp_path):
+    (tmp_path / "artifacts").write_text("mine")
+    assert "which is a file" in assert_one_line(grokking(), 2)
+    assert (tmp_path / "artifacts").read_text() == "mine"
+
+
+def test_an_artifacts_folder_that_cannot_be_made_is_an_output_failure(grokking, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "file/below" in assert_one_line(grokking(GROK_ARTIFACTS_DIR="file/below"), 1)
+
+
+def test_a_folder_in_use_is_refused_and_a_dead_holder_blocks_nobody(grokking, tmp_path):
+    (tmp_path / "artifacts").mkdir()
+    with open(tmp_path / "artifacts" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "in use by another run" in assert_one_line(grokking(), 2)
+    assert grokking().returncode == 0
+
+
+def test_divergence_is_exit_code_1_with_the_histories_written(grokking, tmp_path):
+    done = grokking(GROK_LEARNING_RATE="1e30", GROK_NUM_EPOCHS="50")
+    assert done.returncode == 1
+    assert "the run diverged" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "artifacts" / "grokking.json").exists()
+    history = json.loads((tmp_path / "artifacts" / "loss_history.json").read_text())
+    assert None in (history["training_losses"][-1], history["validation_losses"][-1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_the_run_which_then_resumes_to_the_same_end(grokking, tmp_path, number):
+    variables = {"GROK_NUM_EPOCHS": "400", "GROK_CHECKPOINT_EVERY": "100000"}
+    environment = clean_environment(PYTHONPATH=str(ROOT), **{**TINY, **variables})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "grokking"],
+        cwd=tmp_path,
+        env={**environment, "GROK_ARTIFACTS_DIR": "cut", "GROK_NUM_EPOCHS": "1000000"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline(), process.stdout.readline()  # the start lines: training begins
+    time.sleep(0.3)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert "GROK_RESUME=1" in err
+    assert "Traceback" not in err
+    assert (tmp_path / "cut" / "checkpoint_latest.pt").exists()
+    reached = load_checkpoint(tmp_path / "cut" / "checkpoint_latest.pt")["epoch"]
+    assert 0 < reached < 1_000_000
+    assert f"saved at epoch {reached}" in err
+
+
+def test_a_signal_ignored_at_start_stays_ignored(tmp_path):
+    """nohup: the run goes on when the terminal goes away."""
+    environment = clean_environment(PYTHONPATH=str(ROOT), **TINY, GROK_ARTIFACTS_DIR="kept")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "grokking"],
+        cwd=tmp_path,
+        env={**environment, "GROK_NUM_EPOCHS": "600"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_progress_is_plain_lines_without_a_terminal(grokking):
+    line = grokking().stderr.splitlines()[-1]
+    assert line.startswith("epoch 12/12  loss ")
+    for word in ("val ", "accuracy ", "epochs/s", "left"):
+        assert word in line
+
+
+def test_every_neuron_can_be_exported(grokking, tmp_path):
+    assert grokking(GROK_NEURONS="all").returncode == 0
+    assert len(list((tmp_path / "artifacts").glob("activation_surface_neuron_*.json"))) == 24
+
+
+def test_the_kernel_can_be_turned_off(grokking, tmp_path):
+    done = grokking(GROK_KERNEL="torch")
+    assert "kernel: plain PyTorch, because GROK_KERNEL=torch asks for it" in done.stdout
+    assert json.loads((tmp_path / "artifacts" / "config.json").read_text())["kernel"] == "torch"
+
+
+def test_help_version_and_print_config(grokking, tmp_path):
+    assert "GROK_WEIGHT_DECAY" in grokking("--help", tiny=False).stdout
+    assert grokking("--version", tiny=False).stdout.startswith("grokking 0.")
+    shown = grokking("--print-config", tiny=False, GROK_SEED="3").stdout
+    assert "GROK_SEED=3" in shown
+    assert "# environment" in shown
+    assert "GROK_MODULUS=113" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_subcommand_is_one_line(grokking):
+    assert "'trian'" in assert_one_line(grokking("trian"), 2)
