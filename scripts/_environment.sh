@@ -27,13 +27,14 @@ make_venv() {
   "$PYTHON" -m pip --version >/dev/null 2>&1 || python3 -m venv --clear "$ROOT/.venv"
 }
 
-# ensure_environment EXTRAS: EXTRAS is "" or "[test]"
+# ensure_environment EXTRAS: EXTRAS is "" or "[test]"; what test.sh installed serves quickstart.sh too
 ensure_environment() {
-  local stamp="$ROOT/.venv/installed$1" wanted
-  wanted="$(fingerprint "$1")"
-  if [ -x "$PYTHON" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
-    return
-  fi
+  local extras stamp="$ROOT/.venv/installed$1"
+  for extras in "$1" "[test]"; do
+    if [ -x "$PYTHON" ] && [ "$(cat "$ROOT/.venv/installed$extras" 2>/dev/null)" = "$(fingerprint "$extras")" ]; then
+      return
+    fi
+  done
   echo "installing into .venv (once; torch is large) ..."
   make_venv
   rm -f "$stamp"
@@ -41,5 +42,5 @@ ensure_environment() {
   if ! { "${pip[@]}" -r "$ROOT/requirements.txt" && "${pip[@]}" -e "$ROOT$1"; }; then
     fail "pip could not install the requirements (its reason is above); check the network and run this again"
   fi
-  echo "$wanted" > "$stamp"
+  fingerprint "$1" > "$stamp"
 }

@@ -1,0 +1,102 @@
+"""The two commands of the README, as a stranger's machine would run them."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from conftest import ROOT, TINY, clean_environment, require
+
+INSTALLED = ROOT / ".venv" / "installed[test]"
+
+
+def bash(script, *arguments, cwd, **variables):
+    return subprocess.run(
+        ["bash", str(script), *arguments],
+        cwd=cwd,
+        env=clean_environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+@pytest.fixture
+def copied_scripts(tmp_path):
+    """The scripts in a folder with spaces, with no .venv beside them."""
+    folder = tmp_path / "a folder with spaces"
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    for name in ("requirements.txt", "pyproject.toml", "setup.py"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "csrc").mkdir()
+    return folder / "scripts"
+
+
+def fake_python(folder, refuses):
+    """A python3 that fails when its arguments contain the given text; returns a PATH that finds it."""
+    folder.mkdir()
+    real = shutil.which("python3")
+    program = folder / "python3"
+    program.write_text(f'#!/bin/sh\ncase "$*" in *"{refuses}"*) exit 1;; esac\nexec "{real}" "$@"\n')
+    program.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("script", ["quickstart.sh", "test.sh"])
+@pytest.mark.parametrize(
+    ("refuses", "words"), [("ensurepip", "install python3-venv"), ("version_info", "Python 3.10 or newer")]
+)
+def test_what_is_missing_is_said_in_one_line(copied_scripts, tmp_path, script, refuses, words):
+    path = fake_python(tmp_path / "bin", refuses)
+    done = bash(copied_scripts / script, cwd=tmp_path, PATH=path)
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert words in done.stderr
+    assert not (copied_scripts.parent / ".venv").exists()
+
+
+def test_quickstart_refuses_arguments(tmp_path):
+    done = bash(ROOT / "scripts" / "quickstart.sh", "--fast", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "usage: quickstart.sh" in bash(ROOT / "scripts/quickstart.sh", "--help", cwd=tmp_path).stdout
+
+
+def test_quickstart_trains_draws_and_reuses_with_no_network(tmp_path):
+    if not INSTALLED.exists():
+        complain = pytest.fail if os.environ.get("REQUIRE_TOOLS") == "1" else pytest.skip
+        complain("not installed by scripts/test.sh, which this test would have to do over the network")
+    unshare = require("unshare")
+    folder = tmp_path / "my artifacts"
+    variables = clean_environment(**TINY, GROK_ARTIFACTS_DIR=str(folder))
+
+    def quickstart():
+        return subprocess.run(
+            [unshare, "--map-root-user", "--net", "bash", str(ROOT / "scripts" / "quickstart.sh")],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+
+    first = quickstart()
+    assert first.returncode == 0, first.stderr
+    for name in (
+        "visualizations/index.html",
+        "activation_surface_neuron_0.html",
+        "activation_surface_neuron_0_combined.html",
+    ):
+        assert (folder / name).exists()
+    assert str(folder / "visualizations" / "index.html") in first.stdout
+    second = quickstart()
+    assert second.returncode == 0, second.stderr
+    assert "finished; nothing to do" in second.stdout
+
+
+def test_shell_scripts_are_clean(tmp_path):
+    shellcheck = require("shellcheck")
+    scripts = [str(p) for p in sorted((ROOT / "scripts").glob("*.sh"))] + [str(ROOT / ".ci" / "run")]
+    done = subprocess.run(
+        [shellcheck, "-x", *scripts], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
