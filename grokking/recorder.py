@@ -1,10 +1,11 @@
-"""What the training loop leaves on disk: labelled and resumable checkpoints, and the histories."""
+"""What the training loop leaves on disk: checkpoints, the trajectory of the weights, the histories."""
 
 import os
 import time
 from pathlib import Path
 from typing import Any
 
+from grokking import trajectory
 from grokking.artifacts import write_history
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
 from grokking.errors import RunError, UserError
@@ -43,6 +44,13 @@ class Recorder:
         except OSError as error:
             raise RunError(f"cannot create {path.parent}: {error.strerror}") from error
         save_checkpoint(path, labeled_record(self.state, epoch, weights))
+
+    def record_trajectory(self) -> None:
+        """The weights of this epoch, if it is one of those that a run keeps."""
+        state = self.state
+        if state.config.trajectory and trajectory.is_kept(state.epoch, state.epoch):
+            weights = labeled_record(state, state.epoch, weights_of(state.model))
+            trajectory.record(self.directory, state.epoch, weights)
 
     def save_if_due(self) -> None:
         """A resumable checkpoint every GROK_CHECKPOINT_EVERY epochs, histories now and then."""

@@ -19,6 +19,7 @@ RUN_FILES = (
     "checkpoint_labeled/grokking.pt",
     "checkpoint_labeled/grokked.pt",
     "checkpoint_labeled/final.pt",
+    "trajectory/epoch_*.pt",
     "visualizations/index.html",
     "visualizations/training_history.html",
     "visualizations/activation_surface_neuron_*.html",
@@ -72,7 +73,7 @@ def clear(directory: Path) -> None:
     try:
         for path in run_files(directory):
             path.unlink()
-        for name in ("checkpoint_labeled", "visualizations"):
+        for name in ("checkpoint_labeled", "trajectory", "visualizations"):
             folder = directory / name
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()

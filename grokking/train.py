@@ -28,6 +28,7 @@ def train(
                 if is_probed(state) or not math.isfinite(step.score.loss):
                     probe(state, engine, step.score)
             recorder.save_labels()
+            recorder.record_trajectory()
             progress.update(state.epoch, state.history)
             if is_last(state) or stop.number is not None:
                 break

@@ -1,0 +1,96 @@
+"""Which weights a run keeps, and that a killed and resumed run keeps the same ones."""
+
+import dataclasses
+
+import pytest
+import torch
+from test_train import CPU, TINY, Scripted, assert_identical, resume, run
+
+from grokking.checkpoint import load_checkpoint
+from grokking.errors import UserError
+from grokking.state import new_state
+from grokking.trajectory import forget_after, is_kept, read_recorded, record, recorded
+
+
+def kept(newest):
+    return [e for e in range(newest + 1) if is_kept(e, newest)]
+
+
+def test_early_epochs_are_dense_and_late_ones_evenly_spaced():
+    epochs = kept(10_000)
+    assert epochs[:20] == [*range(17), 18, 20, 22]
+    assert epochs[-3:] == [9728, 9856, 9984]
+    gaps = [b - a for a, b in zip(epochs, epochs[1:], strict=False)]
+    assert gaps == sorted(gaps)
+    assert max(gaps) == 128
+
+
+@pytest.mark.parametrize("newest", [0, 7, 96, 97, 12_415, 12_416, 40_000, 98_303, 700_000])
+def test_no_run_keeps_more_than_200_epochs_nor_loses_the_first_ones(newest):
+    assert kept(newest)[:17] == list(range(min(newest, 16) + 1))
+    assert len(kept(newest)) <= 200
+
+
+def test_epochs_leave_the_set_but_never_join_it_late():
+    before = set()
+    for newest in range(2000):
+        now = set(kept(newest))
+        assert now - before <= {newest}
+        before = now
+
+
+def test_a_run_leaves_the_weights_of_the_epochs_it_keeps(tmp_path):
+    config = dataclasses.replace(TINY, num_epochs=220)
+    state, seen = new_state(config, CPU), {}
+
+    class Watching(Scripted):
+        def training_step(self, model):
+            seen[self.epoch + 1] = model.W_E.detach().clone()
+            return super().training_step(model)
+
+    run(config, tmp_path, state=state, engine=Watching())
+    assert list(recorded(tmp_path)) == kept(220)
+    for epoch in (0, 7, 216):
+        saved = read_recorded(tmp_path, epoch)
+        assert saved["epoch"] == epoch
+        assert saved["model"]["W_E"].equal(seen[epoch])
+        assert saved["train_pairs"].equal(state.split.train)
+
+
+@pytest.mark.parametrize("cut", [6, 101, 203])
+def test_a_resumed_run_keeps_the_same_weights_bit_for_bit(tmp_path, cut):
+    config = dataclasses.replace(TINY, num_epochs=210)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    run(config, whole)
+    run(config, parts, stop_after=cut)
+    run(config, parts, state=resume(config, parts))
+    assert list(recorded(parts)) == list(recorded(whole))
+    for epoch in recorded(whole):
+        assert_identical(read_recorded(parts, epoch), read_recorded(whole, epoch))
+
+
+def test_no_weights_are_recorded_when_switched_off(tmp_path):
+    run(dataclasses.replace(TINY, trajectory=False), tmp_path)
+    assert recorded(tmp_path) == {}
+    assert not (tmp_path / "trajectory").exists()
+
+
+def test_what_lies_after_the_resumed_epoch_is_forgotten(tmp_path):
+    for epoch in (4, 8, 12):
+        record(tmp_path, epoch, {"epoch": epoch})
+    forget_after(tmp_path, 8)
+    assert list(recorded(tmp_path)) == [4, 8]
+
+
+def test_a_missing_epoch_names_its_neighbours_and_a_damaged_one_its_file(tmp_path):
+    record(tmp_path, 16, {"epoch": 16, "model": {"W_E": torch.ones(40)}})
+    with pytest.raises(UserError, match="no weights of epoch 10; the nearest are 16"):
+        read_recorded(tmp_path, 10)
+    path = recorded(tmp_path)[16]
+    content = bytearray(path.read_bytes())
+    middle = content.index(torch.ones(40).numpy().tobytes())
+    content[middle] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="epoch_000016.pt: damaged"):
+        load_checkpoint(path)
