@@ -22,16 +22,26 @@ def main(arguments: Sequence[str]) -> int:
         resources = choose(options.jobs, plan.environment)
         return _carry_out(plan, _chosen(options, plan), directory, resources, options)
     wanted = wanted_directory(options)
-    if options.slurm:
-        from grokking.slurm import submit
-
-        return submit(_with_threads(plan, 1), wanted, options)
+    if options.slurm and not options.dry_run:
+        return _submit(_with_threads(plan, None if options.slurm_gpus else 1), wanted, options)
     resources = choose(options.jobs, plan.environment)
     plan = _with_threads(plan, resources.threads)
     if options.dry_run:
         print("\n".join(run.command_line(wanted) for run in plan.runs()))
         return 0
     return _carry_out(plan, plan.runs(), wanted, resources, options)
+
+
+def _submit(plan: Plan, wanted: Path, options: argparse.Namespace) -> int:
+    from grokking.slurm import check_available, submit
+    from grokking.sweep_log import RunLog
+
+    check_available()
+    directory = create_directory(wanted)
+    write_plan(directory, plan)
+    RunLog(directory).header(plan, "submitted to Slurm")
+    print(submit(plan, directory, options))
+    return 0
 
 
 def _with_threads(plan: Plan, threads: int | None) -> Plan:
@@ -66,7 +76,7 @@ def _carry_out(
     resuming, alone = options.resume is not None, options.task is not None
     pending = [run for run in runs if not (resuming and is_finished(directory / run.name, run))]
     with graceful() as stop:
-        if not (options.no_estimate or alone):
+        if not (options.no_estimate or resuming):
             from grokking.sweep_estimate import estimate
 
             print("measuring a few epochs ...", flush=True)

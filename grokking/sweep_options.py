@@ -12,7 +12,7 @@ from typing import Any
 from grokking.cli import Parser
 from grokking.config import FIELDS, Config
 from grokking.errors import UserError
-from grokking.sweep_plan import Plan, passed_through, read_plan
+from grokking.sweep_plan import OWNED, Plan, passed_through, read_plan
 
 DEFAULT_WEIGHT_DECAYS, DEFAULT_SEEDS = "0.5 1.0 2.0", "42 123 456"
 QUICK_EPOCHS = "100"
@@ -53,14 +53,11 @@ def parser() -> argparse.ArgumentParser:
     slurm = sweep.add_argument_group("Slurm")
     add = slurm.add_argument
     add("--slurm", action="store_true", help="submit the runs as one job array, then the analysis")
-    add("--slurm-partition", metavar="NAME", default=os.environ.get("SBATCH_PARTITION"))
+    add("--slurm-partition", metavar="NAME", help="[SBATCH_PARTITION, or the cluster's default]")
     add(
-        "--slurm-time",
-        metavar="TIME",
-        default=os.environ.get("SBATCH_TIMELIMIT"),
-        help="of one run",
+        "--slurm-time", metavar="TIME", help="limit of one run [SBATCH_TIMELIMIT, or the cluster's]"
     )
-    add("--slurm-gpus", metavar="N", default=os.environ.get("SBATCH_GPUS"), help="of one run")
+    add("--slurm-gpus", metavar="N", help="GPUs of one run [SBATCH_GPUS, or none]")
     add(
         "--task",
         metavar="N",
@@ -92,9 +89,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def plan_from(options: argparse.Namespace) -> Plan:
     """The plan of a new sweep, or of the one that is resumed."""
     settings = passed_through(os.environ)
-    for name in ("GROK_WEIGHT_DECAY", "GROK_SEED", "GROK_RESUME", "GROK_OVERWRITE"):
-        if os.environ.get(name):
-            print(f"{name} is ignored: it belongs to the sweep, see --help", file=sys.stderr)
+    _say_what_is_ignored(resuming=options.resume is not None)
     if options.resume:
         plan = read_plan(Path(options.resume))
         check_settings(plan, settings)
@@ -107,6 +102,13 @@ def plan_from(options: argparse.Namespace) -> Plan:
         raise UserError(f"{len(weight_decays)} x {len(seeds)} runs, expected at most {MAX_RUNS}")
     epochs = _epochs(options, len(weight_decays))
     return Plan(tuple(wd + 0.0 for wd in weight_decays), tuple(seeds), epochs, settings)
+
+
+def _say_what_is_ignored(resuming: bool) -> None:
+    heeded = () if resuming else ("GROK_NUM_EPOCHS", "GROK_ARTIFACTS_DIR")
+    for name in OWNED:
+        if os.environ.get(name) and name not in heeded:
+            print(f"{name} is ignored: it belongs to the sweep, see --help", file=sys.stderr)
 
 
 def check_settings(plan: Plan, settings: dict[str, str]) -> None:

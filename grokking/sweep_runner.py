@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grokking.errors import RunError, UserError
+from grokking.run_folder import run_files
 from grokking.signals import StopRequest
 from grokking.sweep_log import RunLog
 from grokking.sweep_plan import PlannedRun
@@ -48,14 +49,17 @@ class Child:
 def start(
     run: PlannedRun, directory: Path, slot: int, devices: Sequence[str], resume: bool = False
 ) -> Child:
-    """Start one run, its output appended to training_output.log. Raises RunError if it cannot."""
+    """Start one run, or continue what its folder holds, its output appended to training_output.log.
+
+    Raises RunError if it cannot.
+    """
     folder = directory / run.name
     environment = {n: v for n, v in os.environ.items() if not n.startswith("GROK_")}
     environment |= run.environment(directory)
     environment["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])
     )
-    if resume:
+    if resume and run_files(folder):
         environment["GROK_RESUME"] = "1"
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]

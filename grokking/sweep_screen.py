@@ -33,7 +33,7 @@ class Screen:
         if time.monotonic() - self.shown < interval:
             return
         self.shown = time.monotonic()
-        lines = [f"{name}  {last_line(log)}" for name, log in running]
+        lines = [f"{name}  {last_line(log) or 'starting'}" for name, log in running]
         lines.append(f"{self.done} of {self.total} runs done, {self._elapsed()} so far")
         self._erase()
         width = shutil.get_terminal_size().columns - 1 if self.live else 200
