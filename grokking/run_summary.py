@@ -1,0 +1,48 @@
+"""A finished run in a few numbers, for docs/results: what it reached, how fast, and on what."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from grokking.artifacts import read_grokking, read_json, read_surface
+from grokking.cli import Parser
+from grokking.fourier import strongest_wave
+
+SINGLE_FREQUENCY = 0.85  # share of variance above which a neuron counts as one wave (Nanda et al., 2023)
+
+
+def summarize(directory: Path) -> dict[str, Any]:
+    """The figures of one run folder; UserError if a file is missing or damaged."""
+    config, result = read_json(directory / "config.json"), read_grokking(directory)
+    waves = [exported_wave(path) for path in sorted(directory.glob("activation_surface_neuron_*.json"))]
+    waves.sort(key=lambda wave: wave["neuron"])
+    measured = ("memorization_epoch", "grok_epoch", "delay", "final_epoch", "final_training_accuracy")
+    measured += ("final_validation_accuracy", "seconds", "epochs_per_second")
+    return {
+        **{f"GROK_{n.upper()}": entry["value"] for n, entry in config["config"].items() if shown(entry)},
+        **{key: result[key] for key in measured},
+        "exported_neurons": waves,
+        "single_frequency_neurons": sum(wave["share"] > SINGLE_FREQUENCY for wave in waves),
+        **{key: config[key] for key in ("kernel", "threads", "device_name", "versions")},
+    }
+
+
+def shown(entry: dict[str, Any]) -> bool:
+    """Settings that identify a run: the ones somebody set, but not where its files are."""
+    return entry["source"] == "environment" and entry["variable"] != "GROK_ARTIFACTS_DIR"
+
+
+def exported_wave(path: Path) -> dict[str, Any]:
+    """Neuron, strongest frequency and its share of the surface's variance (0 for a dead neuron)."""
+    surface = read_surface(path)
+    wave = strongest_wave(surface.values)
+    found = (None, 0.0) if wave is None else (wave.frequency, wave.share)
+    return {"neuron": surface.neuron_index, "frequency": found[0], "share": round(found[1], 4)}
+
+
+def main() -> int:
+    """Print the summaries of run folders as one JSON list."""
+    parser = Parser(prog="summarize_runs.py", description="Finished runs in a few numbers, as JSON.")
+    parser.add_argument("run", nargs="+", type=Path, help="folder of a finished run")
+    print(json.dumps([summarize(directory) for directory in parser.parse_args().run], indent=1))
+    return 0
