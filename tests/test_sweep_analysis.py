@@ -1,0 +1,233 @@
+"""From a folder of runs to the summary: what is counted, what is listed as a fault, what is said."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+from conftest import ROOT, clean_environment
+from sweep_folders import typical_sweep, write_run
+
+from grokking.errors import UserError
+from grokking.sweep_analysis import analyze
+from grokking.sweep_folder import read_sweep
+from grokking.sweep_plan import Plan, write_plan
+from grokking.sweep_tables import markdown_report, terminal_report
+
+
+def run_script(name, *arguments):
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / name, *arguments],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_the_summary_of_a_typical_sweep(tmp_path):
+    _, summary = analyze(typical_sweep(tmp_path))
+    low, middle, high = summary["weight_decays"]
+    assert (low["weight_decay"], low["runs"], low["grokked"]) == (0.5, 3, 1)
+    assert low["success_rate"] == pytest.approx(1 / 3)
+    assert low["success_rate_interval_95"] == pytest.approx((0.0615, 0.7923), abs=5e-5)
+    assert low["kaplan_meier_grok_epoch"] == {"median": None, "followed_to": 10_000}
+    assert low["censored_at"] == [10_000, 10_000]
+    assert middle["grok_epoch"] == {"count": 3, "median": 8_050, "min": 6_900, "max": 9_300}
+    assert middle["kaplan_meier_delay"]["median"] == 8_050 - 150
+    assert high["memorization_epoch"]["median"] == 150
+    assert high["seconds"]["median"] == 100.0
+    assert [v["verdict"] for v in summary["verdicts"]] == ["PASS", "PASS", "PASS"]
+    assert (summary["runs_read"], summary["runs_not_counted"]) == (9, 0)
+    assert summary["schema_version"] == 1
+
+
+def test_the_summary_file_holds_what_is_returned(tmp_path):
+    _, summary = analyze(typical_sweep(tmp_path))
+    written = json.loads((tmp_path / "analysis_summary.json").read_text())
+    assert written == json.loads(json.dumps(summary))
+    assert len(written["runs"]) == 9
+
+
+def test_parameters_come_from_config_json_not_from_folder_names(tmp_path):
+    write_run(tmp_path, 2.0, 7, 3_000, name="wd1.0_seed42")
+    write_run(tmp_path, 0.5, 8, None, name="a folder with spaces")
+    runs = {run.directory: run for run in read_sweep(tmp_path).runs}
+    assert runs["wd1.0_seed42"].weight_decay == 2.0
+    assert runs["wd1.0_seed42"].seed == 7
+    assert runs["a folder with spaces"].weight_decay == 0.5
+
+
+def break_json(folder, file, text):
+    (folder / file).write_text(text)
+
+
+DAMAGES = {
+    "empty": (lambda f: [p.unlink() for p in f.iterdir()], "config.json: no such file"),
+    "still running": (lambda f: (f / "grokking.json").unlink(), "grokking.json: no such file"),
+    "cut off": (
+        lambda f: break_json(f, "loss_history.json", '{"epochs": [0, 1'),
+        "loss_history.json: not valid JSON",
+    ),
+    "not finite": (
+        lambda f: break_json(f, "accuracy_history.json", '{"epochs": [NaN]}'),
+        "accuracy_history.json: not valid JSON",
+    ),
+    "no weight decay": (
+        lambda f: break_json(f, "config.json", '{"config": {"seed": {"value": 1}}}'),
+        "config.json: 'weight_decay' is None, expected a number >= 0",
+    ),
+    "words for a seed": (
+        lambda f: edit(f, "config.json", lambda c: c["config"]["seed"].update(value="42")),
+        "config.json: 'seed' is '42', expected a number >= 0",
+    ),
+    "a grok epoch beyond the end": (
+        lambda f: edit(f, "grokking.json", lambda c: c.update(grok_epoch=10_001)),
+        "grokking.json: 'grok_epoch' is 10001, after the last epoch 10000",
+    ),
+    "no probes": (
+        lambda f: [
+            edit(f, f"{kind}_history.json", lambda c: c.update(dict.fromkeys(c.keys() - {"schema_version"}, [])))
+            for kind in ("loss", "accuracy")
+        ],
+        "loss_history.json: 'epochs' is empty",
+    ),
+}
+
+
+def edit(folder, file, change):
+    record = json.loads((folder / file).read_text())
+    change(record)
+    (folder / file).write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_is_listed_with_its_fault_and_not_counted(tmp_path, damage):
+    write_run(tmp_path, 1.0, 1, 5_000)
+    spoil, fault = DAMAGES[damage]
+    spoil(write_run(tmp_path, 1.0, 2, 6_000, name="spoilt"))
+    sweep, summary = analyze(tmp_path)
+    assert [run.directory for run in sweep.runs] == ["wd1.0_seed1"]
+    assert [found.directory for found in sweep.faults] == ["spoilt"]
+    assert sweep.faults[0].fault.startswith(fault)
+    assert f"  spoilt: {fault}" in terminal_report(summary)
+
+
+def test_a_repeated_run_is_counted_once_and_the_longer_one_stays(tmp_path):
+    write_run(tmp_path, 1.0, 42, None, last_epoch=1_000, name="a_short_try")
+    write_run(tmp_path, 1.0, 42, 6_900)
+    write_run(tmp_path, 1.0, 42, 6_900, name="wd1.0_seed42_copy")
+    write_run(tmp_path, 1.0, 42, 6_900, learning_rate=0.002, name="another experiment")
+    sweep = read_sweep(tmp_path)
+    assert {r.directory for r in sweep.runs} == {"wd1.0_seed42", "another experiment"}
+    assert {(f.directory, f.fault) for f in sweep.faults} == {
+        ("a_short_try", "repeats wd1.0_seed42; counted once"),
+        ("wd1.0_seed42_copy", "repeats wd1.0_seed42; counted once"),
+    }
+    assert sweep.warnings == ["the runs differ in learning_rate (0.001, 0.002): not one experiment"]
+
+
+def test_a_planned_run_without_a_folder_is_missed(tmp_path):
+    write_plan(tmp_path, Plan((1.0, 2.0), (42,), (100, 100), {}))
+    write_run(tmp_path, 1.0, 42, None, last_epoch=100)
+    faults = [asdict(fault) for fault in read_sweep(tmp_path).faults]
+    assert faults == [{"directory": "wd2.0_seed42", "fault": "planned, but there is no such folder"}]
+
+
+def test_a_damaged_plan_does_not_stand_in_the_way(tmp_path):
+    write_run(tmp_path, 1.0, 42, None)
+    (tmp_path / "sweep.json").write_text("{}")
+    sweep = read_sweep(tmp_path)
+    assert len(sweep.runs) == 1
+    assert sweep.faults[0].directory == "sweep.json"
+
+
+@pytest.mark.parametrize("grok_epoch", [None, 3_000])
+def test_one_run_or_none_that_grokked_is_enough_for_an_analysis(tmp_path, grok_epoch):
+    write_run(tmp_path, 1.0, 1, grok_epoch)
+    _, summary = analyze(tmp_path)
+    (group,) = summary["weight_decays"]
+    assert group["kaplan_meier_grok_epoch"]["median"] == grok_epoch
+    assert summary["verdicts"][0]["verdict"] == ("FAIL" if grok_epoch is None else "PASS")
+    assert ("> 10,000" in terminal_report(summary)) == (grok_epoch is None)
+
+
+def test_a_run_that_generalised_at_once_is_censored_not_grokked(tmp_path):
+    """It crossed 90 % before three times its memorisation epoch: that is no grokking."""
+    write_run(tmp_path, 1.0, 1, 300)
+    (run,) = read_sweep(tmp_path).runs
+    assert (run.generalization_epoch, run.grok_epoch, run.delay) == (300, None, 150)
+    assert run.followed.observation == (10_000, False)
+
+
+def test_nothing_readable_is_the_users_error(tmp_path):
+    with pytest.raises(UserError, match="holds no runs, expected folders such as wd1.0_seed42"):
+        read_sweep(tmp_path)
+    (tmp_path / "wd1.0_seed42").mkdir()
+    with pytest.raises(UserError, match=r"none of 1 runs .* wd1.0_seed42: config.json: no such file"):
+        read_sweep(tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        read_sweep(tmp_path / "nowhere")
+    run = write_run(tmp_path, 1.0, 1, None)
+    with pytest.raises(UserError, match="holds a single run, expected the folder of a sweep above"):
+        read_sweep(run)
+
+
+def test_the_delay_scales_as_the_runs_were_made_to(tmp_path):
+    """Delays of exactly 4 / (lr * wd): the slope of the fit is 1."""
+    for weight_decay in (0.5, 1.0, 2.0):
+        for seed, factor in ((1, 0.9), (2, 1.0), (3, 1.1)):
+            delay = round(4 * factor / (0.001 * weight_decay) / 50) * 50
+            write_run(tmp_path, weight_decay, seed, 150 + delay)
+    _, summary = analyze(tmp_path)
+    scaling = summary["delay_scaling"]
+    assert [m["median_delay"] for m in scaling["medians"]] == [2_000, 4_000, 8_000]
+    assert scaling["slope"] == pytest.approx(1, abs=1e-12)
+    low, high = scaling["slope_interval_95"]
+    assert 0.8 < low < 1 < high < 1.2
+    assert "power 1.00" in markdown_report(summary)
+
+
+def test_two_weight_decays_are_too_few_for_a_slope(tmp_path):
+    write_run(tmp_path, 1.0, 1, 4_000)
+    write_run(tmp_path, 2.0, 1, 2_000)
+    write_run(tmp_path, 0.5, 1, None)  # its median was not reached
+    _, summary = analyze(tmp_path)
+    assert summary["delay_scaling"] is None
+
+
+def test_the_markdown_table_has_one_row_per_weight_decay(tmp_path):
+    _, summary = analyze(typical_sweep(tmp_path))
+    lines = markdown_report(summary).splitlines()
+    assert lines[3] == (
+        "| 1.0 | 3 of 3 | 44%-100% | 8,050 (6,900-9,300) | 8,050 | 150 | 7,900 | 100.0% / 100.0% | 1:40 |"
+    )
+    assert lines[2].split("|")[5].strip() == "> 10,000"
+    assert any(line.startswith("- H3 PASS: ") for line in lines)
+
+
+def test_the_scripts_report_and_end_with_their_codes(tmp_path):
+    typical_sweep(tmp_path / "my sweep")
+    (tmp_path / "my sweep" / "wd9_seed9").mkdir()
+    done = run_script("analyze_weight_decay_sweep.py", tmp_path / "my sweep")
+    assert done.returncode == 0, done.stderr
+    assert "H1 PASS" in done.stdout
+    assert "1 not counted:\n  wd9_seed9: config.json: no such file" in done.stdout
+    table = run_script("sweep_table.py", tmp_path / "my sweep", tmp_path / "table.md")
+    assert table.returncode == 0, table.stderr
+    assert (tmp_path / "table.md").read_text().startswith("| weight decay | grokked |")
+
+
+def test_verdicts_never_change_the_exit_code(tmp_path):
+    write_run(tmp_path, 1.0, 1, None)
+    done = run_script("analyze_weight_decay_sweep.py", tmp_path)
+    assert "H1 FAIL" in done.stdout
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("script", ["analyze_weight_decay_sweep.py", "plot_sweep_comparison.py"])
+def test_a_folder_without_a_readable_run_ends_with_2_and_writes_nothing(tmp_path, script):
+    done = run_script(script, tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert list(tmp_path.iterdir()) == []
