@@ -1,6 +1,7 @@
 """A finished run in a few numbers, for docs/results: what it reached, how fast, and on what."""
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,18 @@ def summarize(directory: Path) -> dict[str, Any]:
     measured = ("memorization_epoch", "grok_epoch", "delay", "final_epoch", "final_training_accuracy")
     measured += ("final_validation_accuracy", "seconds", "epochs_per_second")
     return {
-        **{f"GROK_{n.upper()}": entry["value"] for n, entry in config["config"].items() if shown(entry)},
+        "seed": config["config"]["seed"]["value"],
+        "weight_decay": config["config"]["weight_decay"]["value"],
+        "variables": {e["variable"]: e["value"] for e in config["config"].values() if was_set(e)},
         **{key: result[key] for key in measured},
         "exported_neurons": waves,
         "single_frequency_neurons": sum(wave["share"] > SINGLE_FREQUENCY for wave in waves),
+        "date": date.fromtimestamp((directory / "grokking.json").stat().st_mtime).isoformat(),
         **{key: config[key] for key in ("kernel", "threads", "device_name", "versions")},
     }
 
 
-def shown(entry: dict[str, Any]) -> bool:
+def was_set(entry: dict[str, Any]) -> bool:
     """Settings that identify a run: the ones somebody set, but not where its files are."""
     return entry["source"] == "environment" and entry["variable"] != "GROK_ARTIFACTS_DIR"
 
@@ -41,8 +45,9 @@ def exported_wave(path: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Print the summaries of run folders as one JSON list."""
+    """Print the summaries of run folders as one JSON object."""
     parser = Parser(prog="summarize_runs.py", description="Finished runs in a few numbers, as JSON.")
     parser.add_argument("run", nargs="+", type=Path, help="folder of a finished run")
-    print(json.dumps([summarize(directory) for directory in parser.parse_args().run], indent=1))
+    runs = [summarize(directory) for directory in parser.parse_args().run]
+    print(json.dumps({"runs": runs}, indent=1))
     return 0

@@ -1,0 +1,110 @@
+"""docs/results/*.json -> the tables of the docs, between markers that name them.
+
+A number in prose goes stale in silence; a table that a script wrote from a result file,
+and that a test compares with it, does not.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from grokking.artifacts import atomic_write_text, read_json
+from grokking.cli import Parser
+from grokking.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "docs/NOTES.md", "docs/sweep.md")
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, with a final newline."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def machine(record: Mapping[str, Any]) -> str:
+    """Hardware, threads and versions of a result, in a sentence."""
+    versions = record["versions"]
+    threads = f"{record['threads']} thread{'s' if record['threads'] > 1 else ''}"
+    return (
+        f"{record['device_name']}, {threads}, kernel {record['kernel']}, torch {versions['torch']}, "
+        f"Python {versions['python']}, {record['date']}."
+    )
+
+
+def epoch(value: int | None) -> str:
+    return "not by the end" if value is None else f"{value:,}"
+
+
+def reference(results: Path) -> str:
+    """The reference run of the README."""
+    record = read_json(results / "reference_run.json")
+    run = record["runs"][0]
+    waves = [f"{w['neuron']} ({w['frequency']}, {w['share']:.1%})" for w in run["exported_neurons"]]
+    minutes = run["seconds"] / 60
+    rows = [
+        ["training accuracy reaches 99 %", f"epoch {epoch(run['memorization_epoch'])}"],
+        ["validation accuracy reaches 90 % and stays", f"epoch {epoch(run['grok_epoch'])}"],
+        [
+            f"validation accuracy at epoch {run['final_epoch']:,}",
+            f"{run['final_validation_accuracy']:.2%}",
+        ],
+        [
+            "time, every epoch measured on all 12,769 pairs",
+            f"{minutes:.1f} minutes ({run['epochs_per_second']:.0f} epochs/s)",
+        ],
+        [
+            "exported neurons with more than 85 % of their variance in one frequency",
+            f"{run['single_frequency_neurons']} of {len(waves)}: neuron (frequency, share) {', '.join(waves)}",
+        ],
+    ]
+    return markdown(["the reference run: seed 42, weight decay 1.0", ""], rows) + f"\n{machine(run)}\n"
+
+
+def paths(results: Path) -> str:
+    """Grok epochs of the plain path and of the kernel, seed by seed."""
+    runs = read_json(results / "kernel_and_plain.json")["runs"]
+    by_seed: dict[int, dict[str, Any]] = {}
+    for run in runs:
+        by_seed.setdefault(run["seed"], {})[run["kernel"]] = run
+    kernels = sorted({run["kernel"] for run in runs})
+    rows = [
+        [str(seed), *(epoch(row[k]["grok_epoch"]) if k in row else "-" for k in kernels)]
+        for seed, row in sorted(by_seed.items())
+    ]
+    return markdown(["seed", *(f"grok epoch, kernel {k}" for k in kernels)], rows)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {"reference": reference, "paths": paths}
+
+
+def updated(text: str, results: Path) -> str:
+    """The page with every marked table made anew; UserError for an unknown name."""
+
+    def replace(match: re.Match[str]) -> str:
+        name = match.group(2)
+        if name not in TABLES:
+            raise UserError(f"unknown table {name!r}, expected one of {', '.join(TABLES)}")
+        return f"{match.group(1)}{TABLES[name](results)}{match.group(3)}"
+
+    return MARKED.sub(replace, text)
+
+
+def main() -> int:
+    """Rewrite the tables, or with --check say which page is out of date (exit code 1)."""
+    parser = Parser(prog="update_docs.py", description="Rewrite the docs' tables from docs/results.")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a page is stale")
+    check = parser.parse_args().check
+    stale = []
+    for page in (ROOT / name for name in PAGES if (ROOT / name).exists()):
+        text = page.read_text(encoding="utf-8")
+        new = updated(text, ROOT / "docs" / "results")
+        if new != text:
+            stale.append(page.name)
+            if not check:
+                atomic_write_text(page, new)
+    if stale:
+        print(f"{'stale' if check else 'updated'}: {', '.join(stale)}")
+    return 1 if stale and check else 0

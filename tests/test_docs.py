@@ -1,0 +1,46 @@
+"""The docs against the tree: tables made from results, links and variables that exist."""
+
+import json
+import re
+
+import pytest
+from conftest import ROOT
+
+from grokking import docs_tables
+from grokking.config import IGNORED, VARIABLES
+from grokking.errors import UserError
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("scripts/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_table_is_what_its_results_give(page):
+    text = page.read_text()
+    assert docs_tables.updated(text, ROOT / "docs" / "results") == text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_variable_named_in_the_docs_exists(page):
+    for variable in re.findall(r"\bGROK_[A-Z_0-9]*[A-Z0-9]\b", page.read_text()):
+        assert variable in VARIABLES or variable in IGNORED, variable
+
+
+def test_a_marked_table_is_replaced_and_an_unknown_one_is_refused(tmp_path):
+    run = {"seed": 7, "kernel": "torch", "grok_epoch": None}
+    (tmp_path / "kernel_and_plain.json").write_text(
+        json.dumps({"runs": [run, {**run, "kernel": "avx512", "grok_epoch": 7500}]})
+    )
+    text = "before\n<!-- table: paths -->\nold\n<!-- end of table -->\nafter"
+    new = docs_tables.updated(text, tmp_path)
+    assert "| 7 | 7,500 | not by the end |\n<!-- end of table -->\nafter" in new
+    assert "old" not in new
+    assert docs_tables.updated(new, tmp_path) == new
+    with pytest.raises(UserError, match="unknown table 'pahts'"):
+        docs_tables.updated(text.replace("paths", "pahts"), tmp_path)

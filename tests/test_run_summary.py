@@ -1,0 +1,42 @@
+"""A run folder in a few numbers."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from grokking.artifacts import Surface, write_surface
+from grokking.errors import UserError
+from grokking.run_summary import summarize
+
+
+def test_a_summary_counts_the_neurons_that_are_one_wave(grokking, tmp_path):
+    assert grokking(GROK_NEURONS="2", GROK_SEED="9").returncode == 0
+    folder = tmp_path / "artifacts"
+    angle = 2 * np.pi * 3 * np.arange(7) / 7
+    wave = 2 + np.cos(angle)[:, None] + np.cos(angle)[None, :]
+    write_surface(folder, Surface(10, 7, wave.astype(np.float32), 12))
+    write_surface(folder, Surface(11, 7, np.zeros((7, 7), np.float32), 12))
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "summarize_runs.py"), str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (summary,) = json.loads(done.stdout)["runs"]
+    assert (summary["seed"], summary["final_epoch"], summary["grok_epoch"]) == (9, 12, None)
+    assert summary["variables"]["GROK_SEED"] == 9
+    assert [w["neuron"] for w in summary["exported_neurons"]] == [2, 10, 11]
+    assert summary["exported_neurons"][1] == {"neuron": 10, "frequency": 3, "share": 1.0}
+    assert summary["exported_neurons"][2] == {"neuron": 11, "frequency": None, "share": 0.0}
+    assert summary["single_frequency_neurons"] == sum(
+        w["share"] > 0.85 for w in summary["exported_neurons"]
+    )
+
+
+def test_an_unfinished_run_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"config.json: no such file"):
+        summarize(tmp_path)
