@@ -1,0 +1,160 @@
+"""The pages of a sweep: right numbers in the figures, one look per weight decay, no error in a browser."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sweep_folders import typical_sweep, write_run
+
+from grokking.style import weight_decay_styles
+from grokking.sweep_analysis import analyze
+from grokking.sweep_figures import (
+    accuracy_figure,
+    distribution_figure,
+    facets,
+    scaling_figure,
+    survival_figure,
+)
+from grokking.sweep_folder import read_sweep
+from grokking.sweep_pages import write_sweep_pages
+from grokking.sweep_thinning import thinned
+
+PAGES = (
+    "index.html",
+    "validation_accuracy_comparison.html",
+    "grokking_epoch_distribution.html",
+    "combined_comparison.html",
+)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Nine runs in a folder with a space in its name, with the pictures of two of them."""
+    folder = typical_sweep(tmp_path_factory.mktemp("a sweep"))
+    for name in ("wd0.5_seed42/visualizations/index.html", "wd1.0_seed42/report.html"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("<!DOCTYPE html><title>run</title>")
+    return read_sweep(folder)
+
+
+@pytest.fixture(scope="module")
+def plots(sweep):
+    return write_sweep_pages(*analyze(sweep.directory)).parent
+
+
+def test_every_run_has_a_curve_in_its_weight_decays_look(sweep):
+    looks = weight_decay_styles([0.5, 1.0, 2.0])
+    lines = [trace for trace in accuracy_figure(sweep).data if trace.mode == "lines"]
+    assert len(lines) == 9
+    for trace in lines:
+        look = looks[float(trace.legendgroup)]
+        assert (trace.line.color, trace.line.dash) == (look.color, look.dash)
+    assert sorted(trace.name for trace in lines if trace.showlegend) == ["0.5", "1.0", "2.0"]
+
+
+def test_the_distribution_shows_every_run_once_and_censored_ones_as_such(sweep):
+    points = [trace for trace in distribution_figure(sweep).data if trace.type == "scatter"]
+    grokked = sorted(y for t in points if t.marker.symbol != "triangle-up-open" for y in t.y)
+    assert grokked == [2_800, 3_150, 3_600, 6_900, 8_050, 9_300, 9_650]
+    censored = [t for t in points if t.marker.symbol == "triangle-up-open"]
+    assert [list(t.y) for t in censored] == [[10_000, 10_000]]
+    assert len({x for t in points for x in t.x}) == 9  # none hides another
+
+
+def test_survival_curves_fall_at_the_grok_epochs_and_end_where_the_runs_do(sweep):
+    curves = {t.name: (list(t.x), list(t.y)) for t in survival_figure(sweep).data if t.mode == "lines"}
+    epochs, shares = curves["1.0"]
+    assert epochs == [1, 6_900, 8_050, 9_300, 9_300]
+    assert shares == pytest.approx([1, 2 / 3, 1 / 3, 0, 0])
+    epochs, shares = curves["0.5"]
+    assert epochs == [1, 9_650, 10_000]
+    assert shares == pytest.approx([1, 2 / 3, 2 / 3])
+
+
+def test_a_facet_shows_its_own_runs_in_colour_over_all_others_in_grey(sweep):
+    panels = facets(sweep)
+    assert len(panels) == 3
+    colours = [trace.line.color for trace in panels[0].data]
+    own = weight_decay_styles([0.5, 1.0, 2.0])[0.5].color
+    assert colours == [colours[0]] * 6 + [own] * 3
+    assert colours[0] != own
+
+
+def test_the_line_of_the_scaling_figure_goes_through_medians_that_lie_on_one(tmp_path):
+    for weight_decay in (0.5, 1.0, 2.0):
+        write_run(tmp_path, weight_decay, 1, 150 + round(4_000 / weight_decay))
+    sweep, summary = analyze(tmp_path)
+    traces = {trace.name: trace for trace in scaling_figure(sweep, summary["delay_scaling"]).data}
+    assert list(traces["median"].x) == pytest.approx([500, 1_000, 2_000])
+    assert list(traces["median"].y) == [2_000, 4_000, 8_000]
+    assert list(traces["slope 1.00"].y) == pytest.approx([2_000, 8_000])
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_open_without_error_offline_and_without_sideways_scrolling(plots, chromium, name, width):
+    with chromium.open(plots / name, width, 800) as page:
+        drawn = page.evaluate("[...document.querySelectorAll('.plot')].map(p => !!p._fullLayout)")
+        assert drawn and all(drawn)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.errors == []
+        assert all(address.startswith(("file:", "data:", "blob:")) for address in page.requests)
+
+
+def test_the_log_button_changes_the_epoch_axis_and_back(plots, chromium):
+    with chromium.open(plots / "validation_accuracy_comparison.html") as page:
+        kind = "document.querySelector('.plot')._fullLayout.xaxis.type"
+        assert page.evaluate(kind) == "linear"
+        page.press("Log epochs")
+        assert page.evaluate(kind) == "log"
+        page.press("Linear epochs")
+        assert page.evaluate(kind) == "linear"
+
+
+def test_the_index_holds_table_verdicts_and_links_that_lead_somewhere(plots, chromium):
+    with chromium.open(plots / "index.html") as page:
+        text = page.evaluate("document.body.innerText")
+        links = page.evaluate("[...document.links].map(a => a.getAttribute('href'))")
+    assert "H2 PASS: weight decay 2.0 groks earlier than 1.0" in text
+    assert "8,050 (6,900-9,300)" in text
+    assert "../wd0.5_seed42/visualizations/index.html" in links
+    assert "../wd1.0_seed42/report.html" in links
+    assert all((plots / link).exists() for link in links)
+    assert {*PAGES[1:]} <= set(links)
+
+
+def test_faults_are_on_the_index(tmp_path, chromium):
+    write_run(tmp_path, 1.0, 1, 5_000)
+    (tmp_path / "wd2.0_seed1").mkdir()
+    with chromium.open(write_sweep_pages(*analyze(tmp_path))) as page:
+        text = page.evaluate("document.body.innerText")
+    assert "1 not counted" in text
+    assert "config.json: no such file" in text
+
+
+def test_a_sweep_in_which_nothing_grokked_still_has_its_pages(tmp_path, chromium):
+    for weight_decay in (0.5, 1.0):
+        write_run(tmp_path, weight_decay, 1, None, last_epoch=100)
+    with chromium.open(write_sweep_pages(*analyze(tmp_path)).with_name(PAGES[3])) as page:
+        assert page.errors == []
+
+
+@given(st.lists(st.none() | st.floats(0, 1), max_size=600))
+def test_thinning_keeps_the_ends_and_every_jump(values):
+    epochs = list(range(0, 10 * len(values), 10))
+    kept, heights = thinned(epochs, values, 0.1)
+    assert [values[epoch // 10] for epoch in kept] == heights
+    assert kept[:1] == epochs[:1] and kept[-1:] == epochs[-1:]
+    shown = dict(zip(kept, heights, strict=True))
+    last = None
+    for epoch, value in zip(epochs, values, strict=True):
+        last = shown.get(epoch, last)
+        assert value is None or last is None or abs(value - last) <= 0.1
+        assert value is not None or epoch in shown
+
+
+def test_thinning_makes_a_long_smooth_curve_short():
+    epochs = list(range(10_000))
+    kept, _ = thinned(epochs, [math.exp(-epoch / 1_000) for epoch in epochs], 0.02)
+    assert len(kept) < 600
