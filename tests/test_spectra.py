@@ -1,0 +1,130 @@
+"""Spectra against sums written straight from their definitions, over all pairs and without a basis."""
+
+import math
+
+import numpy as np
+import pytest
+
+from grokking.spectra import (
+    component_norms,
+    cosine_amplitudes,
+    cross_entropy,
+    frequency_norms,
+    gini,
+    key_frequencies,
+    project,
+    restricted_loss,
+)
+
+P = 11
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def all_pairs_logits(rng, noise=1.0):
+    """Logits [p, p, p] of a made-up model: waves of a + b - c, functions of a + b, and noise."""
+    a, b, c = np.ogrid[:P, :P, :P]
+    waves = 6 * np.cos(2 * np.pi * 2 * (a + b - c) / P) + 3 * np.cos(2 * np.pi * 5 * (a + b - c) / P)
+    return waves + rng.normal(size=P)[(a + b) % P] * rng.normal(size=P) + noise * rng.normal(size=(P, P, P))
+
+
+def class_means(logits):
+    means = np.zeros((P, P))
+    for a in range(P):
+        for b in range(P):
+            means[(a + b) % P] += logits[a, b] / P
+    return means
+
+
+def slow_projection(logits, chosen):
+    """Projection of each logit, as a function on the p x p grid, on cos and sin(w_k (a + b))."""
+    a, b = np.ogrid[:P, :P]
+    projection = np.zeros_like(logits)
+    for k in chosen:
+        for wave in (np.cos, np.sin):
+            direction = wave(2 * np.pi * k * (a + b) / P)
+            direction = direction / math.sqrt((direction**2).sum())
+            for c in range(P):
+                projection[:, :, c] += (direction * logits[:, :, c]).sum() * direction
+    return projection
+
+
+def slow_loss(logits):
+    """Mean of log(sum_j exp l_j) - l_t over all pairs."""
+    total = 0.0
+    for a in range(P):
+        for b in range(P):
+            row = logits[a, b]
+            total += math.log(np.exp(row - row.max()).sum()) + row.max() - row[(a + b) % P]
+    return total / P**2
+
+
+def test_norms_of_components_and_frequencies(rng):
+    rows = rng.normal(size=(P, 4))
+    norms = component_norms(rows)
+    assert norms[0] == pytest.approx(np.linalg.norm(rows.sum(axis=0)) / math.sqrt(P), rel=1e-12)
+    for k in (1, 5):
+        angle = 2 * np.pi * k * np.arange(P) / P
+        for component, wave in ((2 * k - 1, np.cos(angle)), (2 * k, np.sin(angle))):
+            expected = np.linalg.norm(wave @ rows) / np.linalg.norm(wave)
+            assert norms[component] == pytest.approx(expected, rel=1e-12)
+        both = math.hypot(norms[2 * k - 1], norms[2 * k])
+        assert frequency_norms(norms)[k - 1] == pytest.approx(both, rel=1e-12)
+    assert (norms**2).sum() == pytest.approx((rows**2).sum(), rel=1e-12)
+
+
+def test_a_shifted_wave_has_one_frequency_whatever_its_phase():
+    rows = np.cos(2 * np.pi * 3 * np.arange(P) / P + 0.7)[:, None]
+    norms = frequency_norms(component_norms(rows))
+    assert norms.argmax() == 2
+    assert np.delete(norms, 2).max() < 1e-12
+    assert norms[2] == pytest.approx(math.sqrt(P / 2), rel=1e-12)
+
+
+def test_key_frequencies_exceed_a_quarter_of_the_largest_norm():
+    assert key_frequencies(np.array([1.0, 0.25, 0.2500001, 0.0, 0.9])) == [1, 3, 5]
+    assert key_frequencies(np.zeros(5)) == []
+    assert key_frequencies(np.full(5, np.nan)) == []
+
+
+def test_the_projection_of_class_means_is_that_of_all_logits(rng):
+    logits = all_pairs_logits(rng)
+    slow, fast = slow_projection(logits, [2, 4]), project(class_means(logits), [2, 4])
+    for a, b in ((0, 0), (3, 9), (10, 10)):
+        np.testing.assert_allclose(slow[a, b], fast[(a + b) % P], rtol=0, atol=1e-12)
+
+
+def test_restricted_loss_keeps_key_directions_and_the_mean_of_each_logit(rng):
+    logits = all_pairs_logits(rng)
+    for chosen in ([], [2], [2, 5]):
+        kept = slow_projection(logits, chosen) + logits.mean(axis=(0, 1))
+        expected = slow_loss(kept)
+        assert restricted_loss(class_means(logits), chosen) == pytest.approx(expected, rel=1e-11)
+
+
+def test_cosine_amplitudes_are_the_least_squares_fit_to_all_logits(rng):
+    logits = all_pairs_logits(rng)
+    a, b, c = np.ogrid[:P, :P, :P]
+    waves = [np.cos(2 * np.pi * k * (a + b - c) / P).ravel() for k in range(1, 6)]
+    fit = np.linalg.lstsq(np.stack(waves, axis=1), logits.ravel(), rcond=None)[0]
+    np.testing.assert_allclose(cosine_amplitudes(class_means(logits)), fit, rtol=0, atol=1e-12)
+
+
+def test_gini_is_the_mean_difference_over_twice_the_mean(rng):
+    values = rng.exponential(size=9)
+    slow = sum(abs(x - y) for x in values for y in values) / (2 * 9 * values.sum())
+    assert gini(values) == pytest.approx(slow, rel=1e-12)
+    assert gini(np.ones(5)) == pytest.approx(0, abs=1e-15)
+    assert gini(np.array([0, 0, 3.0, 0])) == pytest.approx(0.75, rel=1e-12)
+    assert math.isnan(gini(np.zeros(4)))
+
+
+def test_cross_entropy_keeps_its_precision_where_the_softmax_saturates():
+    logits = np.array([[0.0, 60.0, 0.0], [2.0, 1.0, 0.5]])
+    losses = cross_entropy(logits, np.array([1, 2]))
+    assert losses[0] == pytest.approx(2 * math.exp(-60), rel=1e-12, abs=0)
+    assert losses[1] == pytest.approx(math.log(sum(map(math.exp, (2, 1, 0.5)))) - 0.5, rel=1e-12)
+    assert np.isnan(cross_entropy(np.array([[np.nan, 1.0]]), np.array([1]))).all()
