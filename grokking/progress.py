@@ -23,16 +23,16 @@ class Progress:
             self.bar = tqdm(
                 total=total,
                 initial=start,
-                unit="epoch",
+                unit=" epochs",
                 file=self.stream,
                 dynamic_ncols=True,
-                bar_format="{n_fmt}/{total_fmt} |{bar:20}| {rate_fmt} left {remaining} {postfix}",
+                bar_format="epoch {n_fmt}/{total_fmt} |{bar:16}| {desc}  {rate_noinv_fmt}  {remaining} left",
             )
 
     def update(self, epoch: int, history: History) -> None:
         """Called after each epoch; draws only as often as a person can read."""
         if self.bar is not None:
-            self.bar.set_postfix_str(describe(history), refresh=False)
+            self.bar.set_description_str(describe(history), refresh=False)
             self.bar.update(epoch - self.bar.n)
         elif time.monotonic() - self.shown >= PLAIN_INTERVAL or epoch == self.total:
             self.shown = time.monotonic()
