@@ -34,6 +34,7 @@ exit codes: 0 done; 1 the run diverged or an input/output failure; 2 wrong input
 
 def main() -> int:
     """Entry point of `grokking` and `python -m grokking`."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads would slow the training's
     return run_main(lambda: dispatch(sys.argv[1:]))
 
 

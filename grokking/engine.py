@@ -29,12 +29,15 @@ class Step(NamedTuple):
 
 
 class Engine(Protocol):
-    """What training and probing need; implementations agree within float32 rounding."""
+    """What training and probing need; implementations agree within float32 rounding.
 
-    def training_step(self, model: Transformer) -> Step:
+    `class_sums`, float64 [p, p] on the CPU, gets += each pair's logits in row (a + b) mod p.
+    """
+
+    def training_step(self, model: Transformer, class_sums: Tensor | None = None) -> Step:
         """Loss of the training pairs, ready for `loss.backward()`."""
 
-    def validate(self, model: Transformer) -> Score:
+    def validate(self, model: Transformer, class_sums: Tensor | None = None) -> Score:
         """Score of the validation pairs, for the weights of the last training_step."""
 
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
@@ -50,20 +53,22 @@ class PlainEngine:
         self.train, self.validation = (pairs.to(device) for pairs in split)
         self.modulus = modulus
 
-    def training_step(self, model: Transformer) -> Step:
+    def training_step(self, model: Transformer, class_sums: Tensor | None = None) -> Step:
         goal = self.targets[self.train]
         logits = model.logits_at_equals(self.a[self.train], self.b[self.train])
+        add_class_sums(class_sums, goal, logits)
         loss = cross_entropy(logits, goal).double().mean()
         accuracy = is_correct(logits, goal).double().mean()
         return Step(loss, Score(loss.item(), accuracy.item()))
 
     @torch.no_grad()
-    def validate(self, model: Transformer) -> Score:
+    def validate(self, model: Transformer, class_sums: Tensor | None = None) -> Score:
         loss, correct = 0.0, 0
         for pairs in self.validation.split(CHUNK):
             logits = model.logits_at_equals(self.a[pairs], self.b[pairs])
             loss += cross_entropy(logits, self.targets[pairs]).double().sum().item()
             correct += int(is_correct(logits, self.targets[pairs]).sum().item())
+            add_class_sums(class_sums, self.targets[pairs], logits)
         return Score(loss / len(self.validation), correct / len(self.validation))
 
     @torch.no_grad()
@@ -73,6 +78,12 @@ class PlainEngine:
             for a, b in zip(self.a.split(CHUNK), self.b.split(CHUNK), strict=True)
         ]
         return torch.cat(chunks).reshape(self.modulus, self.modulus, len(neurons))
+
+
+def add_class_sums(class_sums: Tensor | None, classes: Tensor, logits: Tensor) -> None:
+    """Add each row of logits [n, p] to the row of its class, (a + b) mod p, if sums are wanted."""
+    if class_sums is not None:
+        class_sums.index_add_(0, classes.cpu(), logits.detach().cpu().double())
 
 
 class FoldedEngine:
@@ -85,15 +96,17 @@ class FoldedEngine:
         self.train_targets, self.validation_targets = goal[self.train], goal[self.validation]
         self.tables: Tables | None = None  # of the last training step, for the probe of the same state
 
-    def training_step(self, model: Transformer) -> Step:
+    def training_step(self, model: Transformer, class_sums: Tensor | None = None) -> Step:
         tables = fold(model)
-        result = ops.pair_loss(tables, self.train, self.train_targets, self.kernel)
+        result = ops.pair_loss(tables, self.train, self.train_targets, self.kernel, class_sums)
         self.tables = tables
         return Step(result.mean, Score(result.loss, result.correct / len(self.train)))
 
-    def validate(self, model: Transformer) -> Score:
+    def validate(self, model: Transformer, class_sums: Tensor | None = None) -> Score:
         tables = fold(model) if self.tables is None else self.tables
-        result = ops.evaluate(tables, self.validation, self.validation_targets, self.kernel)
+        result = ops.evaluate(
+            tables, self.validation, self.validation_targets, self.kernel, class_sums=class_sums
+        )
         return Score(result.loss, result.correct / len(self.validation))
 
     @torch.no_grad()

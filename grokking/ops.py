@@ -33,11 +33,20 @@ class PairLoss(NamedTuple):
     correct: int
 
 
-def pair_loss(tables: Tables, pairs: Tensor, targets: Tensor, kernel: Kernel) -> PairLoss:
+def pair_loss(
+    tables: Tables,
+    pairs: Tensor,
+    targets: Tensor,
+    kernel: Kernel,
+    class_sums: Tensor | None = None,
+) -> PairLoss:
     """Mean cross-entropy of `pairs` (int64 [n], n >= 1), differentiable in every table.
 
     The gradients are those of the formulas in grokking/loss.py, which do not saturate.
+    `class_sums`, float64 [p, c], gets += each pair's logits in row (a + b) mod p.
     """
+    if class_sums is not None:
+        evaluate(tables, pairs, targets, kernel, class_sums=class_sums)
     if kernel.name is None:
         return _reference_pair_loss(tables, pairs, targets)
     score: list[float] = []

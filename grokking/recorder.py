@@ -5,7 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from grokking import trajectory
+from torch import Tensor
+
+from grokking import measures, trajectory
 from grokking.artifacts import write_history
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
 from grokking.errors import RunError, UserError
@@ -21,6 +23,19 @@ class Recorder:
         self.state, self.directory = state, directory
         self.resumed_at = state.epoch if state.history.epochs else None
         self.history_written = time.monotonic()
+        self.rows: list[measures.Rows] = []  # measured since the last append
+
+    def measure(self, class_sums: Tensor) -> None:
+        """One row of measures, of this epoch, from its summed logits (see spectra.py)."""
+        model, p = self.state.model, self.state.config.modulus
+        weights = {name: w.detach().cpu().numpy() for name, w in model.named_parameters()}
+        W_L = (model.W_out @ model.W_U).detach().cpu().numpy()
+        class_means = class_sums.numpy() / p
+        self.rows.append(measures.measure(self.state.epoch, weights, W_L, class_means))
+
+    def save_measures(self) -> None:
+        measures.append(self.directory, self.rows)
+        self.rows = []
 
     def save_labels(self) -> None:
         """Save the labels that the last probe has reached, and drop weights no label can want."""
@@ -61,7 +76,11 @@ class Recorder:
                 self.save_history()
 
     def save(self) -> None:
-        """Write checkpoint_latest.pt; the one before becomes checkpoint_previous.pt."""
+        """Write checkpoint_latest.pt; the one before becomes checkpoint_previous.pt.
+
+        The measures go first: a run resumed from here drops what is newer and lacks nothing.
+        """
+        self.save_measures()
         latest = self.directory / "checkpoint_latest.pt"
         try:
             if latest.exists():
@@ -72,6 +91,7 @@ class Recorder:
 
     def save_history(self) -> None:
         write_history(self.directory, self.state.history)
+        self.save_measures()
         self.history_written = time.monotonic()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from grokking import measures, trajectory
 from grokking.artifacts import (
     SCHEMA_VERSION,
     Surface,
@@ -29,7 +30,6 @@ from grokking.run_pages import write_run_pages
 from grokking.signals import graceful
 from grokking.state import TrainingState, from_record, new_state, weights_of
 from grokking.train import train
-from grokking.trajectory import forget_after
 
 
 def run(loaded: Loaded) -> int:
@@ -112,7 +112,8 @@ def open_state(directory: Path, config: Config, device: torch.device) -> Trainin
     for stale in (directory / "grokking.json", labeled_path(directory, "final")):
         stale.unlink(missing_ok=True)  # the run is going on
     state = from_record(record, config, device)
-    forget_after(directory, state.epoch)
+    trajectory.forget_after(directory, state.epoch)
+    measures.forget_after(directory, state.epoch)
     if state.watch.confirmed is None:
         labeled_path(directory, "grokked").unlink(missing_ok=True)
     print(f"resuming {directory} at epoch {state.epoch}")

@@ -13,6 +13,7 @@ RUN_FILES = (
     "grokking.json",
     "loss_history.json",
     "accuracy_history.json",
+    "measures.npy",
     "activation_surface_neuron_*.json",
     "checkpoint_labeled/initial.pt",
     "checkpoint_labeled/memorization.pt",

@@ -11,8 +11,10 @@ Source: Nanda et al. (2023), arXiv 2301.05217, sections 4 and 5.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grokking.fourier import Array, fourier_basis
 
@@ -20,8 +22,8 @@ KEY_SHARE = 0.25  # of the largest norm in W_L: what a frequency must exceed to 
 
 
 @lru_cache(maxsize=8)
-def _basis(p: int) -> Array:
-    return fourier_basis(p)
+def _basis(p: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return fourier_basis(p).astype(dtype)
 
 
 def has_spectrum(p: int) -> bool:
@@ -29,12 +31,14 @@ def has_spectrum(p: int) -> bool:
     return p >= 3 and p % 2 == 1
 
 
-def component_norms(rows: Array) -> Array:
+def component_norms(rows: NDArray[Any]) -> Array:
     """Norm of each Fourier component, [p], of `rows` [p, n], a function of the residue.
 
-    Component 0 is the constant, 2k - 1 and 2k are cos and sin of frequency k.
+    The transform runs in the precision of `rows`, the sums of squares in float64. Component 0 is
+    the constant, 2k - 1 and 2k are cos and sin of frequency k.
     """
-    norms: Array = np.linalg.norm(_basis(len(rows)) @ rows, axis=1)
+    components = _basis(len(rows), rows.dtype) @ rows
+    norms: Array = np.sqrt(np.square(components, dtype=np.float64).sum(axis=1))
     return norms
 
 
@@ -49,15 +53,11 @@ def key_frequencies(norms: Array) -> list[int]:
     return [int(i) + 1 for i in np.flatnonzero(norms > KEY_SHARE * norms.max())]
 
 
-def directions(p: int, chosen: Sequence[int]) -> Array:
-    """Orthonormal rows cos and sin of the chosen frequencies over Z_p, [2 n, p]."""
-    return _basis(p)[[row for k in chosen for row in (2 * k - 1, 2 * k)]]
-
-
 def project(rows: Array, chosen: Sequence[int]) -> Array:
     """The part of `rows` [p, n], a function of the residue, at the chosen frequencies: [p, n]."""
-    basis = directions(len(rows), chosen)
-    projection: Array = basis.T @ (basis @ rows)
+    components = [component for k in chosen for component in (2 * k - 1, 2 * k)]
+    directions = _basis(len(rows), rows.dtype)[components]  # [2 n_chosen, p], orthonormal
+    projection: Array = directions.T @ (directions @ rows)
     return projection
 
 
@@ -67,10 +67,9 @@ def cosine_amplitudes(class_means: Array) -> Array:
     (2 / p^2) sum_{s,c} S[s, c] cos(w_k (s - c)); these functions are orthogonal, so each amplitude
     stands alone. Signed, in units of a logit.
     """
-    p = len(class_means)
-    basis = _basis(p)
-    diagonal = np.einsum("ks,ks->k", basis @ class_means, basis)  # [p], component with itself
-    amplitudes: Array = (diagonal[1::2] + diagonal[2::2]) / p
+    p, basis = len(class_means), _basis(len(class_means), class_means.dtype)
+    with_itself = np.einsum("ks,ks->k", basis @ class_means, basis)  # [p], per component
+    amplitudes: Array = (with_itself[1::2] + with_itself[2::2]) / p
     return amplitudes
 
 
@@ -86,7 +85,7 @@ def gini(values: Array) -> float:
     return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * total))
 
 
-def cross_entropy(logits: Array, targets: np.ndarray) -> Array:
+def cross_entropy(logits: Array, targets: NDArray[np.int64]) -> Array:
     """Loss of each row in nats, [n], from logits [n, c] and classes [n]: grokking/loss.py in numpy."""
     index = np.arange(len(logits)), targets
     peak = logits.max(axis=1)

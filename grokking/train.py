@@ -5,6 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+from torch import Tensor
+
 from grokking.engine import Engine, Score, Step
 from grokking.errors import RunError
 from grokking.progress import Progress
@@ -24,9 +27,12 @@ def train(
     try:
         while True:
             with timed(state):
-                step = engine.training_step(state.model)
-                if is_probed(state) or not math.isfinite(step.score.loss):
-                    probe(state, engine, step.score)
+                class_sums = no_class_sums(state) if is_probed(state) else None
+                step = engine.training_step(state.model, class_sums)
+                if class_sums is not None or not math.isfinite(step.score.loss):
+                    probe(state, engine, step.score, class_sums)
+                if class_sums is not None:
+                    recorder.measure(class_sums)
             recorder.save_labels()
             recorder.record_trajectory()
             progress.update(state.epoch, state.history)
@@ -63,9 +69,16 @@ def is_last(state: TrainingState) -> bool:
     return state.epoch >= state.config.num_epochs
 
 
-def probe(state: TrainingState, engine: Engine, training: Score) -> None:
+def no_class_sums(state: TrainingState) -> Tensor:
+    """Where a probe adds up the logits of all pairs of a class: zeros, float64 [p, p]."""
+    return torch.zeros(state.config.modulus, state.config.modulus, dtype=torch.float64)
+
+
+def probe(
+    state: TrainingState, engine: Engine, training: Score, class_sums: Tensor | None
+) -> None:
     """Measure the validation pairs, record the probe, keep the weights of a candidate."""
-    validation = engine.validate(state.model)
+    validation = engine.validate(state.model, class_sums)
     append_probe(
         state, state.epoch, training.loss, validation.loss, training.accuracy, validation.accuracy
     )

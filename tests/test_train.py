@@ -75,12 +75,12 @@ class Scripted:
         self.validation, self.training, self.loss = validation, training, loss
         self.epoch = -1
 
-    def training_step(self, model):
+    def training_step(self, model, class_sums=None):
         self.epoch += 1
         value = self.loss(self.epoch)
         return Step(sum(p.sum() for p in model.parameters()), Score(value, self.training(self.epoch)))
 
-    def validate(self, model):
+    def validate(self, model, class_sums=None):
         return Score(1.0, self.validation(self.epoch))
 
 
@@ -185,9 +185,9 @@ def test_labels_hold_the_states_of_their_epochs(tmp_path):
     states = {}
 
     class Recording(Scripted):
-        def validate(self, model):
+        def validate(self, model, class_sums=None):
             states[self.epoch] = model.W_E.detach().clone()
-            return super().validate(model)
+            return super().validate(model, class_sums)
 
     engine = Recording(
         validation=lambda e: min(e / 100, 1.0), training=lambda e: 1.0 if e >= 12 else 0.5
