@@ -20,7 +20,7 @@ Where Fourier measures do not exist (p even, or 1), the fields after `squares_to
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,9 +93,11 @@ def append(directory: Path, rows: Sequence[Rows]) -> None:
     try:
         if not path.exists():
             _write_header(path, new.dtype, 0, "xb")
-        start, count = _shape(path, new.dtype)
         with path.open("r+b") as file:
-            file.seek(start + count * new.itemsize)
+            count, dtype = _read_header(file)
+            if dtype != new.dtype:
+                raise UserError(f"{path}: holds the measures of another model")
+            file.seek(count * dtype.itemsize, os.SEEK_CUR)
             file.truncate()
             file.write(new.tobytes())
             file.flush()
@@ -118,26 +120,24 @@ def read(directory: Path) -> Rows:
     path = directory / NAME
     try:
         with path.open("rb") as file:
-            np.lib.format.read_magic(file)
-            (count,), _, dtype = np.lib.format.read_array_header_1_0(file)
-            rows: Rows = np.frombuffer(file.read(count * dtype.itemsize), dtype)
+            count, dtype = _read_header(file)
+            content = file.read(count * dtype.itemsize)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except ValueError as error:
         raise UserError(f"{path}: not a file of measures ({error})") from error
-    if len(rows) != count or dtype.names is None or "squares_total" not in dtype.names:
-        raise UserError(f"{path}: not a file of measures, or one that lost its end")
-    return rows
+    if dtype.names is None or "squares_total" not in dtype.names:
+        raise UserError(f"{path}: not a file of measures")
+    if len(content) < count * dtype.itemsize:
+        raise UserError(f"{path}: damaged (it lost its end); remove it to go on without it")
+    return np.frombuffer(content, dtype)
 
 
-def _shape(path: Path, dtype: np.dtype[np.void]) -> tuple[int, int]:
-    """(where the rows begin, how many the header counts) of a file whose rows are of `dtype`."""
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        (count,), _, found = np.lib.format.read_array_header_1_0(file)
-        if found != dtype:
-            raise UserError(f"{path}: holds the measures of another model")
-        return file.tell(), count
+def _read_header(file: IO[bytes]) -> tuple[int, np.dtype[np.void]]:
+    """(number of rows, their type); the rows begin at file.tell(). ValueError if it is no such file."""
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return (shape[0] if shape else 0), dtype
 
 
 def _write_header(path: Path, dtype: np.dtype[np.void], count: int, mode: str) -> None:

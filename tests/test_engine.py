@@ -38,6 +38,17 @@ def test_scores_are_means_over_each_part_of_the_split(setting):
         assert score.accuracy == (logits[pairs].argmax(1) == goal[pairs]).double().mean().item()
 
 
+def test_both_parts_of_the_split_add_up_to_the_sums_of_each_class(setting):
+    model, split, engine = setting
+    sums = torch.zeros(13, 13, dtype=torch.float64)
+    engine.training_step(model, sums)
+    engine.validate(model, sums)
+    expected = torch.zeros(13, 13, dtype=torch.float64)
+    for number, row in enumerate(textbook_logits(model).double()):
+        expected[(number // 13 + number % 13) % 13] += row
+    torch.testing.assert_close(sums, expected, rtol=1e-5, atol=1e-4)
+
+
 def test_the_loss_is_differentiable_for_every_parameter(setting):
     model, split, engine = setting
     engine.training_step(model).loss.backward()

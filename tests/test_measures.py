@@ -1,0 +1,185 @@
+"""The row of a probe against sums from the definitions, and a file that survives kills and resumes."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from test_train import CPU, TINY, resume, run
+
+from grokking import measures
+from grokking.engine import FoldedEngine, PlainEngine
+from grokking.errors import UserError
+from grokking.extension import Kernel
+from grokking.measures import append, forget_after, measure, read
+from grokking.state import new_state
+
+
+@pytest.fixture
+def measured():
+    """(model, its row at epoch 30, its logits [p, p, p] by the textbook forward in float64)."""
+    state = new_state(TINY, CPU)
+    with torch.no_grad():
+        for parameter in state.model.parameters():
+            parameter *= 2
+    engine = PlainEngine(7, state.split, CPU)
+    sums = torch.zeros(7, 7, dtype=torch.float64)
+    engine.training_step(state.model, sums)
+    engine.validate(state.model, sums)
+    model = state.model
+    weights = {name: w.detach().numpy() for name, w in model.named_parameters()}
+    W_L = (model.W_out @ model.W_U).detach().numpy()
+    row = measure(30, weights, W_L, sums.numpy() / 7)[0]
+    a, b = torch.meshgrid(torch.arange(7), torch.arange(7), indexing="ij")
+    tokens = torch.stack([a, b, torch.full_like(a, 7)], -1).reshape(-1, 3)
+    logits = model.double()(tokens)[:, 2].detach().numpy().reshape(7, 7, 7)
+    return model, row, logits
+
+
+def wave_norms(rows):
+    """Norm of each frequency of a function of the residue, [3], by plain sums in float64."""
+    norms = []
+    for k in (1, 2, 3):
+        angle = 2 * math.pi * k * np.arange(7) / 7
+        parts = [sum(w * row for w, row in zip(wave, rows, strict=True)) for wave in (np.cos(angle), np.sin(angle))]
+        norms.append(math.sqrt(2 / 7 * sum((part**2).sum() for part in parts)))
+    return norms
+
+
+def mean_difference(values):
+    return sum(abs(x - y) for x in values for y in values) / (2 * len(values) * sum(values))
+
+
+def test_spectra_run_across_the_operand_tokens_and_across_the_classes(measured):
+    model, row, _ = measured
+    W_E, W_L = model.W_E.detach().numpy(), (model.W_out @ model.W_U).detach().numpy()
+    assert row["epoch"] == 30
+    np.testing.assert_allclose(row["W_E_norms"], wave_norms(W_E[:7]), rtol=1e-5)
+    np.testing.assert_allclose(row["W_L_norms"], wave_norms(W_L.T), rtol=1e-5)
+
+
+def test_gini_is_taken_over_all_components_of_the_spectrum(measured):
+    model, row, _ = measured
+    W_E = model.W_E.detach().numpy()[:7]
+    x = np.arange(7)
+    waves = [np.full(7, 7**-0.5)]
+    for k in (1, 2, 3):
+        waves += [math.sqrt(2 / 7) * np.cos(2 * math.pi * k * x / 7)]
+        waves += [math.sqrt(2 / 7) * np.sin(2 * math.pi * k * x / 7)]
+    norms = [np.linalg.norm(wave @ W_E) for wave in waves]
+    assert row["W_E_gini"] == pytest.approx(mean_difference(norms), rel=1e-5)
+
+
+def test_squares_are_summed_for_each_parameter_and_for_all(measured):
+    model, row, _ = measured
+    for name, parameter in model.named_parameters():
+        expected = sum(w * w for w in parameter.flatten().tolist())
+        assert row["squares"][name] == pytest.approx(expected, rel=1e-6)
+    assert row["squares_total"] == pytest.approx(sum(row["squares"].tolist()), rel=1e-12)
+
+
+def test_the_leading_restricted_loss_uses_the_frequencies_of_this_epoch(measured):
+    model, row, logits = measured
+    norms = wave_norms((model.W_out @ model.W_U).detach().numpy().T)
+    leading = [k for k in (1, 2, 3) if norms[k - 1] > max(norms) / 4]
+    assert row["leading_frequencies"] == len(leading)
+    kept = np.broadcast_to(logits.mean(axis=(0, 1)), logits.shape).copy()
+    a, b = np.ogrid[:7, :7]
+    for k in leading:
+        for wave in (np.cos, np.sin):
+            direction = wave(2 * math.pi * k * (a + b) / 7)
+            direction /= np.linalg.norm(direction)
+            kept += np.einsum("ab,abc->c", direction, logits) * direction[:, :, None]
+    goal = (a + b) % 7
+    losses = np.log(np.exp(kept).sum(axis=2)) - np.take_along_axis(kept, goal[:, :, None], 2)[:, :, 0]
+    assert row["leading_restricted_loss"] == pytest.approx(losses.mean(), rel=1e-5)
+
+
+def test_the_amplitudes_of_the_logits_are_signed(measured):
+    _, row, logits = measured
+    a, b, c = np.ogrid[:7, :7, :7]
+    for k in (1, 2, 3):
+        wave = np.cos(2 * math.pi * k * (a + b - c) / 7)
+        assert row["logit_cosines"][k - 1] == pytest.approx((wave * logits).sum() / (wave**2).sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("p", [1, 2, 8])
+def test_without_a_fourier_basis_only_the_squares_are_measured(p):
+    weights = {name: np.ones(2, np.float32) for name in measures.PARAMETERS}
+    row = measure(0, weights, np.ones((4, p), np.float32), np.zeros((p, p)))
+    assert row.dtype.names == ("epoch", "squares", "squares_total")
+    assert row["squares_total"] == [22.0]
+
+
+def test_a_run_measures_every_probe_and_numpy_reads_the_file(tmp_path):
+    run(dataclasses.replace(TINY, probe_every=3), tmp_path)
+    rows = np.load(tmp_path / "measures.npy")
+    assert rows["epoch"].tolist() == [0, 3, 6, 9, 12, 15, 18, 20]
+    assert read(tmp_path).tobytes() == rows.tobytes()
+    assert np.isfinite(rows["leading_restricted_loss"]).all()
+
+
+def test_the_kernel_path_measures_what_the_plain_path_measures(tmp_path):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    config = dataclasses.replace(TINY, num_epochs=4)
+    state = new_state(config, CPU)
+    run(config, tmp_path / "a")
+    run(config, tmp_path / "b", state, FoldedEngine(7, state.split, Kernel(None, 1)))
+    ours, theirs = read(tmp_path / "a"), read(tmp_path / "b")
+    for field in ("logit_cosines", "leading_restricted_loss", "W_L_norms"):
+        np.testing.assert_allclose(ours[field], theirs[field], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("cut", [4, 7])
+def test_a_resumed_run_leaves_the_same_bytes(tmp_path, cut):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    run(TINY, whole)
+    run(TINY, parts, stop_after=cut)
+    run(TINY, parts, state=resume(TINY, parts))
+    assert (parts / "measures.npy").read_bytes() == (whole / "measures.npy").read_bytes()
+
+
+def rows_of(*epochs):
+    row = np.zeros(len(epochs), measures.row_type(5))
+    row["epoch"] = epochs
+    return row
+
+
+def test_rows_of_a_killed_append_are_ignored_and_written_over(tmp_path):
+    append(tmp_path, [rows_of(0, 1)])
+    with (tmp_path / "measures.npy").open("ab") as file:
+        file.write(b"half of a row")
+    assert read(tmp_path)["epoch"].tolist() == [0, 1]
+    append(tmp_path, [rows_of(2), rows_of(3)])
+    assert np.load(tmp_path / "measures.npy")["epoch"].tolist() == [0, 1, 2, 3]
+
+
+def test_what_follows_the_resumed_epoch_is_dropped(tmp_path):
+    forget_after(tmp_path, 3)
+    append(tmp_path, [rows_of(0, 5, 10, 15)])
+    forget_after(tmp_path, 9)
+    append(tmp_path, [rows_of(11)])
+    assert read(tmp_path)["epoch"].tolist() == [0, 5, 11]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"nonsense" * 40])
+def test_a_file_that_is_not_of_measures_is_refused_in_one_line(tmp_path, content):
+    (tmp_path / "measures.npy").write_bytes(content)
+    with pytest.raises(UserError, match=r"measures.npy: not a file of measures"):
+        read(tmp_path)
+
+
+def test_other_arrays_and_shortened_files_are_refused(tmp_path):
+    np.save(tmp_path / "measures.npy", np.ones((3, 3)))
+    with pytest.raises(UserError, match="not a file of measures"):
+        read(tmp_path)
+    (tmp_path / "measures.npy").unlink()
+    append(tmp_path, [rows_of(0, 1)])
+    content = (tmp_path / "measures.npy").read_bytes()
+    (tmp_path / "measures.npy").write_bytes(content[:-1])
+    with pytest.raises(UserError, match="lost its end"):
+        read(tmp_path)
+    with pytest.raises(UserError, match="another model"):
+        append(tmp_path, [np.zeros(1, measures.row_type(7))])
