@@ -1,0 +1,114 @@
+// Stands in for CUDA's header of this name, so that csrc/grid_cuda.cu and its kernels can be compiled
+// by g++ and run without a GPU. How threads, barriers and shuffles behave is in emulation.cpp.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+#define __global__
+#define __device__
+#define __launch_bounds__(threads)
+
+struct dim3 {
+    unsigned x, y, z;
+    dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+struct __attribute__((may_alias, aligned(16))) float4 {
+    float x, y, z, w;
+};
+
+namespace emulation {
+
+// Where the running thread is.
+struct Position {
+    dim3 thread, block, threads;
+};
+Position here();
+
+// One of the three as a variable that reads like CUDA's.
+template <dim3 Position::*which>
+struct Coordinates {
+    template <unsigned dim3::*axis>
+    struct Axis {
+        operator unsigned() const { return here().*which.*axis; }
+    };
+    Axis<&dim3::x> x;
+    Axis<&dim3::y> y;
+    Axis<&dim3::z> z;
+};
+
+// Shared memory of this block; `size` is what the kernel uses of it.
+void* shared_bytes(size_t size);
+
+// Waits for every thread of the block.
+void synchronize();
+
+// Shows `value` to the warp, waits for all its lanes, and returns what lane `from` showed.
+uint64_t exchange(unsigned mask, uint64_t value, unsigned from);
+
+// The lanes of the warp whose flag is set.
+unsigned ballot(unsigned mask, bool flag);
+
+// Runs `kernel` once for every thread of the grid.
+void launch(dim3 grid, dim3 threads, size_t shared_size, const std::function<void()>& kernel);
+
+extern int device;  // the current one, of two
+
+}  // namespace emulation
+
+inline constexpr emulation::Coordinates<&emulation::Position::thread> threadIdx{};
+inline constexpr emulation::Coordinates<&emulation::Position::block> blockIdx{};
+inline constexpr emulation::Coordinates<&emulation::Position::threads> blockDim{};
+
+// ---------------------------------------------------------------- device functions
+
+inline void __syncthreads() { emulation::synchronize(); }
+inline void __syncwarp() { emulation::ballot(0xffffffffu, false); }
+inline unsigned __ballot_sync(unsigned mask, bool flag) { return emulation::ballot(mask, flag); }
+inline bool __any_sync(unsigned mask, bool flag) { return emulation::ballot(mask, flag) != 0; }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+
+template <typename T>
+T __shfl_xor_sync(unsigned mask, T value, int distance) {
+    uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof value);
+    bits = emulation::exchange(mask, bits, threadIdx.x % 32 ^ static_cast<unsigned>(distance));
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// ---------------------------------------------------------------- the host's calls
+
+using cudaError_t = int;
+constexpr cudaError_t cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorInvalidConfiguration = 9,
+                      cudaErrorInvalidDevice = 101;
+struct cudaStream;
+using cudaStream_t = cudaStream*;
+struct cudaLaunchConfig_t {
+    dim3 gridDim, blockDim;
+    size_t dynamicSmemBytes = 0;
+    cudaStream_t stream = nullptr;
+};
+
+inline cudaError_t cudaGetDeviceCount(int* count) { return *count = 2, cudaSuccess; }
+inline cudaError_t cudaGetDevice(int* device) { return *device = emulation::device, cudaSuccess; }
+inline cudaError_t cudaSetDevice(int device) {
+    if (device < 0 || device > 1) return cudaErrorInvalidDevice;
+    return emulation::device = device, cudaSuccess;
+}
+inline const char* cudaGetErrorString(cudaError_t) { return "emulated error"; }
+
+// Limits that hold on every device: compute capability 7.5 without opting in to more shared memory.
+template <typename... Parameters, typename... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments... arguments) {
+    const dim3 grid = config->gridDim, block = config->blockDim;
+    if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 || grid.z > 65535 || block.x > 1024 ||
+        block.y != 1 || block.z != 1 || config->dynamicSmemBytes > 48 * 1024)
+        return cudaErrorInvalidConfiguration;
+    emulation::launch(grid, block, config->dynamicSmemBytes, [=] { kernel(arguments...); });
+    return cudaSuccess;
+}
