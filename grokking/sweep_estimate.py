@@ -19,6 +19,7 @@ from grokking.sweep_screen import duration, last_line
 
 MEASURED_EPOCHS = 60
 LATER_LABELS = 3  # memorization, grokking, grokked: not reached in so few epochs
+SNAPSHOTS = 200  # of a trajectory, at most
 
 
 class Measurement(NamedTuple):
@@ -28,6 +29,7 @@ class Measurement(NamedTuple):
     epochs_per_second: float
     overhead: float  # seconds of a run outside its training loop
     history_bytes: int  # grows with the epochs
+    snapshot_bytes: int  # of one epoch of the trajectory; 0 if none is recorded
     other_bytes: int
 
 
@@ -52,7 +54,7 @@ def estimate(
     free = shutil.disk_usage(_existing(directory)).free
     text = (
         f"expected: {duration(seconds)} for {len(runs)} runs, {resources.jobs} at a time at "
-        f"{measured.epochs_per_second:.0f} epochs/s each; {_bytes(size)} on disk ({_bytes(free)} free)"
+        f"{measured.epochs_per_second:.0f} epochs/s each; up to {_bytes(size)} on disk ({_bytes(free)} free)"
     )
     return text if size < free else f"{text}\nwarning: the disk is too small for that"
 
@@ -94,9 +96,13 @@ def _slowest(children: Sequence[Child], epochs: int, took: float) -> Measurement
     seconds = max(read_grokking(child.folder)["seconds"] for child in children)
     sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     history = sum(size for path, size in sizes.items() if path.name.endswith("_history.json"))
-    label = folder / "checkpoint_labeled" / "final.pt"
-    other = sum(sizes.values()) - history + LATER_LABELS * sizes.get(label, 0)
-    return Measurement(epochs, epochs / seconds, max(0.0, took - seconds), history, other)
+    snapshots = [size for path, size in sizes.items() if path.parent.name == "trajectory"]
+    label = sizes.get(folder / "checkpoint_labeled" / "final.pt", 0)
+    other = sum(sizes.values()) - history - sum(snapshots) + LATER_LABELS * label
+    overhead = max(0.0, took - seconds)
+    return Measurement(
+        epochs, epochs / seconds, overhead, history, max(snapshots, default=0), other
+    )
 
 
 def wall_time(epochs: Sequence[int], jobs: int, measured: Measurement) -> float:
@@ -109,8 +115,10 @@ def wall_time(epochs: Sequence[int], jobs: int, measured: Measurement) -> float:
 
 
 def disk_use(epochs: int, measured: Measurement) -> float:
-    """Bytes of one run: its histories grow with its epochs, the rest does not."""
-    return measured.history_bytes * epochs / measured.epochs + measured.other_bytes
+    """Bytes of one run, at most: its histories grow with its epochs, its trajectory up to a limit."""
+    history = measured.history_bytes * epochs / measured.epochs
+    trajectory = measured.snapshot_bytes * min(epochs + 1, SNAPSHOTS)
+    return history + trajectory + measured.other_bytes
 
 
 def _existing(directory: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 from grokking.cli import Parser
 from grokking.config import FIELDS, Config
 from grokking.errors import UserError
-from grokking.sweep_plan import OWNED, Plan, passed_through, read_plan
+from grokking.sweep_plan import Plan, passed_through, read_plan
 
 DEFAULT_WEIGHT_DECAYS, DEFAULT_SEEDS = "0.5 1.0 2.0", "42 123 456"
 QUICK_EPOCHS = "100"
@@ -29,8 +29,8 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = sweep.add_argument
-    add("--weight-decays", metavar="LIST", help=f"e.g. {DEFAULT_WEIGHT_DECAYS!r} (default)")
-    add("--seeds", metavar="LIST", help=f"e.g. {DEFAULT_SEEDS!r} (default)")
+    add("--weight-decays", metavar="LIST", help=f"[{DEFAULT_WEIGHT_DECAYS}]")
+    add("--seeds", metavar="LIST", help=f"[{DEFAULT_SEEDS}]")
     add(
         "--epochs",
         metavar="N",
@@ -72,7 +72,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.resume:
         clashing = ("weight_decays", "seeds", "epochs", "quick", "output", "slurm", "dry_run")
         for name in clashing:
-            if getattr(options, name):
+            if getattr(options, name) not in (None, False):
                 raise UserError(
                     f"--{name.replace('_', '-')} does not go with --resume, which repeats the sweep as "
                     "it was begun"
@@ -89,35 +89,35 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def plan_from(options: argparse.Namespace) -> Plan:
     """The plan of a new sweep, or of the one that is resumed."""
     settings = passed_through(os.environ)
-    _say_what_is_ignored(resuming=options.resume is not None)
     if options.resume:
         plan = read_plan(Path(options.resume))
         check_settings(plan, settings)
         return plan
+    for name in ("GROK_WEIGHT_DECAY", "GROK_SEED", "GROK_RESUME", "GROK_OVERWRITE"):
+        if os.environ.get(name):
+            print(f"{name} is ignored: it belongs to the sweep, see --help", file=sys.stderr)
     weight_decays = _values(
-        "--weight-decays", options.weight_decays or DEFAULT_WEIGHT_DECAYS, "weight_decay"
+        "--weight-decays", _default(options.weight_decays, DEFAULT_WEIGHT_DECAYS), "weight_decay"
     )
-    seeds = _values("--seeds", options.seeds or DEFAULT_SEEDS, "seed")
+    seeds = _values("--seeds", _default(options.seeds, DEFAULT_SEEDS), "seed")
     if len(weight_decays) * len(seeds) > MAX_RUNS:
         raise UserError(f"{len(weight_decays)} x {len(seeds)} runs, expected at most {MAX_RUNS}")
     epochs = _epochs(options, len(weight_decays))
     return Plan(tuple(wd + 0.0 for wd in weight_decays), tuple(seeds), epochs, settings)
 
 
-def _say_what_is_ignored(resuming: bool) -> None:
-    heeded = () if resuming else ("GROK_NUM_EPOCHS", "GROK_ARTIFACTS_DIR")
-    for name in OWNED:
-        if os.environ.get(name) and name not in heeded:
-            print(f"{name} is ignored: it belongs to the sweep, see --help", file=sys.stderr)
-
-
 def check_settings(plan: Plan, settings: dict[str, str]) -> None:
     """A resumed sweep goes on as it was begun: a variable that is set must say the same."""
+    begun = dict(plan.environment)
+    epochs = os.environ.get("GROK_NUM_EPOCHS")
+    if epochs is not None:
+        settings = settings | {"GROK_NUM_EPOCHS": epochs}
+        begun["GROK_NUM_EPOCHS"] = " ".join(map(str, dict.fromkeys(plan.epochs)))
     for name, value in settings.items():
-        if plan.environment.get(name) != value:
-            recorded = plan.environment.get(name, "unset")
+        if begun.get(name) != value:
             raise UserError(
-                f"{name} is {value!r}, but it was {recorded!r} when the sweep began; unset it to resume"
+                f"{name} is {value!r}, but it was {begun.get(name, 'unset')!r} when the sweep began; "
+                "unset it to resume"
             )
 
 
@@ -157,6 +157,10 @@ def _epochs(options: argparse.Namespace, groups: int) -> tuple[int, ...]:
             f"{name} has {len(epochs)} numbers, expected 1 or {groups}, one per weight decay"
         )
     return tuple(epochs) * groups if len(epochs) == 1 else tuple(epochs)
+
+
+def _default(given: str | None, default: str) -> str:
+    return default if given is None else given
 
 
 def _values(option: str, text: str, field: str, unique: bool = True) -> list[Any]:

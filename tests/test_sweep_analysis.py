@@ -21,6 +21,7 @@ def run_script(name, *arguments):
         [sys.executable, ROOT / "scripts" / name, *arguments],
         env=clean_environment(),
         capture_output=True,
+        check=False,
         text=True,
         timeout=120,
     )
@@ -88,7 +89,11 @@ DAMAGES = {
     ),
     "no probes": (
         lambda f: [
-            edit(f, f"{kind}_history.json", lambda c: c.update(dict.fromkeys(c.keys() - {"schema_version"}, [])))
+            edit(
+                f,
+                f"{kind}_history.json",
+                lambda c: c.update({key: [] for key in c if key != "schema_version"}),
+            )
             for kind in ("loss", "accuracy")
         ],
         "loss_history.json: 'epochs' is empty",
@@ -132,7 +137,9 @@ def test_a_planned_run_without_a_folder_is_missed(tmp_path):
     write_plan(tmp_path, Plan((1.0, 2.0), (42,), (100, 100), {}))
     write_run(tmp_path, 1.0, 42, None, last_epoch=100)
     faults = [asdict(fault) for fault in read_sweep(tmp_path).faults]
-    assert faults == [{"directory": "wd2.0_seed42", "fault": "planned, but there is no such folder"}]
+    assert faults == [
+        {"directory": "wd2.0_seed42", "fault": "planned, but there is no such folder"}
+    ]
 
 
 def test_a_damaged_plan_does_not_stand_in_the_way(tmp_path):
@@ -165,7 +172,9 @@ def test_nothing_readable_is_the_users_error(tmp_path):
     with pytest.raises(UserError, match="holds no runs, expected folders such as wd1.0_seed42"):
         read_sweep(tmp_path)
     (tmp_path / "wd1.0_seed42").mkdir()
-    with pytest.raises(UserError, match=r"none of 1 runs .* wd1.0_seed42: config.json: no such file"):
+    with pytest.raises(
+        UserError, match=r"none of 1 runs .* wd1.0_seed42: config.json: no such file"
+    ):
         read_sweep(tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         read_sweep(tmp_path / "nowhere")

@@ -63,7 +63,9 @@ def test_the_distribution_shows_every_run_once_and_censored_ones_as_such(sweep):
 
 
 def test_survival_curves_fall_at_the_grok_epochs_and_end_where_the_runs_do(sweep):
-    curves = {t.name: (list(t.x), list(t.y)) for t in survival_figure(sweep).data if t.mode == "lines"}
+    curves = {
+        t.name: (list(t.x), list(t.y)) for t in survival_figure(sweep).data if t.mode == "lines"
+    }
     epochs, shares = curves["1.0"]
     assert epochs == [1, 6_900, 8_050, 9_300, 9_300]
     assert shares == pytest.approx([1, 2 / 3, 1 / 3, 0, 0])
@@ -93,7 +95,9 @@ def test_the_line_of_the_scaling_figure_goes_through_medians_that_lie_on_one(tmp
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", PAGES)
-def test_pages_open_without_error_offline_and_without_sideways_scrolling(plots, chromium, name, width):
+def test_pages_open_without_error_offline_and_without_sideways_scrolling(
+    plots, chromium, name, width
+):
     with chromium.open(plots / name, width, 800) as page:
         drawn = page.evaluate("[...document.querySelectorAll('.plot')].map(p => !!p._fullLayout)")
         assert drawn and all(drawn)

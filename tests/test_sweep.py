@@ -1,0 +1,249 @@
+"""Sweeps of tiny models as real processes: run, fail, be interrupted, be killed, resume."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY, clean_environment
+
+SCRIPT = ROOT / "scripts" / "sweep_weight_decay.sh"
+SLOW = {"GROK_NUM_EPOCHS": "500", "GROK_CHECKPOINT_EVERY": "20", "GROK_PROBE_EVERY": "20"}
+DATE, CLOCK = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", r"\d+:\d\d:\d\d"
+TIMES = {"seconds", "epochs_per_second"}  # what may differ between equal runs
+
+
+def environment(**variables):
+    interpreter = Path(sys.executable).parent
+    path = f"{interpreter}{os.pathsep}{os.environ['PATH']}"
+    return clean_environment(PATH=path, **{**TINY, **variables})
+
+
+def sweep(*arguments, cwd, **variables):
+    return subprocess.run(
+        [SCRIPT, *arguments],
+        cwd=cwd,
+        env=environment(**variables),
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=300,
+    )
+
+
+def begin(*arguments, cwd, **variables):
+    """A sweep in the background, its output in cwd/output."""
+    with (cwd / "output").open("wb") as output:
+        return subprocess.Popen(
+            [SCRIPT, *arguments],
+            cwd=cwd,
+            env=environment(**variables),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def wait_until(condition, what):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def contents(run):
+    """What a run's folder holds and must be equal in equal runs: names, and all but times."""
+    found = {}
+    for path in sorted(run.rglob("*")):
+        name = path.relative_to(run).as_posix()
+        if path.suffix == ".json" and name != "config.json":
+            record = json.loads(path.read_text())
+            found[name] = {k: v for k, v in record.items() if k not in TIMES}
+        else:
+            found[name] = None
+    return found
+
+
+def weights(run, label):
+    import torch
+
+    model = torch.load(run / "checkpoint_labeled" / f"{label}.pt", weights_only=True)["model"]
+    return {name: tensor.numpy().tobytes() for name, tensor in model.items()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Three runs at a time into a folder with a space; (completed process, folder)."""
+    cwd = tmp_path_factory.mktemp("sweep")
+    done = sweep(
+        *("--weight-decays", "0.5 1.0 2.0", "--seeds", "42", "--jobs", "3", "--output", "my sweep"),
+        cwd=cwd,
+        **SLOW,
+    )
+    return done, cwd / "my sweep"
+
+
+def test_a_sweep_runs_analyses_and_plots_by_itself(finished):
+    done, folder = finished
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "H1 UNDECIDED" in done.stdout or "H1 PASS" in done.stdout
+    assert {path.name for path in folder.iterdir()} == {
+        "analysis_summary.json",
+        "plots",
+        "run_log.txt",
+        "sweep.json",
+        *(f"wd{weight_decay}_seed42" for weight_decay in (0.5, 1.0, 2.0)),
+    }
+    assert (folder / "plots" / "index.html").exists()
+    summary = json.loads((folder / "analysis_summary.json").read_text())
+    assert (summary["runs_read"], summary["runs_not_counted"]) == (3, 0)
+
+
+def test_the_plan_is_announced_with_time_and_disk(finished):
+    done, _ = finished
+    measuring, expected, starts = done.stdout.splitlines()[:3]
+    assert measuring == "measuring a few epochs ..."
+    assert expected.startswith("expected: 0:0") and "for 3 runs, 3 at a time" in expected
+    assert " MB on disk" in expected
+    assert starts == "3 runs, 3 at a time, into my sweep"
+
+
+def test_each_run_has_all_files_of_a_run_and_its_log(finished):
+    _, folder = finished
+    for run in folder.glob("wd*"):
+        assert {"config.json", "grokking.json", "loss_history.json", "training_output.log"} <= {
+            path.name for path in run.iterdir()
+        }
+        assert "final accuracy" in (run / "training_output.log").read_text()
+
+
+def test_the_run_log_tells_start_finish_duration_and_outcome(finished):
+    _, folder = finished
+    log = (folder / "run_log.txt").read_text()
+    assert log.startswith("Weight-decay sweep started at 20")
+    assert "  weight decays: 0.5 1.0 2.0\n  seeds:         42\n  epochs:        500\n" in log
+    for run in folder.glob("wd*"):
+        epoch = json.loads((run / "grokking.json").read_text())["grok_epoch"]
+        outcome = "No grokking detected" if epoch is None else f"grok epoch {epoch}"
+        started, ended = (line for line in log.splitlines() if f" {run.name} " in line)
+        assert re.fullmatch(rf"{DATE}  {run.name}  started", started)
+        assert re.fullmatch(rf"{DATE}  {run.name}  finished in {CLOCK}, {outcome}", ended)
+
+
+def test_a_sweep_is_not_started_over_another(finished):
+    _, folder = finished
+    again = sweep("--output", folder.name, cwd=folder.parent)
+    assert again.returncode == 2
+    assert again.stderr == (
+        "error: --output is my sweep, which is not empty; choose another folder, or --resume my sweep\n"
+    )
+
+
+def test_resuming_a_finished_sweep_only_analyses_it_again(finished):
+    _, folder = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("wd*/*")}
+    again = sweep("--resume", folder.name, cwd=folder.parent, **SLOW)
+    assert again.returncode == 0, again.stderr
+    assert "0 runs (3 finished before are kept)" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("wd*/*")} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_sweep_that_was_cut_off_resumes_and_ends_with_the_same_files(finished, tmp_path, number):
+    """Two of the runs of `finished`, one at a time, cut off in the middle of the first."""
+    _, reference = finished
+    arguments = ("--weight-decays", "0.5 1.0", "--seeds", "42", "--jobs", "1", "--no-estimate")
+    process = begin(*arguments, "--output", "cut off", cwd=tmp_path, **SLOW)
+    folder = tmp_path / "cut off"
+    wait_until((folder / "wd0.5_seed42" / "checkpoint_latest.pt").exists, "a checkpoint")
+    process.send_signal(number)
+    assert process.wait(60) == (-9 if number == signal.SIGKILL else 128 + number)
+    assert not (folder / "wd0.5_seed42" / "grokking.json").exists(), "too fast to be cut off"
+    if number != signal.SIGKILL:
+        said = (tmp_path / "output").read_text()
+        assert "interrupted; go on with: ./scripts/sweep_weight_decay.sh --resume 'cut off'" in said
+        log = (folder / "run_log.txt").read_text()
+        assert re.search(f"wd0.5_seed42  interrupted after {CLOCK}\n", log)
+        assert "wd1.0_seed42" not in log
+        assert "saved at epoch" in (folder / "wd0.5_seed42" / "training_output.log").read_text()
+    wait_until(lambda: not is_locked(folder / "wd0.5_seed42"), "the run to end with its sweep")
+
+    resumed = sweep("--resume", "cut off", cwd=tmp_path, **SLOW)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert (
+        "resuming cut off/wd0.5_seed42 at epoch"
+        in (folder / "wd0.5_seed42" / "training_output.log").read_text()
+    )
+    for run in ("wd0.5_seed42", "wd1.0_seed42"):
+        assert contents(folder / run) == contents(reference / run)
+        assert weights(folder / run, "final") == weights(reference / run, "final")
+
+
+def is_locked(run):
+    import fcntl
+
+    with (run / ".lock").open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_a_failed_run_does_not_stop_the_others(tmp_path):
+    """A weight decay of 1e30 diverges at once."""
+    done = sweep(
+        *("--weight-decays", "1e30 1.0", "--seeds", "42", "--jobs", "1", "--no-estimate"),
+        *("--output", "half"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == (
+        "1 of 2 runs failed: wd1e+30_seed42; again: ./scripts/sweep_weight_decay.sh --resume half"
+    )
+    log = (tmp_path / "half" / "run_log.txt").read_text()
+    failure = rf"failed with exit code 1 after {CLOCK}, see wd1e\+30_seed42/training_output.log"
+    assert re.search(rf"wd1e\+30_seed42  {failure}\n", log)
+    assert re.search(f"wd1.0_seed42  finished in {CLOCK}", log)
+    summary = json.loads((tmp_path / "half" / "analysis_summary.json").read_text())
+    assert (summary["runs_read"], summary["runs_not_counted"]) == (1, 1)
+
+
+def test_what_only_a_run_can_refuse_is_refused_before_the_folder_exists(tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    done = sweep("--output", "none", cwd=tmp_path, GROK_KERNEL="nonesuch", TMPDIR=str(scratch))
+    assert done.returncode == 2
+    assert "GROK_KERNEL" in done.stderr and done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["scratch"]
+    assert list(scratch.iterdir()) == []
+
+
+def test_an_interrupt_while_measuring_leaves_nothing(tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = begin("--output", "none", cwd=tmp_path, TMPDIR=str(scratch), GROK_NUM_EPOCHS="100000")
+    wait_until(lambda: list(scratch.glob("*/measure0/training_output.log")), "the measurement")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["output", "scratch"]
+    assert list(scratch.iterdir()) == []
+
+
+def test_one_task_of_an_array_runs_its_run_alone(finished, tmp_path):
+    from grokking.sweep_plan import Plan, write_plan
+
+    settings = {n: v for n, v in TINY.items() if n not in ("GROK_NUM_EPOCHS",)}
+    (tmp_path / "array").mkdir()
+    write_plan(tmp_path / "array", Plan((1.0, 2.0), (42,), (12, 12), settings))
+    done = sweep("--resume", "array", "--task", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "array" / "wd2.0_seed42" / "grokking.json").exists()
+    assert not (tmp_path / "array" / "wd1.0_seed42").exists()
+    assert not (tmp_path / "array" / "plots").exists()
+    beyond = sweep("--resume", "array", "--task", "2", cwd=tmp_path)
+    assert (beyond.returncode, beyond.stderr) == (2, "error: --task is 2, expected 0 to 1\n")
