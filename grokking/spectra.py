@@ -104,3 +104,22 @@ def restricted_loss(class_means: Array, chosen: Sequence[int]) -> float:
     """
     kept = project(class_means, chosen) + class_means.mean(axis=0)
     return float(cross_entropy(kept, np.arange(len(kept))).mean())
+
+
+def surface_shares(surfaces: NDArray[np.float32]) -> NDArray[np.float32]:
+    """fourier.frequency_shares of many surfaces [p, p, n] at once, in float32: [(p-1)/2, n].
+
+    A surface without variance has shares of 0.
+    """
+    p, _, n = surfaces.shape
+    basis = _basis(p, surfaces.dtype)
+    waves = np.stack([basis[1::2], basis[2::2]], axis=1)  # [(p-1)/2, 2, p], cos and sin of each k
+    centred = (surfaces - surfaces.mean(axis=(0, 1), dtype=np.float64)).astype(np.float32)
+    variance = np.square(centred).sum(axis=(0, 1), dtype=np.float64)  # [n]
+    along_a = (basis @ centred.reshape(p, p * n)).reshape(p, p, n)  # [component of a, b, n]
+    constant_in_b = along_a.sum(axis=1)[1:].reshape(-1, 2, n) * p**-0.5
+    constant_in_a = (basis[1:] @ along_a[0]).reshape(-1, 2, n)
+    of_a = along_a[1:].reshape(-1, 2, p, n).transpose(0, 2, 1, 3).reshape(-1, p, 2 * n)
+    products = (waves @ of_a).reshape(-1, 4, n)  # cos and sin of a times those of b
+    power = sum(np.square(part).sum(axis=1) for part in (constant_in_a, constant_in_b, products))
+    return np.divide(power, variance, out=np.zeros_like(power), where=variance > 0)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from grokking.fourier import frequency_shares
 from grokking.spectra import (
     component_norms,
     cosine_amplitudes,
@@ -14,6 +15,7 @@ from grokking.spectra import (
     key_frequencies,
     project,
     restricted_loss,
+    surface_shares,
 )
 
 P = 11
@@ -128,3 +130,19 @@ def test_cross_entropy_keeps_its_precision_where_the_softmax_saturates():
     assert losses[0] == pytest.approx(2 * math.exp(-60), rel=1e-12, abs=0)
     assert losses[1] == pytest.approx(math.log(sum(map(math.exp, (2, 1, 0.5)))) - 0.5, rel=1e-12)
     assert np.isnan(cross_entropy(np.array([[np.nan, 1.0]]), np.array([1]))).all()
+
+
+def test_shares_of_many_surfaces_are_those_of_each():
+    rng = np.random.default_rng(3)
+    a, b = np.ogrid[:P, :P]
+    wave = np.cos(2 * np.pi * 3 * (a + b) / P) + 0.4 * np.sin(2 * np.pi * 3 * a / P)
+    linear = np.cos(2 * np.pi * 2 * b / P + 0 * a)
+    noise = np.maximum(rng.normal(size=(P, P)), 0)
+    surfaces = np.stack([5 + wave, linear, noise, np.zeros((P, P)), np.full((P, P), 2.5)], axis=-1)
+    shares = surface_shares(surfaces.astype(np.float32))
+    for i in range(3):
+        expected = frequency_shares(surfaces[:, :, i])
+        np.testing.assert_allclose(shares[:, i], expected, rtol=0, atol=1e-6)
+    assert shares[2, 0] == pytest.approx(1, abs=1e-6)
+    assert shares[1, 1] == pytest.approx(1, abs=1e-6)
+    assert (shares[:, 3:] == 0).all()

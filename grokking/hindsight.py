@@ -1,0 +1,139 @@
+"""A recorded state seen with the frequencies that the run ends up with: the paper's progress measures.
+
+The key frequencies are known only when a run is over. Everything here takes them as an argument
+and a state from its checkpoint (see trajectory.py), so nothing is trained again.
+Source: Nanda et al. (2023), arXiv 2301.05217, section 5.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from grokking import ops
+from grokking.data import targets
+from grokking.extension import Kernel
+from grokking.fourier import Array
+from grokking.model import Tables, Transformer, fold
+from grokking.spectra import (
+    component_norms,
+    cross_entropy,
+    frequency_norms,
+    key_frequencies,
+    project,
+    restricted_loss,
+    surface_shares,
+)
+
+PERIODIC = 0.85  # share of its variance in one frequency beyond which a neuron counts as periodic
+
+
+class Excluded(NamedTuple):
+    """Loss of the training pairs without the key frequencies, and without one of them at a time."""
+
+    all_at_once: float
+    one_at_a_time: list[float]
+
+
+@dataclass(frozen=True)
+class State:
+    """A model of one epoch, its tables and its logits at every pair."""
+
+    epoch: int
+    model: Transformer
+    tables: Tables
+    train: NDArray[np.int64]  # pair numbers
+    validation: NDArray[np.int64]
+    kernel: Kernel
+    logits: NDArray[np.float32]  # [p * p, p]
+    class_means: Array  # [p, p], see spectra.py
+
+    @property
+    def modulus(self) -> int:
+        return self.model.modulus
+
+    @cached_property
+    def targets(self) -> NDArray[np.int64]:
+        return targets(self.modulus).numpy()
+
+    @cached_property
+    def losses(self) -> Array:
+        """Loss of every pair in nats, [p * p]."""
+        return cross_entropy(self.logits.astype(np.float64), self.targets)
+
+    @property
+    def training_loss(self) -> float:
+        return float(self.losses[self.train].mean())
+
+    @property
+    def validation_loss(self) -> float:
+        return float(self.losses[self.validation].mean())
+
+    @property
+    def validation_accuracy(self) -> float:
+        right = self.logits[self.validation].argmax(axis=1) == self.targets[self.validation]
+        return float(right.mean())
+
+    def key_frequencies(self) -> list[int]:
+        """The key rule (see spectra.py) applied to this state's W_L."""
+        return key_frequencies(frequency_norms(component_norms(self.tables.W_L.numpy().T)))
+
+    def restricted_loss(self, keys: Sequence[int]) -> float:
+        """Loss over all pairs with nothing but the key frequencies of a + b and each logit's mean."""
+        return restricted_loss(self.class_means, keys)
+
+    def excluded_loss(self, keys: Sequence[int], pairs: NDArray[np.int64] | None = None) -> float:
+        """Loss without the key frequencies of a + b: over the training pairs, or the given ones.
+
+        From each logit its projections on cos and sin(w_k (a + b)) over the full grid are removed.
+        """
+        chosen = self.train if pairs is None else pairs
+        goal = self.targets[chosen]  # (a + b) mod p: the row of the class means as well
+        removed = project(self.class_means, keys)[goal]
+        return float(cross_entropy(self.logits[chosen] - removed, goal).mean())
+
+    def excluded_losses(self, keys: Sequence[int]) -> Excluded:
+        return Excluded(self.excluded_loss(keys), [self.excluded_loss([key]) for key in keys])
+
+    def surfaces(self, neurons: Sequence[int] | None = None) -> NDArray[np.float32]:
+        """Post-ReLU activations at `=`, [p, p, n], of the chosen neurons or of all."""
+        chosen = range(self.tables.W_L.shape[0]) if neurons is None else neurons
+        return ops.activations(self.tables, torch.tensor(chosen), self.kernel).numpy()
+
+    def periodic_neurons(self) -> int:
+        """Neurons with more than 85 % of their variance over all pairs in one frequency."""
+        return int((surface_shares(self.surfaces()).max(axis=0) > PERIODIC).sum())
+
+
+@torch.no_grad()
+def examine(checkpoint: dict[str, Any], kernel: Kernel) -> State:
+    """Evaluate the model of a checkpoint at every pair."""
+    model = model_of(checkpoint)
+    p, tables = model.modulus, Tables(*(table.contiguous() for table in fold(model)))
+    pairs, sums = torch.arange(p * p), torch.zeros(p, p, dtype=torch.float64)
+    result = ops.evaluate(tables, pairs, targets(p), kernel, logits=True, class_sums=sums)
+    assert result.logits is not None
+    train: Tensor = checkpoint["train_pairs"]
+    return State(
+        checkpoint["epoch"],
+        model,
+        tables,
+        train.numpy(),
+        pairs[~torch.isin(pairs, train)].numpy(),
+        kernel,
+        result.logits.numpy(),
+        sums.numpy() / p,
+    )
+
+
+def model_of(checkpoint: dict[str, Any]) -> Transformer:
+    """The model whose weights a checkpoint holds."""
+    sizes = (checkpoint["config"][name] for name in ("modulus", "d_model", "num_heads", "d_mlp"))
+    model = Transformer(*sizes, torch.Generator())
+    model.load_state_dict(checkpoint["model"])
+    return model.requires_grad_(False)
