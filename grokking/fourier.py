@@ -81,11 +81,11 @@ def frequency_shares(values: Array) -> Array | None:
         return None
     basis = fourier_basis(p)
     power = (basis @ centred @ basis.T) ** 2  # [p, p]
-    shares = []
+    shares = np.zeros((p - 1) // 2)
     for k in frequencies(p):
         block = np.ix_([0, 2 * k - 1, 2 * k], [0, 2 * k - 1, 2 * k])
-        shares.append(power[block].sum() - power[0, 0])
-    return np.array(shares) / power.sum()
+        shares[k - 1] = (power[block].sum() - power[0, 0]) / power.sum()
+    return shares
 
 
 def strongest_wave(values: Array) -> Wave | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from grokking.artifacts import History, Series
@@ -15,8 +16,8 @@ _LOOK_FOR = (
     "stays low for a long time, then rises within a short stretch (grokking). "
 )
 _AXES = {
-    "Log epochs": ("log", 1, "The log axis begins at the first probe after epoch 0."),
-    "Linear epochs": ("linear", None, "The linear axis shows how long the plateau lasts."),
+    "Log epochs": ("log", 1, _LOOK_FOR + "The log axis begins at the first probe after epoch 0."),
+    "Linear epochs": ("linear", None, _LOOK_FOR + "The linear axis shows how long the wait is."),
 }
 
 
@@ -41,7 +42,7 @@ def history_figure(history: History, phases: Mapping[str, Any]) -> go.Figure:
     figure.update_layout(
         template=TEMPLATE,
         height=600,
-        title={"text": history_title(phases), "subtitle": {"text": _LOOK_FOR + _AXES["Log epochs"][2]}},
+        title={"text": history_title(phases), "subtitle": {"text": _AXES["Log epochs"][2]}},
         legend={"orientation": "h", "x": 0, "y": 1.05, "yanchor": "bottom"},
         margin={"l": 8, "r": 32, "t": 76, "b": 8},
         shapes=_marks(phases),
@@ -59,12 +60,13 @@ def history_title(phases: Mapping[str, Any]) -> str:
     if phases["grok_epoch"] is not None:
         return f"Training history: grokked at epoch {phases['grok_epoch']:,}"
     if phases["generalization_epoch"] is not None:
-        return f"Training history: generalised at epoch {phases['generalization_epoch']:,}, no grokking"
+        epoch = phases["generalization_epoch"]
+        return f"Training history: generalised at epoch {epoch:,} without grokking"
     return "Training history: no grokking so far"
 
 
 def _line(
-    name: str, style: Style, epochs: np.ndarray, series: Series, hover: str, legend: bool
+    name: str, style: Style, epochs: NDArray[np.int64], series: Series, hover: str, legend: bool
 ) -> go.Scatter:
     return go.Scatter(
         x=epochs,
@@ -125,9 +127,9 @@ def _axis_buttons() -> dict[str, Any]:
                         for axis in ("xaxis", "xaxis2")
                         for key, value in (("type", kind), ("dtick", step), ("autorange", True))
                     }
-                    | {"title.subtitle.text": _LOOK_FOR + note}
+                    | {"title.subtitle.text": look_for}
                 ],
             }
-            for label, (kind, step, note) in _AXES.items()
+            for label, (kind, step, look_for) in _AXES.items()
         ],
     }

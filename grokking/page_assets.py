@@ -12,15 +12,17 @@ STYLESHEET = f"""
 :root {{ color-scheme: light; --ink: {INK}; --muted: {MUTED}; --rule: {RULE}; --accent: #0072B2; }}
 * {{ box-sizing: border-box; }}
 body {{ margin: 0; background: white; color: var(--ink); font: 16px/1.5 {FONT}; }}
-main {{ max-width: 1400px; margin: 0 auto; padding: 20px clamp(12px, 3vw, 32px) 40px; }}
+main {{ max-width: 1400px; margin: 0 auto; padding: 20px clamp(12px, 3vw, 32px) 40px;
+  overflow-wrap: anywhere; }}
 h1 {{ font-size: clamp(1.35rem, 1.1rem + 1vw, 1.8rem); line-height: 1.2; margin: 0 0 .3em; }}
 h2 {{ font-size: 1.15rem; line-height: 1.3; margin: 1.6em 0 .2em; }}
-p {{ margin: .2em 0 .6em; max-width: 78ch; overflow-wrap: anywhere; }}
+p {{ margin: .2em 0 .6em; max-width: 78ch; }}
 a {{ color: var(--accent); }}
 .look {{ color: var(--muted); }}
 .row {{ display: flex; flex-wrap: wrap; gap: 8px 24px; align-items: flex-start; }}
-.row.even {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); }}
-.row > figure {{ flex: var(--share, 1) 1 calc(var(--share, 1) * 280px); min-width: min(100%, 260px); }}
+.row.even {{ display: grid;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); }}
+.row > figure {{ flex: var(--share) 1 calc(var(--share) * 280px); min-width: min(100%, 260px); }}
 figure {{ margin: 0; }}
 figure h2 {{ margin-top: .3em; }}
 .plot {{ width: 100%; max-height: 600px; }}
@@ -38,7 +40,8 @@ dd {{ margin: 0; font-variant-numeric: tabular-nums; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }}
 caption {{ text-align: left; color: var(--muted); padding-bottom: 4px; }}
-th, td {{ text-align: left; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--rule); }}
+th, td {{ text-align: left; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--rule);
+  overflow-wrap: normal; }}
 """
 
 # Draws a figure into the element of that id; its buttons call plotly with their own arguments.

@@ -134,7 +134,8 @@ def _shared_library(directory: Path) -> str:
 def _render(block: Block, page: _Page) -> str:
     match block:
         case Prose(paragraphs, heading):
-            return "\n".join([_heading(heading), *(f"<p>{escape(text)}</p>" for text in paragraphs)])
+            lines = (f"<p>{escape(text)}</p>" for text in paragraphs)
+            return "\n".join([_heading(heading), *lines])
         case Facts(facts):
             items = (f"<div><dt>{escape(n)}</dt><dd>{escape(v)}</dd></div>" for n, v in facts)
             return f"<dl>{''.join(items)}</dl>"
@@ -142,10 +143,10 @@ def _render(block: Block, page: _Page) -> str:
             items = (f'<li><a href="{escape(to)}">{escape(text)}</a></li>' for to, text in links)
             return f"<ul>{''.join(items)}</ul>"
         case Table(caption, header, rows):
-            lines = "\n".join(_table_row("td", row) for row in rows)
+            body = "\n".join(_table_row("td", row) for row in rows)
             return (
                 f'<div class="scroll"><table><caption>{escape(caption)}</caption>\n'
-                f"<thead>{_table_row('th', header)}</thead>\n<tbody>{lines}</tbody></table></div>"
+                f"<thead>{_table_row('th', header)}</thead>\n<tbody>{body}</tbody></table></div>"
             )
         case Figures(figures, shares):
             widths = shares or [1.0] * len(figures)

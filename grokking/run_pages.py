@@ -54,7 +54,7 @@ def _gallery(surfaces: Sequence[Surface]) -> list[Prose | Figures]:
     if not figures:
         return []
     look_for = (
-        "Activations over all pairs of operands, in wave order. Look for regular rows of hills: one "
-        "frequency holds nearly all the variance of a neuron that takes part in the algorithm."
+        "Activations over all pairs of operands, in wave order. Look for regular rows of hills: "
+        "one frequency holds most of the variance of a neuron that takes part in the algorithm."
     )
     return [Prose([look_for], heading="Waves in the neurons"), Figures(figures)]

@@ -83,7 +83,7 @@ def _template() -> go.layout.Template:
             "margin": {"l": 56, "r": 16, "t": 24, "b": 48},
             "xaxis": _axis(ticks="outside"),
             "yaxis": _axis(),
-            "scene": {name: scene_axis for name in ("xaxis", "yaxis", "zaxis")},
+            "scene": dict.fromkeys(("xaxis", "yaxis", "zaxis"), scene_axis),
         }
     )
 

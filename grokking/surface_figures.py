@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from grokking.artifacts import Surface
-from grokking.fourier import Array, strongest_wave
+from grokking.fourier import Array, Permutation, strongest_wave
 from grokking.style import SEQUENTIAL, TEMPLATE
 from grokking.surface_views import View, surface_title, views
 
@@ -22,11 +22,14 @@ def surface_figure(surface: Surface) -> go.Figure:
     """The surface in 3-D, flat enough for ridges to read as ridges; a button for each order."""
     wave = strongest_wave(surface.values)
     choices = views(surface, wave)
+    low, high = _range(surface)
     figure = go.Figure()
     for view in choices:
         figure.add_surface(
             **_grid(surface, view),
-            **dict(zip(("cmin", "cmax"), _range(surface), strict=True)),
+            customdata=_operands(view).swapaxes(0, 1),  # plotly reads a surface's as [x][y]
+            cmin=low,
+            cmax=high,
             visible=view is choices[0],
             lighting={"ambient": 0.65, "diffuse": 0.6, "specular": 0.1, "roughness": 0.8},
         )
@@ -36,7 +39,11 @@ def surface_figure(surface: Surface) -> go.Figure:
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         scene={
             **_axes(choices[0]),
-            "zaxis": {"title": {"text": ""}, "nticks": 4, "range": _range(surface)},
+            "zaxis": {
+                "title": {"text": ""},
+                "nticks": 4,
+                "range": [low - 0.02 * (high - low), high],
+            },
             "aspectmode": "manual",
             "aspectratio": {"x": 1.5, "y": 1.5, "z": 0.28},
             "camera": {"eye": {"x": 1.43, "y": -1.68, "z": 1.3}, "center": {"z": -0.18}},
@@ -51,7 +58,14 @@ def heatmap_figure(surface: Surface, view: View) -> go.Figure:
     """The surface from above in one order, first operand to the right, second upwards."""
     axes = _axes(view)
     low, high = _range(surface)
-    figure = go.Figure(go.Heatmap(**_grid(surface, view), zmin=low, zmax=high, showscale=False))
+    figure = go.Figure()
+    figure.add_heatmap(
+        **_grid(surface, view),
+        customdata=_operands(view),
+        zmin=low,
+        zmax=high,
+        showscale=False,
+    )
     figure.update_layout(
         template=TEMPLATE,
         title={"text": view.name, "subtitle": {"text": view.caption}},
@@ -69,11 +83,9 @@ def combined_figures(surface: Surface) -> list[go.Figure]:
 
 
 def _grid(surface: Surface, view: View) -> dict[str, Any]:
-    """z as [y][x], as plotly wants it, with the true operands of every cell for the hover text."""
-    first, second = np.meshgrid(view.order, view.order)  # [y][x]
+    """Activations as [y][x], as plotly wants them, in one order."""
     return {
         "z": _single(surface.values[np.ix_(view.order, view.order)].T),
-        "customdata": np.stack([first, second], axis=-1),
         "hovertemplate": "x = %{customdata[0]}<br>y = %{customdata[1]}<br>"
         "activation %{z:.4g}<extra></extra>",
         "colorscale": SEQUENTIAL,
@@ -87,6 +99,11 @@ def _grid(surface: Surface, view: View) -> dict[str, Any]:
             "yanchor": "bottom",
         },
     }
+
+
+def _operands(view: View) -> Permutation:
+    """The true operands (x, y) of every cell for the hover text, int64 [y][x][2]."""
+    return np.stack(np.meshgrid(view.order, view.order), axis=-1)
 
 
 def _single(values: Array) -> NDArray[np.floating[Any]]:
@@ -118,9 +135,10 @@ def _order_buttons(choices: Sequence[View]) -> dict[str, Any]:
     buttons = []
     for view in choices:
         shown = {"visible": [other is view for other in choices]}
-        scene = {f"scene.{name}.{key}": v for name, a in _axes(view).items() for key, v in a.items()}
-        sentence = {"title.subtitle.text": view.look_for}
-        buttons.append({"label": view.name, "method": "update", "args": [shown, scene | sentence]})
+        layout: dict[str, Any] = {"title.subtitle.text": view.look_for}
+        for name, axis in _axes(view).items():
+            layout |= {f"scene.{name}.{key}": value for key, value in axis.items()}
+        buttons.append({"label": view.name, "method": "update", "args": [shown, layout]})
     return {
         "type": "buttons",
         "direction": "right",

@@ -16,16 +16,18 @@ PlotlyJs = Literal["inline", "shared"]
 
 def surface_facts(surface: Surface) -> list[tuple[str, str]]:
     """Name and value of every statistic: of the surface, of its diagonal, of its strongest wave."""
-    values, diagonal = surface.values, np.diagonal(surface.values)
+    values = surface.values
+    scale = np.abs(values).max() or 1.0  # sums and squares of scaled values stay in range
+    unit, diagonal = values / scale, np.diagonal(values) / scale
     periodicity = diagonal_periodicity(values)
     wave = strongest_wave(values)
     return [
         ("minimum", f"{values.min():.4g}"),
         ("maximum", f"{values.max():.4g}"),
-        ("mean", f"{values.mean():.4g}"),
-        ("diagonal mean", f"{diagonal.mean():.4g}"),
-        ("diagonal std", f"{diagonal.std():.4g}"),
-        ("diagonal range", f"{np.ptp(diagonal):.4g}"),
+        ("mean", f"{scale * unit.mean():.4g}"),
+        ("diagonal mean", f"{scale * diagonal.mean():.4g}"),
+        ("diagonal std", f"{scale * diagonal.std():.4g}"),
+        ("diagonal range", f"{scale * np.ptp(diagonal):.4g}"),
         ("dominant frequency on the diagonal", str(periodicity.frequency or "none")),
         ("periodicity strength (at most 0.5)", f"{periodicity.strength:.4f}"),
         ("strongest frequency of the surface", "none" if wave is None else str(wave.frequency)),

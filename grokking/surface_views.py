@@ -59,11 +59,11 @@ def _natural(p: int, wave: Wave) -> str:
 def _no_wave_order(surface: Surface, wave: Wave | None) -> str:
     p = surface.modulus
     if not surface.values.any():
-        return "This neuron is dead: no pair of operands makes it fire, so there is no wave to show."
+        return "This neuron is dead: no pair of operands makes it fire, so it shows no wave."
     if p < 3 or p % 2 == 0:
         return f"No wave order: single frequencies need an odd modulus of at least 3, this is {p}."
     if wave is None:
-        return "No wave order: every pair gives the same activation, so there is no wave to show."
+        return "No wave order: every pair gives the same activation, so it shows no wave."
     return (
         f"No wave order: the strongest frequency, {wave.frequency}, shares a factor "
         f"with the modulus {p}, so it repeats before it has met every operand."

@@ -6,9 +6,9 @@ from pathlib import Path
 from grokking.artifacts import read_surface
 from grokking.cli import Parser
 from grokking.errors import UserError
+from grokking.fourier import strongest_wave
 from grokking.surface_pages import surface_facts, write_combined_page, write_surface_page
 from grokking.surface_views import surface_title
-from grokking.fourier import strongest_wave
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,7 +37,10 @@ def _parser() -> Parser:
         "(3-D) and OUT_combined.html (3-D and heatmaps), and print its periodicity.",
     )
     parser.add_argument(
-        "surface", type=Path, metavar="SURFACE.json", help="activation_surface_neuron_{i}.json of a run"
+        "surface",
+        type=Path,
+        metavar="SURFACE.json",
+        help="activation_surface_neuron_{i}.json of a run",
     )
     parser.add_argument(
         "output",

@@ -19,6 +19,7 @@ def run(module: str) -> NoReturn:
     except ModuleNotFoundError as error:
         if error.name not in ("numpy", "plotly"):
             raise
-        print(f"error: {error.name} is missing: pip install -r scripts/requirements.txt", file=sys.stderr)
+        cure = "pip install -r scripts/requirements.txt"
+        print(f"error: {error.name} is missing: {cure}", file=sys.stderr)
         raise SystemExit(2) from None
     sys.exit(import_module("grokking.cli").run_main(main))

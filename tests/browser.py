@@ -16,7 +16,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 SECONDS = 60.0  # for one command; software rendering on a busy machine is slow
@@ -35,6 +34,26 @@ _FLAGS = (
     "--enable-unsafe-swiftshader",
     "--remote-debugging-pipe",
 )
+
+
+# The browser decodes its own screenshot, so that the tests need no image library.
+_COUNT_COLORS = """
+(async () => {
+  const image = new Image();
+  image.src = "data:image/png;base64,PNG";
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  const context = canvas.getContext("2d", {willReadFrequently: true});
+  context.drawImage(image, 0, 0);
+  const bytes = context.getImageData(0, 0, image.width, image.height).data;
+  const counts = {};
+  for (let i = 0; i < bytes.length; i += 4) {
+    const color = [0, 1, 2].map(c => bytes[i + c] & 0xf0).join();
+    counts[color] = (counts[color] || 0) + 1;
+  }
+  return counts;
+})()
+"""
 
 
 class Chromium:
@@ -139,9 +158,7 @@ class Page:
     def __enter__(self) -> "Page":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._chromium.call("Target.closeTarget", targetId=self._target)
         self._chromium.events.clear()
 
@@ -171,42 +188,65 @@ class Page:
 
     def press(self, label: str) -> None:
         """Click the button with that text, as a mouse would."""
-        find = f"[...document.querySelectorAll('button')].find(b => b.textContent === {json.dumps(label)})"
-        box = self.evaluate(
-            f"(b => {{ b.scrollIntoView({{block: 'center', behavior: 'instant'}});"
-            f" const r = b.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})({find})"
+        centre = self.evaluate(
+            "(() => {"
+            "  const buttons = [...document.querySelectorAll('button')];"
+            f" const button = buttons.find(b => b.textContent === {json.dumps(label)});"
+            "  button.scrollIntoView({block: 'center', behavior: 'instant'});"
+            "  const box = button.getBoundingClientRect();"
+            "  return [box.x + box.width / 2, box.y + box.height / 2];"
+            "})()"
         )
         for kind in ("mousePressed", "mouseReleased"):
-            self.mouse(kind, *box, button="left", clickCount=1)
+            self.mouse(kind, *centre, button="left", clickCount=1)
         self.settle()
 
     def mouse(self, kind: str, x: float, y: float, **params: object) -> None:
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **params)
 
-    def screenshot(self, full: bool = False) -> bytes:
+    def screenshot(self, full: bool = False, **params: object) -> bytes:
         """PNG bytes of the window, or of the full height of the page."""
-        return base64.b64decode(
-            self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full)["data"]
+        answer = self.call(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=full, **params
         )
+        return base64.b64decode(answer["data"])
+
+    def colors(self, selector: str) -> dict[str, int]:
+        """Pixels of each colour, "r,g,b" in steps of 16, that an element really shows on screen."""
+        box = self.evaluate(
+            f"(e => {{ e.scrollIntoView({{block: 'center', behavior: 'instant'}});"
+            " const {x, y, width, height} = e.getBoundingClientRect();"
+            " return {x: x + scrollX, y: y + scrollY, width, height, scale: 1}; })"
+            f"(document.querySelector({json.dumps(selector)}))"
+        )
+        self.settle()
+        data = base64.b64encode(self.screenshot(clip=box)).decode()
+        counts: dict[str, int] = self.evaluate(_COUNT_COLORS.replace("PNG", data))
+        return counts
 
     @property
     def errors(self) -> list[str]:
         """Uncaught exceptions, console errors and warnings, and errors in the browser's own log."""
         self.evaluate("null")  # collects what has arrived
         thrown = [e["exceptionDetails"] for e in self._events("Runtime.exceptionThrown")]
-        called = [e for e in self._events("Runtime.consoleAPICalled") if e["type"] in ("error", "warning")]
+        called = [
+            " ".join(str(a.get("value", a.get("description"))) for a in e["args"])
+            for e in self._events("Runtime.consoleAPICalled")
+            if e["type"] in ("error", "warning")
+        ]
         logged = [e["entry"] for e in self._events("Log.entryAdded")]
         return [
             *(e.get("exception", {}).get("description", e["text"]) for e in thrown),
-            *(" ".join(str(a.get("value", a.get("description"))) for a in e["args"]) for e in called),
+            *called,
             *(e["text"] for e in logged if e["level"] == "error"),
         ]
 
     @property
     def requests(self) -> list[str]:
-        """Every address asked for, in order: the page, its files, data: and blob: included."""
+        """Every address asked for, in order, the page itself first; data: and blob: are none."""
         self.evaluate("null")
-        return [event["request"]["url"] for event in self._events("Network.requestWillBeSent")]
+        asked = (event["request"]["url"] for event in self._events("Network.requestWillBeSent"))
+        return [url for url in asked if not url.startswith(("data:", "blob:"))]
 
 
 def _become_3_and_4(commands: int, answers: int) -> None:

@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from synthetic import neuron
 
 from grokking.fourier import (
+    Array,
     diagonal_periodicity,
     fourier_basis,
     frequency_shares,
@@ -16,19 +18,11 @@ from grokking.fourier import (
 PRIMES = (3, 5, 7, 13, 113)
 
 
-def neuron(p: int, k: int, phase: float = 0.7) -> np.ndarray:
-    """A synthetic grokked neuron: a rectified wave of frequency k, not symmetric in x and y."""
-    w, (x, y) = 2 * np.pi * k / p, np.indices((p, p))
-    return np.maximum(
-        0, np.cos(w * x + phase) + 0.8 * np.cos(w * y) + np.cos(w * (x + y) - phase) - 0.2
-    )
-
-
-def noise(p: int, seed: int = 0) -> np.ndarray:
+def noise(p: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).normal(size=(p, p))
 
 
-def slow_shares(values: np.ndarray) -> list[float]:
+def slow_shares(values: Array) -> list[float]:
     """Project the centred surface on every product function, one double loop at a time."""
     p = len(values)
     x = np.arange(p)
@@ -48,9 +42,9 @@ def slow_shares(values: np.ndarray) -> list[float]:
     return shares
 
 
-def slow_diagonal_strength(values: np.ndarray) -> float:
+def slow_diagonal_strength(values: Array) -> float:
     p = len(values)
-    power = [
+    power: list[float] = [
         abs(sum(values[n, n] * np.exp(-2j * np.pi * b * n / p) for n in range(p))) ** 2
         for b in range(p)
     ]

@@ -1,0 +1,49 @@
+"""How commands end: one line on stderr and the right exit code."""
+
+import pytest
+
+from grokking.cli import Parser, run_main
+from grokking.errors import RunError, UserError
+
+
+def failing(error: BaseException) -> object:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("GROK_SEED is x\n  expected an integer"), 2, "error: GROK_SEED is x expected"),
+        (RunError("loss became NaN"), 1, "error: loss became NaN"),
+        (PermissionError(13, "Permission denied", "a.html"), 1, "Permission denied: 'a.html'"),
+        (KeyboardInterrupt(), 130, "error: interrupted"),
+    ],
+)
+def test_an_error_is_one_line_and_its_exit_code(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
+) -> None:
+    assert run_main(failing(error)) == code  # type: ignore[arg-type]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert line in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_bug_is_not_dressed_up_as_a_user_error() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_main(failing(ZeroDivisionError()))  # type: ignore[arg-type]
+
+
+def test_success_is_zero_and_a_code_is_passed_on() -> None:
+    assert run_main(lambda: None) == 0
+    assert run_main(lambda: 1) == 1
+
+
+def test_a_parser_error_is_a_user_error_of_one_line() -> None:
+    parser = Parser(prog="draw.py")
+    parser.add_argument("file")
+    with pytest.raises(UserError, match=r"required: file \(see draw.py --help\)"):
+        parser.parse_args([])

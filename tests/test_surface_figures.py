@@ -1,0 +1,203 @@
+"""Surface figures: values, orders and words in the record, pixels and hover in the browser."""
+
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from browser import Chromium, Page
+from synthetic import flat_surface, neuron, surface
+
+from grokking.artifacts import Surface
+from grokking.fourier import strongest_wave, wave_order
+from grokking.pages import Facts, Figures, write_page
+from grokking.surface_figures import combined_figures, heatmap_figure, surface_figure
+from grokking.surface_pages import surface_facts, write_surface_page
+from grokking.surface_views import surface_title, views
+
+
+def labels(figure: go.Figure) -> list[str]:
+    return [button.label for menu in figure.layout.updatemenus for button in menu.buttons]
+
+
+def test_the_first_operand_runs_along_x_and_the_second_along_y() -> None:
+    drawn = surface(13, 3)
+    trace = surface_figure(drawn).data[0]
+    for x, y in ((0, 5), (12, 1), (7, 7)):
+        assert abs(trace.z[y][x] - drawn.values[x][y]) < 1e-6
+
+
+def test_wave_order_lists_the_same_numbers() -> None:
+    drawn, order = surface(113, 19), wave_order(113, 19)
+    assert order is not None
+    natural, wave = surface_figure(drawn).data
+    assert (natural.visible, wave.visible) == (True, False)
+    for i, j in ((0, 5), (112, 1), (40, 99)):
+        x, y = order[i], order[j]
+        assert abs(wave.z[j][i] - drawn.values[x][y]) < 1e-6
+    np.testing.assert_array_equal(np.sort(wave.z, axis=None), np.sort(natural.z, axis=None))
+
+
+def test_the_buttons_offer_natural_order_first_and_relabel_the_axes() -> None:
+    figure = surface_figure(surface(113, 19))
+    assert labels(figure) == ["Natural order", "Wave order"]
+    shown, layout = figure.layout.updatemenus[0].buttons[1].args
+    assert shown == {"visible": [False, True]}
+    ticks = layout["scene.xaxis.ticktext"]
+    positions = layout["scene.xaxis.tickvals"]
+    assert [int(text) for text in ticks] == [24 * i % 113 for i in positions]
+
+
+def test_the_title_names_neuron_epoch_frequency_and_share() -> None:
+    drawn = surface(113, 19, neuron_index=102)
+    wave = strongest_wave(drawn.values)
+    assert wave is not None
+    title = surface_figure(drawn).layout.title.text
+    share = f"{100 * wave.share:.1f}%"
+    assert title == f"Neuron 102 at epoch 8,123: frequency 19 holds {share} of the variance"
+    without_epoch = Surface(0, 113, drawn.values)
+    assert surface_title(without_epoch, wave).startswith("Neuron 0: frequency 19")
+
+
+@pytest.mark.parametrize(
+    ("drawn", "title", "reason"),
+    [
+        (flat_surface(113), "dead", "dead"),
+        (flat_surface(1), "dead", "dead"),
+        (flat_surface(113, 0.25), "no frequency", "every pair gives the same"),
+        (flat_surface(1, 0.25), "no frequency", "odd modulus"),
+        (surface(2, 1), "no frequency", "odd modulus of at least 3, this is 2"),
+        (surface(16, 3), "no frequency", "odd modulus of at least 3, this is 16"),
+        (surface(15, 3), "frequency 3", "shares a factor with the modulus 15"),
+    ],
+)
+def test_a_surface_without_wave_order_says_why(drawn: Surface, title: str, reason: str) -> None:
+    figure = surface_figure(drawn)
+    assert labels(figure) == []
+    assert len(figure.data) == 1
+    assert title in figure.layout.title.text
+    assert reason in figure.layout.title.subtitle.text
+    assert len(combined_figures(drawn)) == 2
+
+
+@pytest.mark.parametrize("p", (3, 5, 7))
+def test_a_small_prime_has_a_wave_order_that_is_a_permutation(p: int) -> None:
+    drawn = surface(p, 1)
+    natural, wave = views(drawn, strongest_wave(drawn.values))
+    assert natural.order.tolist() == list(range(p))
+    assert sorted(wave.order) == list(range(p))
+
+
+def test_the_sentence_warns_of_a_mixture_and_of_a_wave_too_fast_for_the_eye() -> None:
+    mixed = Surface(0, 113, np.random.default_rng(0).random((113, 113)))
+    fast, slow = surface(113, 56), surface(113, 3)
+    sentences = [surface_figure(s).layout.title.subtitle.text for s in (mixed, fast, slow)]
+    assert "No frequency rules this neuron" in sentences[0]
+    assert "too fast for the eye" in sentences[1]
+    assert "One wave every 37.7 operands" in sentences[2]
+
+
+def test_every_picture_of_a_surface_has_the_same_colour_range_from_zero() -> None:
+    drawn = Surface(0, 113, neuron(113, 19) + 1)
+    peak = drawn.values.max()
+    for trace in surface_figure(drawn).data:
+        assert (trace.cmin, trace.cmax) == (0, peak)
+    for view in views(drawn, strongest_wave(drawn.values)):
+        trace = heatmap_figure(drawn, view).data[0]
+        assert (trace.zmin, trace.zmax) == (0, peak)
+
+
+def test_ridges_are_drawn_flat() -> None:
+    ratio = surface_figure(surface()).layout.scene.aspectratio
+    assert ratio.x == ratio.y and ratio.z / ratio.x <= 0.25
+
+
+def distinct() -> Surface:
+    """A wave with a tilt: nearly every pair of operands has an activation of its own."""
+    tilt = np.arange(31 * 31).reshape(31, 31) / 1000
+    return Surface(0, 31, neuron(31, 7) + tilt)
+
+
+def hovered(page: Page, selector: str) -> tuple[int, int, float]:
+    """Operands and activation that the hover text shows over the middle of an element."""
+    x, y = page.evaluate(
+        f"(e => {{ e.scrollIntoView({{block: 'center', behavior: 'instant'}});"
+        " const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })"
+        f"(document.querySelector('{selector}'))"
+    )
+    text = "[...document.querySelectorAll('.hovertext')].map(e => e.textContent).join()"
+    for moment in range(300):
+        if moment % 20 == 0:  # plotly picks once the pointer rests
+            page.mouse("mouseMoved", x + moment // 20, y + 20)
+        found = re.fullmatch(r"x = (\d+)y = (\d+)activation (\S+)", page.evaluate(text))
+        if found:
+            return int(found[1]), int(found[2]), float(found[3])
+        time.sleep(0.1)
+    raise AssertionError(f"no hover text over {selector}")
+
+
+@pytest.mark.parametrize("order", ("Natural order", "Wave order"))
+def test_the_3d_surface_is_drawn_and_hover_shows_the_true_operands(
+    tmp_path: Path, chromium: Chromium, order: str
+) -> None:
+    drawn = distinct()
+    path = write_surface_page(tmp_path / "a.html", drawn, "inline")
+    with chromium.open(path, 600, 600) as page:
+        page.press(order)
+        visible = page.evaluate("document.getElementById('figure-1').data.map(t => t.visible)")
+        assert visible == [order == "Natural order", order == "Wave order"]
+        colors = page.colors(".gl-container canvas")
+        assert len(colors) > 100, "a lit viridis surface has many shades"
+        assert sum(n for c, n in colors.items() if is_peak(c)) > 300
+        x, y, activation = hovered(page, ".gl-container canvas")
+        assert abs(drawn.values[x][y] - activation) <= 5e-4 * max(1.0, activation)
+        assert page.errors == []
+        assert page.requests == [path.as_uri()]
+
+
+def is_peak(color: str) -> bool:
+    """Yellow to bright green, the upper end of viridis, lit or shaded."""
+    red, green, blue = map(int, color.split(","))
+    return green > 120 and red > 90 and blue < 90
+
+
+def test_a_heatmap_shows_the_true_operands_in_wave_order(
+    tmp_path: Path, chromium: Chromium
+) -> None:
+    drawn = distinct()
+    wave_view = views(drawn, strongest_wave(drawn.values))[1]
+    figure = heatmap_figure(drawn, wave_view)
+    with chromium.open(write_page(tmp_path / "a.html", "t", [Figures([figure])], "shared")) as page:
+        x, y, activation = hovered(page, ".nsewdrag")
+        assert abs(drawn.values[x][y] - activation) <= 5e-4 * max(1.0, activation)
+        assert page.errors == []
+
+
+EXTREMES = {
+    "p1": flat_surface(1, 2.0),
+    "p1 dead": flat_surface(1),
+    "p2": surface(2, 1),
+    "p3": surface(3, 1),
+    "even": surface(16, 3),
+    "composite": surface(15, 3),
+    "dead": flat_surface(13),
+    "constant": flat_surface(13, 0.1),
+    "tiny": Surface(0, 13, neuron(13, 3) * 1e-300),
+    "huge": Surface(0, 13, neuron(13, 3) * 1e300),
+    "negative": Surface(0, 13, neuron(13, 3) - 5),
+}
+
+
+def test_extreme_surfaces_are_drawn_without_complaint(tmp_path: Path, chromium: Chromium) -> None:
+    blocks = [
+        block
+        for drawn in EXTREMES.values()
+        for block in (Figures(combined_figures(drawn)), Facts(surface_facts(drawn)))
+    ]
+    path = write_page(tmp_path / "a.html", "t", blocks, "shared")
+    with chromium.open(path, 390, 844) as page:
+        assert page.errors == []
+        wanted = page.evaluate("document.querySelectorAll('.plot').length")
+        assert page.evaluate("document.querySelectorAll('.plot .modebar').length") == wanted > 25
