@@ -9,7 +9,7 @@ from pathlib import Path
 
 from grokking.errors import UserError
 from grokking.sweep_options import parse, plan_from, wanted_directory
-from grokking.sweep_plan import Plan, PlannedRun, create_directory, write_plan
+from grokking.sweep_plan import Plan, PlannedRun, add_session, create_directory, write_plan
 from grokking.sweep_resources import Resources, choose
 
 
@@ -92,6 +92,8 @@ def _carry_out(
         screen = Screen(len(pending))
         runner = Runner(directory, resources.jobs, resources.devices, stop, screen, resuming)
         failed = runner.work(sorted(pending, key=lambda run: -run.epochs))  # longest first
+    if pending and not alone:
+        add_session(directory, screen.done, resources.jobs, screen.elapsed)
     again = f"./scripts/sweep_weight_decay.sh --resume {shlex.quote(str(directory))}"
     if stop.number is not None:
         print(f"interrupted; go on with: {again}")
@@ -121,7 +123,7 @@ def analyze_and_plot(directory: Path) -> None:
         from grokking.sweep_tables import terminal_report
 
         sweep, summary = analyze(directory)
-        print(terminal_report(summary))
+        print(f"\n{terminal_report(summary)}\n")
         print(f"open {write_sweep_pages(sweep, summary)}")
     except ImportError as error:
         print(f"no plots: {error}; pip install -r scripts/requirements.txt", file=sys.stderr)

@@ -9,7 +9,8 @@ from typing import Any
 from grokking.artifacts import SCHEMA_VERSION, write_json
 from grokking.cli import Parser
 from grokking.survival import Observation, median_time, wilson_interval
-from grokking.sweep_folder import RunRecord, Sweep, read_sweep
+from grokking.sweep_folder import read_sweep
+from grokking.sweep_records import RunRecord, Sweep
 from grokking.sweep_scaling import fit
 from grokking.sweep_tables import SUMMARY_FILE, terminal_report
 from grokking.sweep_verdicts import Verdict
@@ -28,6 +29,8 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
         "runs": [asdict(run) for group in sweep.by_weight_decay().values() for run in group],
         "faults": [asdict(fault) for fault in sweep.faults],
         "warnings": sweep.warnings,
+        "conditions": [condition._asdict() for condition in sweep.conditions],
+        "sessions": sweep.sessions,
     }
 
 

@@ -1,4 +1,4 @@
-"""A sweep's runs -> plotly figures. One colour, dash and marker per weight decay in all of them."""
+"""When the runs of a sweep grokked: distribution, survival curves, scaling of the delay."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -6,113 +6,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from grokking.detection import THRESHOLD
-from grokking.style import INK, MUTED, TEMPLATE, Style, weight_decay_styles
+from grokking.style import INK, MUTED, TEMPLATE, Style
 from grokking.survival import kaplan_meier
-from grokking.sweep_folder import RunRecord, Sweep
-from grokking.sweep_thinning import thinned
-
-GREY = "#c9ced6"
-MEASURES = {  # history series -> axis title, jump that is always drawn
-    "validation_accuracies": ("validation accuracy", 0.005),
-    "validation_losses": ("validation loss", 0.02),
-    "training_losses": ("training loss", 0.02),
-}
-Point = tuple[float, float | None]
-
-
-def styles(sweep: Sweep) -> dict[float, Style]:
-    return weight_decay_styles(sweep.by_weight_decay())
-
-
-def accuracy_figure(sweep: Sweep) -> go.Figure:
-    """Validation accuracy of every run over the epochs, grok epochs marked."""
-    figure = _curves(sweep, "validation_accuracies")
-    for weight_decay, runs in sweep.by_weight_decay().items():
-        grokked = [run for run in runs if run.grok_epoch is not None]
-        figure.add_scatter(
-            x=[run.grok_epoch for run in grokked],
-            y=[THRESHOLD] * len(grokked),
-            mode="markers",
-            marker=_marker(styles(sweep)[weight_decay]),
-            legendgroup=str(weight_decay),
-            showlegend=False,
-            text=[f"seed {run.seed}" for run in grokked],
-            hovertemplate="grokked at epoch %{x:,}<br>%{text}<extra>"
-            f"weight decay {weight_decay}</extra>",
-        )
-    figure.add_hline(y=THRESHOLD, line={"color": MUTED, "width": 1, "dash": "dot"})
-    figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
-    return _titled(
-        figure,
-        "Validation accuracy of every run",
-        "Each line is one run. Look for the jump from chance to 100 %: the more weight decay, the "
-        "further left. Markers: where the run crossed 90 % for good.",
-    )
-
-
-def loss_figure(sweep: Sweep) -> go.Figure:
-    """Validation loss of every run on a logarithmic axis."""
-    figure = _curves(sweep, "validation_losses")
-    figure.update_yaxes(type="log", dtick=1, exponentformat="power")
-    return _titled(
-        figure,
-        "Validation loss of every run",
-        "While a run only memorises, its validation loss climbs above that of guessing; it falls "
-        "by orders of magnitude when the run groks.",
-    )
-
-
-def _curves(sweep: Sweep, series: str) -> go.Figure:
-    figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
-    for weight_decay, runs in sweep.by_weight_decay().items():
-        for number, run in enumerate(runs):
-            style = styles(sweep)[weight_decay]
-            line = {"color": style.color, "dash": style.dash, "width": 1.6}
-            trace = _trace(sweep, run, series, line)
-            trace.update(
-                name=str(weight_decay),
-                legendgroup=str(weight_decay),
-                showlegend=number == 0,
-            )
-            figure.add_trace(trace)
-    figure.update_yaxes(title_text=MEASURES[series][0])
-    return _with_epoch_axis(figure)
-
-
-def _trace(sweep: Sweep, run: RunRecord, series: str, line: dict[str, Any]) -> go.Scatter:
-    history = sweep.histories[run.directory]
-    label, jump = MEASURES[series]
-    logarithmic = series.endswith("losses")
-    epochs, values = thinned(history.epochs, getattr(history, series), jump, logarithmic)
-    return go.Scatter(
-        x=epochs,
-        y=values,
-        mode="lines",
-        line=line,
-        hovertemplate=f"epoch %{{x:,}}<br>{label} %{{y:.3g}}<extra>weight decay "
-        f"{run.weight_decay}, seed {run.seed}</extra>",
-    )
-
-
-def facets(sweep: Sweep) -> list[go.Figure]:
-    """One small panel per weight decay: its runs in colour, all others grey behind them."""
-    return [_facet(sweep, weight_decay) for weight_decay in sweep.by_weight_decay()]
-
-
-def _facet(sweep: Sweep, weight_decay: float) -> go.Figure:
-    figure = go.Figure(layout={"template": TEMPLATE, "height": 260, "showlegend": False})
-    for run in sorted(sweep.runs, key=lambda r: r.weight_decay == weight_decay):  # grey first
-        mine = run.weight_decay == weight_decay
-        line = {
-            "color": styles(sweep)[weight_decay].color if mine else GREY,
-            "width": 1.8 if mine else 1,
-        }
-        trace = _trace(sweep, run, "validation_accuracies", line)
-        figure.add_trace(trace if mine else trace.update(hoverinfo="skip", hovertemplate=None))
-    figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
-    figure.update_xaxes(title_text="epoch", tickformat=",", nticks=5)
-    return figure.update_layout(title_text=f"Weight decay {weight_decay}")
+from grokking.sweep_look import axis_buttons, marker, styles, titled, with_epoch_axis
+from grokking.sweep_records import RunRecord, Sweep
 
 
 def distribution_figure(sweep: Sweep) -> go.Figure:
@@ -129,8 +26,8 @@ def distribution_figure(sweep: Sweep) -> go.Figure:
         range=[-0.6, len(groups) - 0.4],
     )
     figure.update_yaxes(title_text="grok epoch", tickformat=",", rangemode="tozero")
-    figure.update_layout(updatemenus=[_axis_buttons("yaxis")])
-    return _titled(
+    figure.update_layout(updatemenus=[axis_buttons("yaxis")])
+    return titled(
         figure,
         "When each run grokked",
         "Boxes: the runs that grokked, quartiles and median. An open triangle is a run that had not "
@@ -158,7 +55,7 @@ def _box(position: int, runs: Sequence[RunRecord], style: Style) -> Iterator[go.
             x=[places[run.directory] for run in grokked],
             y=[run.grok_epoch for run in grokked],
             mode="markers",
-            marker=_marker(style),
+            marker=marker(style),
             text=[f"seed {run.seed}" for run in grokked],
             hovertemplate="grokked at epoch %{y:,}<br>%{text}<extra></extra>",
         )
@@ -216,8 +113,8 @@ def survival_figure(sweep: Sweep) -> go.Figure:
         )
     figure.add_hline(y=0.5, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(title_text="share not grokked", range=[-0.03, 1.05], tickformat=".0%")
-    return _titled(
-        _with_epoch_axis(figure),
+    return titled(
+        with_epoch_axis(figure),
         "Share of runs that have not grokked (Kaplan-Meier)",
         "A curve that falls further left groks earlier; it crosses the dotted line at the median. "
         "Ticks: runs that ended without grokking; they count as not grokked until then only.",
@@ -235,7 +132,7 @@ def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> go.Figure:
             x=[1 / (run.learning_rate * run.weight_decay) for run in known],
             y=[run.delay for run in known],
             mode="markers",
-            marker=_marker(styles(sweep)[weight_decay]),
+            marker=marker(styles(sweep)[weight_decay]),
             name=str(weight_decay),
             text=[f"seed {run.seed}" for run in known],
             hovertemplate="delay %{y:,} epochs<br>%{text}<extra>"
@@ -269,49 +166,9 @@ def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> go.Figure:
     )
     ticks = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
     figure.update_yaxes(type="log", title_text="delay, epochs", tickvals=ticks, tickformat=",")
-    return _titled(
+    return titled(
         figure,
         "Does the delay scale as 1 / (learning rate x weight decay)?",
         "On these axes a slope of 1 is exact proportion. Bars: Kaplan-Meier median of each weight "
         "decay. Runs that did not generalise are no points, but count in the medians.",
-    )
-
-
-def _marker(style: Style) -> dict[str, Any]:
-    return {
-        "color": style.color,
-        "symbol": style.symbol,
-        "size": 10,
-        "line": {"color": "white", "width": 1},
-    }
-
-
-def _with_epoch_axis(figure: go.Figure) -> go.Figure:
-    figure.update_xaxes(title_text="epoch", tickformat=",", nticks=6)
-    return figure.update_layout(updatemenus=[_axis_buttons("xaxis")], margin_r=32)
-
-
-def _axis_buttons(axis: str) -> dict[str, Any]:
-    buttons = [
-        {
-            "label": f"{name} epochs",
-            "method": "relayout",
-            "args": [{f"{axis}.type": kind, f"{axis}.autorange": True}],
-        }
-        for name, kind in (("Linear", "linear"), ("Log", "log"))
-    ]
-    return {"type": "buttons", "name": "epoch axis", "buttons": buttons}
-
-
-def _titled(figure: go.Figure, title: str, look_for: str) -> go.Figure:
-    return figure.update_layout(
-        title={"text": title, "subtitle": {"text": look_for}},
-        legend={
-            "title": {"text": "weight decay", "side": "top"},
-            "orientation": "h",
-            "yref": "container",
-            "y": 0,
-            "yanchor": "bottom",
-            "x": 0,
-        },
     )

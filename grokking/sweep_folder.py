@@ -5,87 +5,19 @@ cannot be read are listed with their fault, not dropped in silence.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import History, Run, read_run
+from grokking.artifacts import Run, read_json, read_run
 from grokking.config import FIELDS
 from grokking.errors import UserError
-from grokking.survival import Observation
 from grokking.sweep_plan import PLAN_FILE, RESERVED, read_plan
-from grokking.sweep_verdicts import Followed, Verdict, verdicts
+from grokking.sweep_records import Condition, Fault, RunRecord, Sweep
 
 # What makes two runs the same experiment, beside weight decay and seed.
 EXPERIMENT = tuple(
     name for name, field in FIELDS.items() if field.metadata["strict"] and name != "weight_decay"
 )
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """One run in the summary. Epochs are probed epochs; None: not reached or not finite."""
-
-    directory: str
-    weight_decay: float
-    seed: int
-    learning_rate: float
-    num_epochs: int
-    last_epoch: int
-    grokked: bool
-    grok_epoch: int | None
-    memorization_epoch: int | None
-    generalization_epoch: int | None
-    delay: int | None
-    final_training_accuracy: float | None
-    final_validation_accuracy: float | None
-    seconds: float | None
-    epochs_per_second: float | None
-
-    @property
-    def followed(self) -> Followed:
-        """Grokked at grok_epoch, or censored at the last epoch."""
-        if self.grok_epoch is None:
-            return Followed(Observation(self.last_epoch, False), self.last_epoch)
-        return Followed(Observation(self.grok_epoch, True), max(self.num_epochs, self.last_epoch))
-
-    @property
-    def observed_delay(self) -> Observation | None:
-        """Epochs from memorising to generalising, censored at the last epoch; None before memorising."""
-        if self.memorization_epoch is None:
-            return None
-        if self.delay is None:
-            return Observation(self.last_epoch - self.memorization_epoch, False)
-        return Observation(self.delay, True)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A folder that is not in the statistics, and why."""
-
-    directory: str
-    fault: str
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What a sweep's folder holds. `histories` is keyed by the records' directory."""
-
-    directory: Path
-    runs: list[RunRecord]
-    faults: list[Fault]
-    warnings: list[str]
-    histories: dict[str, History]
-
-    def by_weight_decay(self) -> dict[float, list[RunRecord]]:
-        """Runs grouped by weight decay, ascending, each group by seed."""
-        groups: dict[float, list[RunRecord]] = {}
-        for run in sorted(self.runs, key=lambda r: (r.weight_decay, r.seed, r.directory)):
-            groups.setdefault(run.weight_decay, []).append(run)
-        return groups
-
-    def verdicts(self) -> list[Verdict]:
-        return verdicts({wd: [r.followed for r in g] for wd, g in self.by_weight_decay().items()})
 
 
 def read_sweep(directory: Path) -> Sweep:
@@ -112,6 +44,8 @@ def read_sweep(directory: Path) -> Sweep:
         faults,
         _warnings(kept.values()),
         {name: run.history for name, run in kept.items()},
+        _conditions(kept.values()),
+        _sessions(directory),
     )
 
 
@@ -184,6 +118,27 @@ def _warnings(runs: Iterable[Run]) -> list[str]:
         if len(values) > 1:
             found.append(f"the runs differ in {field} ({', '.join(values)}): not one experiment")
     return found
+
+
+def _conditions(runs: Iterable[Run]) -> list[Condition]:
+    """The distinct conditions of the runs, in words as config.json has them."""
+    found: dict[Condition, None] = {}
+    for run in runs:
+        record = read_json(run.directory / "config.json")
+        versions = record.get("versions")
+        versions = versions if isinstance(versions, dict) else {}
+        words = [record.get(key) for key in ("device_name", "kernel", "threads")]
+        words += [versions.get(key) for key in ("torch", "python", "git_commit")]
+        found[Condition(*("unknown" if word is None else str(word) for word in words))] = None
+    return list(found)
+
+
+def _sessions(directory: Path) -> list[dict[str, Any]]:
+    try:
+        sessions = read_json(directory / PLAN_FILE).get("sessions")
+    except UserError:
+        return []  # no plan, or a damaged one, which _missing has reported
+    return sessions if isinstance(sessions, list) else []
 
 
 def _record(name: str, run: Run) -> RunRecord:

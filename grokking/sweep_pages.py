@@ -10,18 +10,13 @@ from grokking.cli import Parser
 from grokking.errors import RunError
 from grokking.pages import Block, Figures, Links, Prose, Table, write_page
 from grokking.sweep_analysis import analyze
-from grokking.sweep_figures import (
-    accuracy_figure,
-    distribution_figure,
-    facets,
-    loss_figure,
-    scaling_figure,
-    survival_figure,
-)
-from grokking.sweep_folder import RunRecord, Sweep
+from grokking.sweep_curves import accuracy_figure, facets, loss_figure
+from grokking.sweep_figures import distribution_figure, scaling_figure, survival_figure
+from grokking.sweep_records import RunRecord, Sweep
 from grokking.sweep_tables import (
     HEADER,
     LEGEND,
+    condition_lines,
     epoch_text,
     problem_lines,
     rows,
@@ -86,6 +81,7 @@ def _index(sweep: Sweep, summary: Summary) -> list[Block]:
     counted = f"{summary['runs_read']} runs of {summary['sweep']}"
     blocks: list[Block] = [
         Prose([f"{counted}, {summary['runs_not_counted']} not counted.", *summary["warnings"]]),
+        Prose(condition_lines(summary)),
         Prose([verdict_line(verdict) for verdict in summary["verdicts"]], "Verdicts"),
         Table("Per weight decay", HEADER, rows(summary)),
         Prose([LEGEND, scaling_line(summary)] if scaling_line(summary) else [LEGEND]),

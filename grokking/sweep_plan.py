@@ -108,6 +108,16 @@ def read_plan(directory: Path) -> Plan:
     return plan
 
 
+def add_session(directory: Path, runs: int, jobs: int, seconds: float) -> None:
+    """Note in sweep.json how long one sitting took, wall clock, for how many runs."""
+    from grokking.artifacts import read_json, write_json
+
+    path = directory / PLAN_FILE
+    record = read_json(path)
+    session = {"runs": runs, "jobs": jobs, "seconds": round(seconds, 1)}
+    write_json(path, record | {"sessions": [*record.get("sessions", []), session]})
+
+
 def create_directory(wanted: Path) -> Path:
     """The folder, new or empty, or else the first free one of wanted_2, wanted_3 ...
 

@@ -34,7 +34,7 @@ class Screen:
             return
         self.shown = time.monotonic()
         lines = [f"{name}  {last_line(log) or 'starting'}" for name, log in running]
-        lines.append(f"{self.done} of {self.total} runs done, {self._elapsed()} so far")
+        lines.append(f"{self.done} of {self.total} runs done, {duration(self.elapsed)} so far")
         self._erase()
         width = shutil.get_terminal_size().columns - 1 if self.live else 200
         print("\n".join(line[:width] for line in lines), file=self.stream, flush=True)
@@ -47,8 +47,10 @@ class Screen:
             )  # up to the block's first line, clear below
             self.drawn = 0
 
-    def _elapsed(self) -> str:
-        return duration(time.monotonic() - self.began)
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the first run was to start."""
+        return time.monotonic() - self.began
 
 
 def duration(seconds: float) -> str:

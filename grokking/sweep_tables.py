@@ -6,6 +6,7 @@ from typing import Any
 
 from grokking.artifacts import atomic_write_text, read_json
 from grokking.cli import Parser
+from grokking.errors import UserError
 
 SUMMARY_FILE = "analysis_summary.json"
 HEADER = (
@@ -112,6 +113,21 @@ def scaling_line(summary: Summary) -> str:
     )
 
 
+def condition_lines(summary: Summary) -> list[str]:
+    """What the runs ran on and how long it all took, wall clock, as far as that is recorded."""
+    lines = [
+        f"{c['device_name']}, kernel {c['kernel']}, threads per run: {c['threads']}, torch {c['torch']}, "
+        f"Python {c['python']}, commit {c['git_commit'][:12]}"
+        for c in summary["conditions"]
+    ]
+    for s in summary["sessions"]:
+        minutes = s["seconds"] / 60
+        lines.append(
+            f"{s['runs']} runs, {s['jobs']} at a time, in {minutes:.1f} minutes of wall time"
+        )
+    return lines
+
+
 def problem_lines(summary: Summary) -> list[str]:
     """Warnings, and every folder that is not in the statistics."""
     faults = summary["faults"]
@@ -128,6 +144,7 @@ def terminal_report(summary: Summary) -> str:
         aligned([HEADER, *rows(summary)]),
         [verdict_line(verdict) for verdict in summary["verdicts"]],
         [scaling_line(summary)] if scaling_line(summary) else [],
+        condition_lines(summary),
         problem_lines(summary),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
@@ -147,7 +164,8 @@ def markdown_report(summary: Summary) -> str:
     cells = [HEADER, ["---"] * len(HEADER), *rows(summary)]
     table = ["| " + " | ".join(row) + " |" for row in cells]
     lines = [*(verdict_line(v) for v in summary["verdicts"]), scaling_line(summary)]
-    notes = [f"- {line}" for line in [*lines, *problem_lines(summary)] if line]
+    lines += [*condition_lines(summary), *map(str.strip, problem_lines(summary))]
+    notes = [f"- {line}" for line in lines if line]
     return "\n".join([*table, "", LEGEND, "", *notes]) + "\n"
 
 
@@ -155,13 +173,22 @@ def main() -> int:
     """sweep_table.py DIR [OUT.md]: Markdown of an analysed sweep, printed or written."""
     parser = Parser(
         prog="sweep_table.py",
-        description="Markdown table and verdicts from DIR/analysis_summary.json.",
+        description="Markdown table and verdicts of a sweep, from its analysis_summary.json.",
         epilog="exit codes: 0 done; 1 the disk refused; 2 there is no summary to read",
     )
-    parser.add_argument("directory", metavar="DIR", help="folder of a sweep that has been analysed")
+    parser.add_argument(
+        "summary", metavar="DIR", help="analysed sweep's folder, or the summary itself"
+    )
     parser.add_argument("output", metavar="OUT.md", nargs="?", help="file to write [stdout]")
     options = parser.parse_args()
-    text = markdown_report(read_json(Path(options.directory) / SUMMARY_FILE))
+    given = Path(options.summary)
+    path = given / SUMMARY_FILE if given.is_dir() else given
+    try:
+        text = markdown_report(read_json(path))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not the summary of a sweep ({error!r}); make it with analyze_weight_decay_sweep.py"
+        ) from error
     if options.output is None:
         print(text, end="")
     else:

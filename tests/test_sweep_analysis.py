@@ -12,7 +12,7 @@ from sweep_folders import typical_sweep, write_run
 from grokking.errors import UserError
 from grokking.sweep_analysis import analyze
 from grokking.sweep_folder import read_sweep
-from grokking.sweep_plan import Plan, write_plan
+from grokking.sweep_plan import Plan, add_session, write_plan
 from grokking.sweep_tables import markdown_report, terminal_report
 
 
@@ -226,6 +226,53 @@ def test_the_scripts_report_and_end_with_their_codes(tmp_path):
     table = run_script("sweep_table.py", tmp_path / "my sweep", tmp_path / "table.md")
     assert table.returncode == 0, table.stderr
     assert (tmp_path / "table.md").read_text().startswith("| weight decay | grokked |")
+
+
+def test_conditions_and_wall_time_are_part_of_the_summary(tmp_path):
+    """Published numbers carry hardware, versions and time; a run that does not say has 'unknown'."""
+    write_plan(tmp_path, Plan((1.0, 2.0), (42,), (100, 100), {}))
+    add_session(tmp_path, runs=1, jobs=2, seconds=90.04)
+    add_session(tmp_path, runs=1, jobs=1, seconds=30)
+    write_run(tmp_path, 1.0, 42, None, last_epoch=100)
+    told = write_run(tmp_path, 2.0, 42, None, last_epoch=100)
+    edit(
+        told,
+        "config.json",
+        lambda c: c.update(
+            device_name="a CPU",
+            kernel="avx2",
+            threads=1,
+            versions={"torch": "2", "python": "3", "git_commit": "abc"},
+        ),
+    )
+    _, summary = analyze(tmp_path)
+    assert summary["conditions"][0]["kernel"] == "unknown"
+    report = markdown_report(summary)
+    assert "- a CPU, kernel avx2, threads per run: 1, torch 2, Python 3, commit abc\n" in report
+    assert "- 1 runs, 2 at a time, in 1.5 minutes of wall time\n" in report
+    assert "- 1 runs, 1 at a time, in 0.5 minutes of wall time\n" in report
+
+
+@pytest.mark.parametrize("text", ["{}", '{"weight_decays": [1]}', '{"weight_decays": [{}]}', "[]"])
+def test_a_file_that_is_no_summary_makes_no_table(tmp_path, text):
+    (tmp_path / "analysis_summary.json").write_text(text)
+    done = run_script("sweep_table.py", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"error: {tmp_path}/analysis_summary.json: ")
+
+
+def test_the_analysis_needs_neither_torch_nor_plotly():
+    """None in sys.modules makes an import fail."""
+    program = (
+        "import sys; sys.modules.update(torch=None, plotly=None); import grokking.sweep_analysis"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program], env=clean_environment(PYTHONPATH=str(ROOT)), check=True
+    )
+    program = "import sys; sys.modules.update(torch=None); import grokking.sweep_pages"
+    subprocess.run(
+        [sys.executable, "-c", program], env=clean_environment(PYTHONPATH=str(ROOT)), check=True
+    )
 
 
 def test_verdicts_never_change_the_exit_code(tmp_path):

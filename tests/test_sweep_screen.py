@@ -104,7 +104,9 @@ MEASURED = Measurement(
 def test_wall_time_is_that_of_the_longest_run_first_schedule():
     assert wall_time([1_000], 4, MEASURED) == pytest.approx(20)
     assert wall_time([1_000] * 3, 2, MEASURED) == pytest.approx(40)
-    assert wall_time([1_000, 1_000, 3_000], 2, MEASURED) == pytest.approx(40)  # 3,000 beside the two
+    assert wall_time([1_000, 1_000, 3_000], 2, MEASURED) == pytest.approx(
+        40
+    )  # 3,000 beside the two
 
 
 def test_disk_use_grows_with_the_history_and_with_the_trajectory_up_to_its_limit():

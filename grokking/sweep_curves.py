@@ -1,0 +1,107 @@
+"""Curves of a sweep's runs over the epochs: all in one figure, or one panel per weight decay."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from grokking.detection import THRESHOLD
+from grokking.style import MUTED, TEMPLATE
+from grokking.sweep_look import marker, styles, titled, with_epoch_axis
+from grokking.sweep_records import RunRecord, Sweep
+from grokking.sweep_thinning import thinned
+
+GREY = "#c9ced6"
+MEASURES = {  # history series -> axis title, jump that is always drawn
+    "validation_accuracies": ("validation accuracy", 0.005),
+    "validation_losses": ("validation loss", 0.02),
+}
+
+
+def accuracy_figure(sweep: Sweep) -> go.Figure:
+    """Validation accuracy of every run over the epochs, grok epochs marked."""
+    figure = _curves(sweep, "validation_accuracies")
+    for weight_decay, runs in sweep.by_weight_decay().items():
+        grokked = [run for run in runs if run.grok_epoch is not None]
+        figure.add_scatter(
+            x=[run.grok_epoch for run in grokked],
+            y=[THRESHOLD] * len(grokked),
+            mode="markers",
+            marker=marker(styles(sweep)[weight_decay]),
+            legendgroup=str(weight_decay),
+            showlegend=False,
+            text=[f"seed {run.seed}" for run in grokked],
+            hovertemplate="grokked at epoch %{x:,}<br>%{text}<extra>"
+            f"weight decay {weight_decay}</extra>",
+        )
+    figure.add_hline(y=THRESHOLD, line={"color": MUTED, "width": 1, "dash": "dot"})
+    figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
+    return titled(
+        figure,
+        "Validation accuracy of every run",
+        "Each line is one run. Look for the jump from chance to 100 %: the more weight decay, the "
+        "further left. Markers: where the run crossed 90 % for good.",
+    )
+
+
+def loss_figure(sweep: Sweep) -> go.Figure:
+    """Validation loss of every run on a logarithmic axis."""
+    figure = _curves(sweep, "validation_losses")
+    figure.update_yaxes(type="log", dtick=1, exponentformat="power")
+    return titled(
+        figure,
+        "Validation loss of every run",
+        "While a run only memorises, its validation loss climbs above that of guessing; it falls "
+        "by orders of magnitude when the run groks.",
+    )
+
+
+def _curves(sweep: Sweep, series: str) -> go.Figure:
+    figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
+    for weight_decay, runs in sweep.by_weight_decay().items():
+        for number, run in enumerate(runs):
+            style = styles(sweep)[weight_decay]
+            line = {"color": style.color, "dash": style.dash, "width": 1.6}
+            trace = _trace(sweep, run, series, line)
+            trace.update(
+                name=str(weight_decay),
+                legendgroup=str(weight_decay),
+                showlegend=number == 0,
+            )
+            figure.add_trace(trace)
+    figure.update_yaxes(title_text=MEASURES[series][0])
+    return with_epoch_axis(figure)
+
+
+def _trace(sweep: Sweep, run: RunRecord, series: str, line: dict[str, Any]) -> go.Scatter:
+    history = sweep.histories[run.directory]
+    label, jump = MEASURES[series]
+    logarithmic = series.endswith("losses")
+    epochs, values = thinned(history.epochs, getattr(history, series), jump, logarithmic)
+    return go.Scatter(
+        x=epochs,
+        y=values,
+        mode="lines",
+        line=line,
+        hovertemplate=f"epoch %{{x:,}}<br>{label} %{{y:.3g}}<extra>weight decay "
+        f"{run.weight_decay}, seed {run.seed}</extra>",
+    )
+
+
+def facets(sweep: Sweep) -> list[go.Figure]:
+    """One small panel per weight decay: its runs in colour, all others grey behind them."""
+    return [_facet(sweep, weight_decay) for weight_decay in sweep.by_weight_decay()]
+
+
+def _facet(sweep: Sweep, weight_decay: float) -> go.Figure:
+    figure = go.Figure(layout={"template": TEMPLATE, "height": 260, "showlegend": False})
+    for run in sorted(sweep.runs, key=lambda r: r.weight_decay == weight_decay):  # grey first
+        mine = run.weight_decay == weight_decay
+        line = {
+            "color": styles(sweep)[weight_decay].color if mine else GREY,
+            "width": 1.8 if mine else 1,
+        }
+        trace = _trace(sweep, run, "validation_accuracies", line)
+        figure.add_trace(trace if mine else trace.update(hoverinfo="skip", hovertemplate=None))
+    figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
+    figure.update_xaxes(title_text="epoch", tickformat=",", nticks=5)
+    return figure.update_layout(title_text=f"Weight decay {weight_decay}")

@@ -1,0 +1,88 @@
+"""What is known of a sweep once its folder has been read: runs, faults, histories, conditions."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from grokking.artifacts import History
+from grokking.survival import Observation
+from grokking.sweep_verdicts import Followed, Verdict, verdicts
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run in the summary. Epochs are probed epochs; None: not reached or not finite."""
+
+    directory: str
+    weight_decay: float
+    seed: int
+    learning_rate: float
+    num_epochs: int
+    last_epoch: int
+    grokked: bool
+    grok_epoch: int | None
+    memorization_epoch: int | None
+    generalization_epoch: int | None
+    delay: int | None
+    final_training_accuracy: float | None
+    final_validation_accuracy: float | None
+    seconds: float | None
+    epochs_per_second: float | None
+
+    @property
+    def followed(self) -> Followed:
+        """Grokked at grok_epoch, or censored at the last epoch."""
+        if self.grok_epoch is None:
+            return Followed(Observation(self.last_epoch, False), self.last_epoch)
+        return Followed(Observation(self.grok_epoch, True), max(self.num_epochs, self.last_epoch))
+
+    @property
+    def observed_delay(self) -> Observation | None:
+        """Epochs from memorising to generalising, censored at the last epoch; None before memorising."""
+        if self.memorization_epoch is None:
+            return None
+        if self.delay is None:
+            return Observation(self.last_epoch - self.memorization_epoch, False)
+        return Observation(self.delay, True)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A folder that is not in the statistics, and why."""
+
+    directory: str
+    fault: str
+
+
+class Condition(NamedTuple):
+    """What runs ran on."""
+
+    device_name: str
+    kernel: str
+    threads: str
+    torch: str
+    python: str
+    git_commit: str
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep's folder holds. `histories` is keyed by the records' directory."""
+
+    directory: Path
+    runs: list[RunRecord]
+    faults: list[Fault]
+    warnings: list[str]
+    histories: dict[str, History]
+    conditions: list[Condition]  # one, if all runs ran alike
+    sessions: list[dict[str, Any]]  # wall times, see sweep_plan.add_session
+
+    def by_weight_decay(self) -> dict[float, list[RunRecord]]:
+        """Runs grouped by weight decay, ascending, each group by seed."""
+        groups: dict[float, list[RunRecord]] = {}
+        for run in sorted(self.runs, key=lambda r: (r.weight_decay, r.seed, r.directory)):
+            groups.setdefault(run.weight_decay, []).append(run)
+        return groups
+
+    def verdicts(self) -> list[Verdict]:
+        return verdicts({wd: [r.followed for r in g] for wd, g in self.by_weight_decay().items()})
