@@ -5,7 +5,7 @@ and a state from its checkpoint (see trajectory.py), so nothing is trained again
 Source: Nanda et al. (2023), arXiv 2301.05217, section 5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -20,10 +20,12 @@ from grokking.data import targets
 from grokking.extension import Kernel
 from grokking.fourier import Array
 from grokking.model import Tables, Transformer, fold
+from grokking.progress_measures import ProgressMeasures
 from grokking.spectra import (
     component_norms,
     cross_entropy,
     frequency_norms,
+    gini,
     key_frequencies,
     project,
     restricted_loss,
@@ -62,17 +64,17 @@ class State:
         return targets(self.modulus).numpy()
 
     @cached_property
-    def losses(self) -> Array:
+    def losses(self) -> NDArray[np.float32]:
         """Loss of every pair in nats, [p * p]."""
-        return cross_entropy(self.logits.astype(np.float64), self.targets)
+        return cross_entropy(self.logits, self.targets)
 
     @property
     def training_loss(self) -> float:
-        return float(self.losses[self.train].mean())
+        return float(self.losses[self.train].mean(dtype=np.float64))
 
     @property
     def validation_loss(self) -> float:
-        return float(self.losses[self.validation].mean())
+        return float(self.losses[self.validation].mean(dtype=np.float64))
 
     @property
     def validation_accuracy(self) -> float:
@@ -94,8 +96,8 @@ class State:
         """
         chosen = self.train if pairs is None else pairs
         goal = self.targets[chosen]  # (a + b) mod p: the row of the class means as well
-        removed = project(self.class_means, keys)[goal]
-        return float(cross_entropy(self.logits[chosen] - removed, goal).mean())
+        removed = project(self.class_means, keys).astype(np.float32)[goal]
+        return float(cross_entropy(self.logits[chosen] - removed, goal).mean(dtype=np.float64))
 
     def excluded_losses(self, keys: Sequence[int]) -> Excluded:
         return Excluded(self.excluded_loss(keys), [self.excluded_loss([key]) for key in keys])
@@ -137,3 +139,33 @@ def model_of(checkpoint: dict[str, Any]) -> Transformer:
     model = Transformer(*sizes, torch.Generator())
     model.load_state_dict(checkpoint["model"])
     return model.requires_grad_(False)
+
+
+def look_back(
+    checkpoints: Iterable[dict[str, Any]], keys: list[int], kernel: Kernel
+) -> ProgressMeasures:
+    """The progress measures of recorded states, in the order of their epochs."""
+    rows = [measures_of(examine(checkpoint, kernel), keys) for checkpoint in checkpoints]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    one_at_a_time = columns["excluded_losses_by_frequency"]
+    columns["excluded_losses_by_frequency"] = [list(s) for s in zip(*one_at_a_time, strict=True)]
+    return ProgressMeasures(keys, **columns)
+
+
+def measures_of(state: State, keys: Sequence[int]) -> dict[str, Any]:
+    """One entry of each list of ProgressMeasures."""
+    parameters = state.model.state_dict()
+    excluded = state.excluded_losses(keys)
+    return {
+        "epochs": state.epoch,
+        "training_losses": state.training_loss,
+        "validation_losses": state.validation_loss,
+        "validation_accuracies": state.validation_accuracy,
+        "restricted_losses": state.restricted_loss(keys),
+        "excluded_losses": excluded.all_at_once,
+        "excluded_losses_by_frequency": excluded.one_at_a_time,
+        "periodic_neurons": state.periodic_neurons(),
+        "squares_total": sum(float(w.double().square().sum()) for w in parameters.values()),
+        "W_E_gini": gini(component_norms(parameters["W_E"][: state.modulus].numpy())),
+        "W_L_gini": gini(component_norms(state.tables.W_L.numpy().T)),
+    }

@@ -85,14 +85,17 @@ def gini(values: Array) -> float:
     return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * total))
 
 
-def cross_entropy(logits: Array, targets: NDArray[np.int64]) -> Array:
-    """Loss of each row in nats, [n], from logits [n, c] and classes [n]: grokking/loss.py in numpy."""
+def cross_entropy(logits: NDArray[Any], targets: NDArray[np.int64]) -> NDArray[Any]:
+    """Loss of each row in nats, [n], from logits [n, c] and classes [n]: grokking/loss.py in numpy.
+
+    In the precision of the logits; float32 holds 1e-30 as there.
+    """
     index = np.arange(len(logits)), targets
     peak = logits.max(axis=1)
     others = np.exp(logits - peak[:, None])
     others[index] = 0
     gap = logits[index] - peak
-    losses: Array = -gap + np.log1p(others.sum(axis=1) + np.expm1(gap))
+    losses: NDArray[Any] = -gap + np.log1p(others.sum(axis=1) + np.expm1(gap))
     return losses
 
 
@@ -113,13 +116,14 @@ def surface_shares(surfaces: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     p, _, n = surfaces.shape
     basis = _basis(p, surfaces.dtype)
-    waves = np.stack([basis[1::2], basis[2::2]], axis=1)  # [(p-1)/2, 2, p], cos and sin of each k
-    centred = (surfaces - surfaces.mean(axis=(0, 1), dtype=np.float64)).astype(np.float32)
-    variance = np.square(centred).sum(axis=(0, 1), dtype=np.float64)  # [n]
+    centred = surfaces - surfaces[0, 0]  # any constant will do: only the constant component changes
     along_a = (basis @ centred.reshape(p, p * n)).reshape(p, p, n)  # [component of a, b, n]
-    constant_in_b = along_a.sum(axis=1)[1:].reshape(-1, 2, n) * p**-0.5
-    constant_in_a = (basis[1:] @ along_a[0]).reshape(-1, 2, n)
-    of_a = along_a[1:].reshape(-1, 2, p, n).transpose(0, 2, 1, 3).reshape(-1, p, 2 * n)
-    products = (waves @ of_a).reshape(-1, 4, n)  # cos and sin of a times those of b
-    power = sum(np.square(part).sum(axis=1) for part in (constant_in_a, constant_in_b, products))
+    constant_in_a = basis @ along_a[0]  # [component of b, n]
+    constant = np.broadcast_to(basis[0], (len(basis) // 2, p))
+    waves = np.stack([constant, basis[1::2], basis[2::2]], axis=1)  # [(p-1)/2, 3, p]
+    products = waves[:, None] @ along_a[1:].reshape(-1, 2, p, n)  # [(p-1)/2, of a, of b, n]
+    power = np.square(products).sum(axis=(1, 2))
+    power += np.square(constant_in_a[1:]).reshape(-1, 2, n).sum(axis=1)
+    variance = np.einsum("abn,abn->bn", centred, centred).sum(axis=0, dtype=np.float64)
+    variance -= np.square(constant_in_a[0], dtype=np.float64)
     return np.divide(power, variance, out=np.zeros_like(power), where=variance > 0)
