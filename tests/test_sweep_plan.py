@@ -189,6 +189,13 @@ def test_sweeps_of_the_same_second_never_share_a_folder(tmp_path):
     assert all((path / PLAN_FILE).exists() for path in made)
 
 
+def test_a_folder_that_another_sweep_claims_at_the_same_moment_is_left_to_it(tmp_path, monkeypatch):
+    """Both look before either has written: then the one that creates sweep.json has it."""
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))
+    made = [create_directory(tmp_path / "sweep") for _ in range(2)]
+    assert [path.name for path in made] == ["sweep", "sweep_2"]
+
+
 def test_an_empty_folder_that_is_there_is_used(tmp_path):
     (tmp_path / "sweep").mkdir()
     assert create_directory(tmp_path / "sweep") == tmp_path / "sweep"

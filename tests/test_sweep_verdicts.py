@@ -35,6 +35,7 @@ def test_the_expected_sweep_passes_all_three():
         ("10000+", "FAIL"),
         ("9999+", "UNDECIDED"),
         ("5000 100+", "UNDECIDED"),
+        ("10000 100+", "UNDECIDED"),
         ("5000 100+ 12000", "FAIL"),  # one is enough, whatever the others did
         ("5000 15000+", "FAIL"),
     ],
@@ -54,6 +55,7 @@ def test_h1_fails_only_if_a_run_reached_the_deadline_without_grokking(one, verdi
         ("3000", "3000+ 3000+", "PASS"),  # censored at 3,000: later than 3,000
         ("3000", "2999+ 2999+", "UNDECIDED"),  # could have grokked at 3,000 too
         ("10000+ 10000+", "7000 8000", "FAIL"),
+        ("8000+", "8000", "FAIL"),
         ("100+ 100+", "7000 8000", "UNDECIDED"),  # ended too early to say
         ("10000+", "10000+", "UNDECIDED"),
         ("100+", "100+", "UNDECIDED"),
