@@ -19,6 +19,7 @@ writes its histories, checkpoints, activation surfaces and pictures into a folde
 
 subcommands:
   sweep            train a grid of weight decays and seeds, analyse and plot it
+  report RUN_DIR   hold what a run learned against the paper's figures
 options:
   --print-config   show the value of every variable and where it comes from, and stop
   --help, -h       this text
@@ -52,8 +53,12 @@ def dispatch(arguments: list[str]) -> int:
         from grokking.sweep import main as sweep
 
         return sweep(rest)
+    elif first == "report":
+        from grokking.report import main as report
+
+        return report(rest)
     else:
-        raise UserError(f"unknown argument {first!r}, expected sweep or an option; see --help")
+        raise UserError(f"unknown argument {first!r}, expected sweep, report or an option; see --help")
     return 0
 
 

@@ -17,7 +17,10 @@ from torch import Tensor
 from grokking.artifacts import SCHEMA_VERSION, atomic_write
 from grokking.errors import UserError
 
-LABELS = ("initial", "memorization", "grokking", "grokked", "final")
+LABELS = (
+    *("initial", "memorization", "grokking", "grokked", "final"),
+    *("circuit_formation", "cleanup"),  # by `grokking report`
+)
 
 
 def save_checkpoint(path: Path, record: Mapping[str, Any]) -> None:

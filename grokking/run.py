@@ -25,7 +25,7 @@ from grokking.errors import UserError
 from grokking.extension import Kernel, choose_kernel
 from grokking.progress import Progress, clock
 from grokking.recorder import Recorder, newest_checkpoint
-from grokking.run_folder import check_free, claimed, clear
+from grokking.run_folder import REPORT_FILES, check_free, claimed, clear
 from grokking.run_pages import write_run_pages
 from grokking.signals import graceful
 from grokking.state import TrainingState, from_record, new_state, weights_of
@@ -107,10 +107,11 @@ def open_state(directory: Path, config: Config, device: torch.device) -> Trainin
     if fault:
         print(f"{fault}; continuing from the one before", file=sys.stderr)
     if record is None:
+        measures.forget_after(directory, -1)
         return new_state(config, device)
     check_same_run(directory, record["config"], config)
-    for stale in (directory / "grokking.json", labeled_path(directory, "final")):
-        stale.unlink(missing_ok=True)  # the run is going on
+    for stale in ("grokking.json", "checkpoint_labeled/final.pt", *REPORT_FILES):
+        (directory / stale).unlink(missing_ok=True)  # the run is going on
     state = from_record(record, config, device)
     trajectory.forget_after(directory, state.epoch)
     measures.forget_after(directory, state.epoch)

@@ -8,8 +8,18 @@ from pathlib import Path
 
 from grokking.errors import RunError, UserError
 
+# What `grokking report` adds to a run's folder; a run that goes on outdates it.
+REPORT_FILES = (
+    "report_card.json",
+    "report.html",
+    "progress_measures.json",
+    "checkpoint_labeled/circuit_formation.pt",
+    "checkpoint_labeled/cleanup.pt",
+)
+
 # Everything that a run writes, newest claim first: while any of these is there, the folder holds a run.
 RUN_FILES = (
+    *REPORT_FILES,
     "grokking.json",
     "loss_history.json",
     "accuracy_history.json",

@@ -1,0 +1,115 @@
+"""From a run's weights to what its report states: progress measures, phases, fits, ablations."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from grokking import circuit, trajectory
+from grokking.artifacts import read_grokking
+from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
+from grokking.environment import available_cores
+from grokking.errors import UserError
+from grokking.extension import Kernel, choose_kernel
+from grokking.hindsight import State, examine, look_back
+from grokking.phases import Phases, find_phases
+from grokking.progress_measures import ProgressMeasures
+from grokking.report_card import Findings
+
+
+class Investigation(NamedTuple):
+    """`measures` and the phases in `found` are None where no trajectory was recorded."""
+
+    epoch: int  # of the weights that stand for the trained model
+    found: Findings
+    measures: ProgressMeasures | None
+
+
+def investigate(directory: Path) -> Investigation:
+    """Examine a run's last weights and its trajectory; save the phases' labelled checkpoints."""
+    torch.set_num_threads(available_cores())
+    kernel = choose_kernel("auto", available_cores())
+    last = last_checkpoint(directory)
+    state = examine(last, kernel)
+    if not np.isfinite(state.losses).all():
+        raise UserError(f"{directory}: the loss of its last weights is not finite; nothing to report")
+    keys = state.key_frequencies()
+    measures = measure_trajectory(directory, last, keys, kernel)
+    phases = None if measures is None else find_phases(measures)
+    if phases is not None:
+        save_phases(directory, phases)
+    found = findings(state, last["config"], keys, phases, grok_epoch(directory))
+    return Investigation(state.epoch, found, measures)
+
+
+def last_checkpoint(directory: Path) -> dict[str, Any]:
+    """The final weights of a run, or the newest recorded ones of one that has not finished."""
+    final = labeled_path(directory, "final")
+    if final.exists():
+        return load_checkpoint(final)
+    recorded = trajectory.recorded(directory)
+    if not recorded:
+        raise UserError(f"{directory} has neither {final.name} nor recorded weights; train a run there first")
+    return load_checkpoint(recorded[max(recorded)])
+
+
+def measure_trajectory(
+    directory: Path, last: dict[str, Any], keys: list[int], kernel: Kernel
+) -> ProgressMeasures | None:
+    """The progress measures of every recorded epoch and of the last one; None without a record."""
+    paths = trajectory.recorded(directory)
+    earlier = [path for epoch, path in paths.items() if epoch < last["epoch"]]
+
+    def checkpoints() -> Iterator[dict[str, Any]]:
+        yield from map(load_checkpoint, earlier)
+        yield last
+
+    return look_back(checkpoints(), keys, kernel) if earlier else None
+
+
+def save_phases(directory: Path, phases: Phases) -> None:
+    """Label the recorded weights at the ends of circuit formation and cleanup."""
+    recorded = trajectory.recorded(directory)
+    for label in ("circuit_formation", "cleanup"):
+        path, epoch = labeled_path(directory, label), getattr(phases, label)
+        if epoch in recorded:
+            path.parent.mkdir(exist_ok=True)
+            save_checkpoint(path, load_checkpoint(recorded[epoch]))
+        else:
+            path.unlink(missing_ok=True)
+
+
+def grok_epoch(directory: Path) -> int | None:
+    """grok_epoch of a finished run; None also for one that has not finished."""
+    if not (directory / "grokking.json").exists():
+        return None
+    epoch: int | None = read_grokking(directory)["grok_epoch"]
+    return epoch
+
+
+def findings(
+    state: State,
+    config: dict[str, Any],
+    keys: list[int],
+    phases: Phases | None,
+    grok_epoch: int | None,
+) -> Findings:
+    """Everything that the report card is filled from."""
+    return Findings(
+        modulus=state.modulus,
+        d_mlp=config["d_mlp"],
+        weight_decay=config["weight_decay"],
+        key_frequencies=keys,
+        periodic_neurons=state.periodic_neurons(),
+        output_residual=circuit.output_residual(state, keys),
+        direction_fits=circuit.direction_fits(state, keys),
+        cosines_explain=circuit.cosines_explain(state, keys),
+        restricted_loss=state.restricted_loss(keys),
+        excluded_loss=state.excluded_loss(keys),
+        excluded_loss_all_pairs=state.excluded_loss(keys, np.arange(state.modulus**2)),
+        ablation=circuit.ablate(state, keys),
+        phases=phases,
+        grok_epoch=grok_epoch,
+    )

@@ -1,0 +1,53 @@
+"""The three phases of a run, found from its progress measures by a stated rule. Torch-free.
+
+Source of the phases: Nanda et al. (2023), arXiv 2301.05217, section 5.2, which places them by eye.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from grokking.artifacts import Series
+from grokking.fourier import Array
+from grokking.progress_measures import ProgressMeasures
+
+HALF = 0.5  # of the largest validation loss: below it the loss is on its way down
+CLOSED = 2.0  # validation loss over training loss: below it the gap is closed
+
+
+RULE = (
+    "memorisation ends where the excluded loss is lowest: from there on the model comes to rely on the key "
+    f"frequencies; circuit formation ends at the last epoch whose validation loss is at least {HALF:g} of its "
+    f"maximum; cleanup at the first later epoch whose validation loss is below {CLOSED:g} times the training "
+    "loss. All at recorded epochs"
+)
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The recorded epoch at which each phase ends (see RULE); None: not reached."""
+
+    memorization: int | None
+    circuit_formation: int | None
+    cleanup: int | None
+
+
+def find_phases(measures: ProgressMeasures) -> Phases:
+    """Apply the rule. Each phase ends after the one before, or not at all."""
+    training, validation = _reals(measures.training_losses), _reals(measures.validation_losses)
+    excluded = _reals(measures.excluded_losses)
+    if not np.isfinite(excluded).any() or not np.isfinite(validation).any():
+        return Phases(None, None, None)
+    lowest, last = int(np.nanargmin(excluded)), len(measures.epochs) - 1
+    if lowest == last:
+        return Phases(None, None, None)
+    half = int(np.flatnonzero(validation >= HALF * np.nanmax(validation))[-1])
+    if not lowest < half < last:
+        return Phases(measures.epochs[lowest], None, None)
+    closed = np.flatnonzero((validation < CLOSED * training)[half + 1 :])
+    cleaned = measures.epochs[half + 1 + int(closed[0])] if len(closed) else None
+    return Phases(measures.epochs[lowest], measures.epochs[half], cleaned)
+
+
+def _reals(series: Series) -> Array:
+    return np.array([np.nan if v is None else v for v in series], dtype=np.float64)

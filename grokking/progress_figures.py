@@ -1,0 +1,99 @@
+"""A run's progress measures -> plotly figure: a pure function, without torch and without files."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from grokking.artifacts import Series
+from grokking.phases import Phases
+from grokking.progress_measures import ProgressMeasures
+from grokking.style import GREEN, INK, MUTED, ORANGE, PURPLE, TEMPLATE, TRAINING, VALIDATION, Style
+
+RESTRICTED = Style(GREEN, "longdash", "diamond")
+EXCLUDED = Style(PURPLE, "dashdot", "x")
+_LOOK_FOR = (
+    "Look for the order: restricted loss (the key frequencies alone) falls long before validation loss "
+    "does, while excluded loss (the training pairs without them) rises. The circuit grows on the plateau."
+)
+
+
+def progress_figure(measures: ProgressMeasures, phases: Phases) -> go.Figure:
+    """Losses (log axis) above, structure of the weights below, against epoch; phases marked.
+
+    The paper's figure 7: excluded and restricted loss beside training and validation loss.
+    """
+    figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.09, row_heights=[0.6, 0.4])
+    losses = (
+        ("training loss", TRAINING, measures.training_losses),
+        ("validation loss", VALIDATION, measures.validation_losses),
+        ("restricted loss, all pairs", RESTRICTED, measures.restricted_losses),
+        ("excluded loss, training pairs", EXCLUDED, measures.excluded_losses),
+    )
+    for name, style, series in losses:
+        figure.add_trace(_line(name, style, measures.epochs, series, "%{y:.3g}"), 1, 1)
+    for name, style, series in _structure(measures):
+        figure.add_trace(_line(name, style, measures.epochs, series, "%{y:.3f}"), 2, 1)
+    figure.update_layout(
+        template=TEMPLATE,
+        height=680,
+        title={"text": "Progress measures", "subtitle": {"text": _LOOK_FOR}},
+        legend={"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top"},
+        margin={"l": 8, "r": 32, "t": 32, "b": 8},
+        shapes=_marks(phases),
+        yaxis={"type": "log", "title": {"text": "loss"}, "exponentformat": "power", "nticks": 6},
+        yaxis2={"range": [-0.03, 1.03], "title": {"text": "structure"}},
+        xaxis2={"tickformat": ",", "title": {"text": "epoch"}},
+    )
+    return figure
+
+
+def _structure(measures: ProgressMeasures) -> list[tuple[str, Style, Series]]:
+    """Three measures that lie in [0, 1]."""
+    squares = [np.nan if v is None else v for v in measures.squares_total]
+    relative: Series = (np.array(squares) / np.nanmax(squares)).tolist()
+    return [
+        ("Gini of W_E's spectrum", Style(ORANGE, "solid", "circle"), measures.W_E_gini),
+        ("Gini of W_L's spectrum", Style(ORANGE, "dot", "circle"), measures.W_L_gini),
+        ("sum of squared weights / its maximum", Style(INK, "longdash", "square"), relative),
+    ]
+
+
+def _line(name: str, style: Style, epochs: list[int], series: Series, value: str) -> go.Scatter:
+    return go.Scatter(
+        x=epochs,
+        y=np.array(series, dtype=np.float64),  # None becomes NaN, which plotly leaves blank
+        name=name,
+        mode="lines",
+        line={"color": style.color, "dash": style.dash, "width": 2},
+        hovertemplate=f"epoch %{{x:,}}<br>{name} {value}<extra></extra>",
+    )
+
+
+def _marks(phases: Phases) -> list[dict[str, Any]]:
+    """A dashed line through both panels at the end of each phase, named above the upper panel."""
+    ends = (
+        ("memorised", phases.memorization),
+        ("circuit formed", phases.circuit_formation),
+        ("cleaned up", phases.cleanup),
+    )
+    return [
+        {
+            "type": "line",
+            "xref": axis,
+            "yref": f"{axis.replace('x', 'y')} domain",
+            **{"x0": epoch, "x1": epoch, "y0": 0, "y1": 1},
+            "line": {"color": MUTED, "width": 1.5, "dash": "dash"},
+            "label": {
+                "text": name if axis == "x" else "",
+                "textposition": "end",
+                "textangle": 0,
+                "yanchor": "bottom",
+                "font": {"color": INK, "size": 12},
+            },
+        }
+        for name, epoch in ends
+        if epoch is not None
+        for axis in ("x", "x2")
+    ]

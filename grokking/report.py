@@ -1,0 +1,102 @@
+"""`python -m grokking report RUN_DIR`: what happened inside a run, held against the paper's figures.
+
+Torch-free until the run's folder has been checked.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from grokking import progress_measures
+from grokking.artifacts import SCHEMA_VERSION, read_config, write_json
+from grokking.cli import Parser
+from grokking.config import FIELDS
+from grokking.errors import UserError
+from grokking.report_card import Findings, Row, report_card
+from grokking.report_pages import write_report_page
+from grokking.spectra import has_spectrum
+
+NAME = "report_card.json"
+DESCRIPTION = (
+    "Hold a run against the figures of Nanda et al. (2023): prints the report card and writes "
+    "report_card.json, progress_measures.json, report.html and the labelled checkpoints of the phases."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Report on one run folder; UserError if it holds nothing that can be reported on."""
+    parser = Parser(prog="grokking report", description=DESCRIPTION)
+    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="folder of a run, finished or not")
+    directory: Path = parser.parse_args(arguments).run
+    record, rows = report(directory)
+    print(card_text(record, rows))
+    print(f"written: {directory / NAME}, {directory / 'report.html'}")
+    return 0
+
+
+def report(directory: Path) -> tuple[dict[str, Any], list[Row]]:
+    """Write every file of the report; (content of report_card.json, its rows)."""
+    config = read_config(directory)
+    if not has_spectrum(config["modulus"]):
+        raise UserError(
+            f"{directory} has modulus {config['modulus']}; Fourier measures need an odd one of at least 3"
+        )
+    from grokking.investigation import investigate
+
+    epoch, found, measures = investigate(directory)
+    rows = report_card(found)
+    record = card_record(config, epoch, found, rows)
+    if measures is not None:
+        progress_measures.write(directory, measures)
+    write_report_page(directory / "report.html", headline(record), rows, measures, found.phases)
+    write_json(directory / NAME, record)
+    return record, rows
+
+
+def card_record(
+    config: dict[str, Any], epoch: int, found: Findings, rows: Sequence[Row]
+) -> dict[str, Any]:
+    """The content of report_card.json."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "epoch": epoch,
+        "seed": config["seed"],
+        "weight_decay": config["weight_decay"],
+        "departures": departures(config),
+        "key_frequencies": found.key_frequencies,
+        "phases": None if found.phases is None else asdict(found.phases),
+        "passed": sum(row.passed is True for row in rows),
+        "failed": sum(row.passed is False for row in rows),
+        "rows": [{**asdict(row), "verdict": row.verdict} for row in rows],
+    }
+
+
+def departures(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings in which a run is not the paper's experiment; the card's figures are the paper's."""
+    strict = (name for name, field in FIELDS.items() if field.metadata["strict"])
+    return {name: config[name] for name in strict if config[name] != FIELDS[name].default}
+
+
+def headline(record: dict[str, Any]) -> str:
+    return (
+        f"Report card at epoch {record['epoch']:,}: seed {record['seed']}, weight decay "
+        f"{record['weight_decay']:g}, {record['passed']} of {record['passed'] + record['failed']} rows pass"
+    )
+
+
+def card_text(record: dict[str, Any], rows: Sequence[Row]) -> str:
+    """The card for a terminal."""
+    lines = [headline(record)]
+    if record["departures"]:
+        told = ", ".join(f"{name} {value}" for name, value in record["departures"].items())
+        lines.append(f"This run departs from the paper's experiment: {told}.")
+    for row in rows:
+        lines += ["", f"{row.verdict}: {row.what}"]
+        cells = {"paper": row.paper, "this run": row.run, "accepted": row.accepted}
+        for name, text in {**cells, "measured as": row.definition}.items():
+            lines += textwrap.wrap(
+                f"{name:<12} {text}", 100, initial_indent="  ", subsequent_indent=" " * 15
+            )
+    return "\n".join([*lines, ""])

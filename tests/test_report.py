@@ -1,0 +1,176 @@
+"""The report: verdicts at the edges of their tolerances, and the command on real little runs."""
+
+import dataclasses
+import json
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import TINY, clean_environment
+
+from grokking import progress_measures
+from grokking.checkpoint import load_checkpoint
+from grokking.errors import UserError
+from grokking.phases import Phases
+from grokking.report import departures, main, report
+from grokking.report_card import Findings, report_card
+from grokking.run_folder import run_files
+
+GOOD = Findings(
+    modulus=113,
+    d_mlp=512,
+    weight_decay=1.0,
+    key_frequencies=[14, 35, 41, 42, 52],
+    periodic_neurons=433,
+    output_residual=0.0055,
+    direction_fits=[SimpleNamespace(explained=0.932), SimpleNamespace(explained=0.982)],
+    cosines_explain=0.95,
+    restricted_loss=5.5e-8,
+    excluded_loss=5.0,
+    excluded_loss_all_pairs=6.0,
+    ablation=SimpleNamespace(full=2.4e-7, on_key_directions=1.2e-7, on_null_space=5.27),
+    phases=Phases(1_400, 9_400, 14_000),
+    grok_epoch=7_000,
+)
+
+
+def verdicts(**changes):
+    return [row.verdict for row in report_card(dataclasses.replace(GOOD, **changes))]
+
+
+def test_the_papers_own_figures_pass():
+    assert verdicts() == ["PASS"] * 8 + ["not judged"] + ["PASS"] * 2
+
+
+@pytest.mark.parametrize(
+    ("row", "inside", "outside"),
+    [
+        (0, {"key_frequencies": [1, 2, 3]}, {"key_frequencies": [1, 2]}),
+        (0, {"key_frequencies": [1, 2, 3, 4, 5, 6]}, {"key_frequencies": list(range(1, 8))}),
+        (1, {"periodic_neurons": 354}, {"periodic_neurons": 353}),
+        (2, {"output_residual": 0.011}, {"output_residual": 0.01101}),
+        (4, {"cosines_explain": 0.901}, {"cosines_explain": 0.899}),
+        (5, {"restricted_loss": 2.4e-7}, {"restricted_loss": 2.5e-7}),
+        (9, {"phases": Phases(467, 28_200, 42_000)}, {"phases": Phases(466, 9_400, 14_000)}),
+        (9, {"phases": Phases(4_200, 3_134, 4_667)}, {"phases": Phases(1_400, 9_400, None)}),
+        (10, {"grok_epoch": 3_500}, {"grok_epoch": 3_499}),
+        (10, {"grok_epoch": 13_000}, {"grok_epoch": None}),
+        (10, {"weight_decay": 3.0, "grok_epoch": 910}, {"weight_decay": 3.0, "grok_epoch": 7_000}),
+    ],
+)
+def test_verdicts_turn_at_the_stated_tolerance(row, inside, outside):
+    assert verdicts(**inside)[row] == "PASS"
+    assert verdicts(**outside)[row] == "FAIL"
+
+
+def test_the_worst_direction_decides():
+    fits = [SimpleNamespace(explained=0.99), SimpleNamespace(explained=0.86)]
+    assert verdicts(direction_fits=fits)[3] == "FAIL"
+    assert verdicts(direction_fits=[])[3] == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("row", "change"),
+    [(6, {"on_key_directions": 4.9e-7}), (7, {"on_null_space": 2.3}), (7, {"on_null_space": np.nan})],
+)
+def test_ablations_that_do_not_do_what_the_paper_says_fail(row, change):
+    ablation = SimpleNamespace(**{**vars(GOOD.ablation), **change})
+    assert verdicts(ablation=ablation)[row] == "FAIL"
+
+
+def test_rows_without_a_published_figure_are_not_judged():
+    assert verdicts(phases=None)[9] == "not judged"
+    assert verdicts(weight_decay=0.7)[10] == "not judged"
+
+
+def test_settings_that_differ_from_the_paper_are_named():
+    assert departures({**dataclasses_config(), "modulus": 97}) == {"modulus": 97}
+
+
+def dataclasses_config():
+    from grokking.config import Config
+
+    return dataclasses.asdict(Config())
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory):
+    """A tiny finished run."""
+    from grokking import config
+    from grokking.run import run
+
+    directory = tmp_path_factory.mktemp("report") / "run"
+    wanted = {**TINY, "GROK_NUM_EPOCHS": "40", "GROK_ARTIFACTS_DIR": str(directory)}
+    environment = clean_environment(**wanted)
+    assert run(config.load({k: v for k, v in environment.items() if k.startswith("GROK_")})) == 0
+    return directory
+
+
+def test_the_command_prints_and_writes_the_same_card(run_directory, capsys):
+    assert main([str(run_directory)]) == 0
+    printed = capsys.readouterr().out
+    card = json.loads((run_directory / "report_card.json").read_text())
+    assert card["epoch"] == 40
+    assert card["departures"]["modulus"] == 7
+    assert "departs from the paper's experiment: train_fraction 0.5, modulus 7" in printed
+    assert len(card["rows"]) == 11
+    for row in card["rows"]:
+        assert f"{row['verdict']}: {row['what']}" in printed
+        assert {"paper", "run", "value", "accepted", "definition"} <= row.keys()
+    judged = [row["verdict"] for row in card["rows"] if row["passed"] is not None]
+    assert (card["passed"], card["failed"]) == (judged.count("PASS"), judged.count("FAIL"))
+    assert "Progress measures" in (run_directory / "report.html").read_text()
+
+
+def test_measures_run_from_the_first_recorded_epoch_to_the_final_model(run_directory):
+    report(run_directory)
+    measures = progress_measures.read(run_directory)
+    assert measures.epochs[:17] == list(range(17))
+    assert measures.epochs[-1] == 40
+    history = json.loads((run_directory / "loss_history.json").read_text())
+    for epoch in (0, 16, 40):
+        ours = measures.validation_losses[measures.epochs.index(epoch)]
+        assert ours == pytest.approx(history["validation_losses"][epoch], rel=1e-4)
+    assert len(measures.excluded_losses_by_frequency) == len(measures.key_frequencies)
+
+
+def test_the_ends_of_the_phases_are_labelled(run_directory, monkeypatch):
+    import grokking.investigation as investigation
+
+    monkeypatch.setattr(investigation, "find_phases", lambda _: Phases(4, 12, None))
+    report(run_directory)
+    saved = load_checkpoint(run_directory / "checkpoint_labeled" / "circuit_formation.pt")
+    recorded = load_checkpoint(run_directory / "trajectory" / "epoch_000012.pt")
+    assert saved["epoch"] == 12
+    assert saved["model"]["W_E"].equal(recorded["model"]["W_E"])
+    assert not (run_directory / "checkpoint_labeled" / "cleanup.pt").exists()
+    assert run_directory / "checkpoint_labeled" / "circuit_formation.pt" in run_files(run_directory)
+
+
+def test_a_run_without_a_trajectory_gets_a_card_without_phases(run_directory, tmp_path):
+    (tmp_path / "checkpoint_labeled").mkdir()
+    for name in ("config.json", "grokking.json", "checkpoint_labeled/final.pt"):
+        os.link(run_directory / name, tmp_path / name)
+    record, _ = report(tmp_path)
+    assert record["phases"] is None
+    assert record["rows"][9]["verdict"] == "not judged"
+    assert not (tmp_path / "progress_measures.json").exists()
+
+
+@pytest.mark.parametrize(("modulus", "fault"), [(8, "has modulus 8"), (7, "nor recorded weights")])
+def test_a_folder_that_cannot_be_reported_on_is_refused(run_directory, tmp_path, modulus, fault):
+    config = json.loads((run_directory / "config.json").read_text())
+    config["config"]["modulus"]["value"] = modulus
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=fault):
+        report(tmp_path)
+
+
+def test_the_file_of_measures_is_checked_when_read(run_directory, tmp_path):
+    report(run_directory)
+    content = json.loads((run_directory / "progress_measures.json").read_text())
+    content["restricted_losses"].pop()
+    (tmp_path / "progress_measures.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="'restricted_losses' is damaged"):
+        progress_measures.read(tmp_path)
