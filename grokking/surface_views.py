@@ -31,13 +31,17 @@ def views(surface: Surface, wave: Wave | None) -> list[View]:
         return [View("Natural order", natural, counted, _no_wave_order(surface, wave))]
     listed = (
         f"The same numbers with both operands listed in steps of {order[1]} (mod {p}): "
-        f"frequency {wave.frequency} becomes {waves} waves along each axis. Look for smooth hills "
-        "and diagonal ridges; hovering shows the true operands."
+        f"frequency {wave.frequency} becomes {waves} waves along each axis. "
+    )
+    look_for = (
+        "Look for smooth hills and diagonal ridges; hovering shows the true operands."
+        if wave.share >= _DOMINANT
+        else "It holds less than half of this neuron's variance: look for traces of hills."
     )
     stepped = f"Operands in steps of {order[1]} (mod {p})."
     return [
         View("Natural order", natural, counted, _natural(p, wave)),
-        View("Wave order", order, stepped, listed),
+        View("Wave order", order, stepped, listed + look_for),
     ]
 
 
