@@ -1,5 +1,6 @@
 """A real one-node Slurm on loopback for tests: munged, slurmctld and slurmd with a private configuration."""
 
+import getpass
 import os
 import socket
 import subprocess
@@ -16,8 +17,8 @@ SlurmctldHost={host}(127.0.0.1)
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 CredType=cred/munge
-SlurmUser=root
-SlurmdUser=root
+SlurmUser={user}
+SlurmdUser={user}
 SlurmctldPort={controller_port}
 SlurmdPort={node_port}
 StateSaveLocation={folder}/state
@@ -39,7 +40,7 @@ PartitionName=short Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[dict[str, str]]:
-    """Start the daemons (as root) and yield the variables that commands need; `folder` has a short path."""
+    """Start the daemons as this user; yield the variables that commands need. `folder` has a short path."""
     host = socket.gethostname().partition(".")[0]
     for name in ("state", "spool"):
         (folder / name).mkdir()
@@ -51,6 +52,7 @@ def cluster(folder: Path) -> Iterator[dict[str, str]]:
         CONFIGURATION.format(
             host=host,
             folder=folder,
+            user=getpass.getuser(),
             cores=len(os.sched_getaffinity(0)),
             controller_port=_free_port(),
             node_port=_free_port(),
