@@ -14,7 +14,7 @@ from grokking.cli import Parser
 from grokking.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/NOTES.md", "docs/sweep.md")
+PAGES = ("README.md", "docs/NOTES.md", "docs/sweep.md", "docs/results/report_cards.md")
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -77,7 +77,25 @@ def paths(results: Path) -> str:
     return markdown(["seed", *(f"grok epoch, kernel {k}" for k in kernels)], rows)
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"reference": reference, "paths": paths}
+def report_cards(results: Path) -> str:
+    """The paper's figures, and those of every run of report_cards.json, one column each."""
+    runs = read_json(results / "report_cards.json")["runs"]
+    cards = [run["card"] for run in runs]
+    rows = []
+    for same in zip(*(card["rows"] for card in cards), strict=True):
+        cells = [row["run"] + ("" if row["passed"] is not False else " **FAIL**") for row in same]
+        rows.append([same[0]["what"], same[0]["paper"], same[0]["accepted"], *cells])
+    rows.append(["rows that pass", "", "", *(f"{c['passed']} of {c['passed'] + c['failed']}" for c in cards)])
+    header = ["", "paper", "accepted", *(f"seed {card['seed']}" for card in cards)]
+    last = f"Each at epoch {', '.join(sorted({epoch(card['epoch']) for card in cards}))}"
+    return markdown(header, rows) + f"\n{last}; {machine(runs[0])}\n"
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "reference": reference,
+    "paths": paths,
+    "report_cards": report_cards,
+}
 
 
 def updated(text: str, results: Path) -> str:

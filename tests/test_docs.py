@@ -44,3 +44,20 @@ def test_a_marked_table_is_replaced_and_an_unknown_one_is_refused(tmp_path):
     assert docs_tables.updated(new, tmp_path) == new
     with pytest.raises(UserError, match="unknown table 'pahts'"):
         docs_tables.updated(text.replace("paths", "pahts"), tmp_path)
+
+
+def test_report_cards_stand_side_by_side_and_failures_are_marked(tmp_path):
+    def run(seed, passed):
+        row = {"what": "loss", "paper": "1e-7", "accepted": "at most 2e-7", "passed": passed}
+        card = {"seed": seed, "epoch": 40000, "passed": int(bool(passed)), "failed": int(not passed)}
+        hardware = {"device_name": "CPU", "threads": 1, "kernel": "avx512", "date": "2020-01-01"}
+        versions = {"torch": "2", "python": "3"}
+        rows = [{**row, "run": f"{seed}e-7"}]
+        return {"seed": seed, "card": {**card, "rows": rows}, **hardware, "versions": versions}
+
+    (tmp_path / "report_cards.json").write_text(json.dumps({"runs": [run(1, True), run(3, False)]}))
+    table = docs_tables.report_cards(tmp_path)
+    assert "|  | paper | accepted | seed 1 | seed 3 |" in table
+    assert "| loss | 1e-7 | at most 2e-7 | 1e-7 | 3e-7 **FAIL** |" in table
+    assert "| rows that pass |  |  | 1 of 1 | 0 of 1 |" in table
+    assert "Each at epoch 40,000; CPU, 1 thread" in table

@@ -1,0 +1,30 @@
+"""The report cards of several runs in one result file: `scripts/report_cards.py`."""
+
+from pathlib import Path
+from typing import Any
+
+from grokking.artifacts import SCHEMA_VERSION, write_json
+from grokking.cli import Parser
+from grokking.report import report
+from grokking.run_summary import summarize
+
+
+def cards(directories: list[Path]) -> dict[str, Any]:
+    """One entry per finished run, by seed: its summary (see run_summary.py) and its card."""
+    runs = []
+    for directory in directories:
+        record, _ = report(directory)
+        runs.append({**summarize(directory), "card": record})
+        print(f"{directory}: {record['passed']} rows pass, {record['failed']} fail", flush=True)
+    runs.sort(key=lambda run: run["seed"])
+    return {"schema_version": SCHEMA_VERSION, "runs": runs}
+
+
+def main() -> int:
+    """Report on every run and write all cards into one JSON file."""
+    parser = Parser(prog="report_cards.py", description="Report cards of several runs, as one JSON file.")
+    parser.add_argument("output", type=Path, metavar="OUT.json")
+    parser.add_argument("run", nargs="+", type=Path, help="folder of a finished run")
+    arguments = parser.parse_args()
+    write_json(arguments.output, cards(arguments.run))
+    return 0
