@@ -21,7 +21,7 @@ TIMES = {"seconds", "epochs_per_second"}  # what may differ between equal runs
 def environment(**variables):
     interpreter = Path(sys.executable).parent
     path = f"{interpreter}{os.pathsep}{os.environ['PATH']}"
-    return clean_environment(PATH=path, **{**TINY, **variables})
+    return clean_environment(PATH=path, **{**TINY, "GROK_NEURONS": "0", **variables})
 
 
 def sweep(*arguments, cwd, **variables):
