@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <stdexcept>
 #include <thread>
 
@@ -33,18 +34,15 @@ class Memory {
    public:
     explicit Memory(size_t floats)
         : floats_(static_cast<float*>(
-              ::operator new(std::max<size_t>(floats, 1) * sizeof(float), alignment))),
-          size_(floats) {}
+              ::operator new(std::max<size_t>(floats, 1) * sizeof(float), alignment))) {}
     ~Memory() { ::operator delete(floats_, alignment); }
     Memory(const Memory&) = delete;
     Memory& operator=(const Memory&) = delete;
     float* get() const { return floats_; }
-    void zero() { std::fill_n(floats_, size_, 0.0f); }
 
    private:
     static constexpr std::align_val_t alignment{64};
     float* floats_;
-    size_t size_;
 };
 
 struct Range {
@@ -75,7 +73,40 @@ void in_parallel(int threads, Body body) {
         if (failure) std::rethrow_exception(failure);
 }
 
-// Never more threads than there is work for.
+// First operands taken together: with blocks of b x BLOCK neighbours share table rows in cache.
+constexpr int64_t BLOCK = 16;
+
+// Sorts positions by key(position) in [0, keys), stably.
+template <typename Key>
+void sort_by(std::vector<int32_t>& positions, int64_t keys, Key key) {
+    std::vector<int32_t> next(static_cast<size_t>(keys) + 1), sorted(positions.size());
+    for (int32_t i : positions) ++next[static_cast<size_t>(key(i)) + 1];
+    for (size_t i = 1; i < next.size(); ++i) next[i] += next[i - 1];
+    for (int32_t i : positions)
+        sorted[static_cast<size_t>(next[static_cast<size_t>(key(i))]++)] = i;
+    positions.swap(sorted);
+}
+
+// A thread's share of the pairs, ordered by (block of a, b), otherwise as the caller has them.
+std::vector<int32_t> tile_order(const Pairs& pairs, int64_t p, int thread, int threads) {
+    const Range range = share(pairs.count, thread, threads);
+    std::vector<int32_t> order(static_cast<size_t>(range.end - range.begin));
+    std::iota(order.begin(), order.end(), static_cast<int32_t>(range.begin));
+    sort_by(order, p, [&](int32_t i) { return pairs.numbers[i] % p; });
+    sort_by(order, p / BLOCK + 1, [&](int32_t i) { return pairs.numbers[i] / p / BLOCK; });
+    return order;
+}
+
+// Runs body(thread, its batch) on every thread, but on no more of them than there are pairs.
+template <typename Body>
+void for_batches(const Shape& shape, const Pairs& pairs, int threads, Body body) {
+    in_parallel(threads, [&](int thread) {
+        const std::vector<int32_t> order = tile_order(pairs, shape.p, thread, threads);
+        body(static_cast<size_t>(thread),
+             Batch{pairs, order.data(), static_cast<int64_t>(order.size())});
+    });
+}
+
 int useful_threads(const Plan& plan, int64_t items) {
     return static_cast<int>(std::clamp<int64_t>(items, 1, plan.threads));
 }
@@ -108,13 +139,11 @@ Score evaluate(const Shape& shape, const Tables& tables, const Pairs& pairs, con
     const size_t sums = class_sums ? static_cast<size_t>(shape.p * shape.classes) : 0;
     std::vector<double> own_sums(sums * static_cast<size_t>(threads));
     std::vector<Score> parts(static_cast<size_t>(threads));
-    in_parallel(threads, [&](int thread) {
-        const Range range = share(pairs.count, thread, threads);
-        const size_t part = static_cast<size_t>(thread);
+    for_batches(shape, pairs, threads, [&](size_t thread, const Batch& batch) {
         Memory scratch(kernels.scratch_size(shape, false));
-        parts[part] = kernels.evaluate(shape, tables, packed.get(), pairs, range.begin, range.end,
-                                       scratch.get(), logits,
-                                       class_sums ? own_sums.data() + part * sums : nullptr);
+        parts[thread] =
+            kernels.evaluate(shape, tables, packed.get(), batch, scratch.get(), logits,
+                             class_sums ? own_sums.data() + thread * sums : nullptr);
     });
     for (size_t i = 0; i < own_sums.size(); ++i) class_sums[i % sums] += own_sums[i];
     return add_up(parts);
@@ -134,12 +163,10 @@ Score pair_loss(const Shape& shape, const Tables& tables, const Pairs& pairs, co
         sums.push_back(scratch.back()->get());
     }
     std::vector<Score> parts(static_cast<size_t>(threads));
-    in_parallel(threads, [&](int thread) {
-        const Range range = share(pairs.count, thread, threads);
-        const size_t part = static_cast<size_t>(thread);
-        scratch[part]->zero();
-        parts[part] = kernels.pair_loss(shape, tables, packed.get(), pairs, range.begin, range.end,
-                                        scale, sums[part]);
+    for_batches(shape, pairs, threads, [&](size_t thread, const Batch& batch) {
+        parts[thread] =
+            kernels.pair_loss(shape, tables, packed.get(), batch, scale, sums[thread],
+                              thread == 0 ? &gradients : nullptr);
     });
     kernels.reduce(shape, sums.data(), threads, gradients);
     return add_up(parts);
@@ -168,15 +195,15 @@ void activations(const Shape& shape, const Tables& tables, const int64_t* neuron
         chosen.pre_bias = choose(tables.pre_bias, 1, pre_bias);
     }
 
-    const int64_t pairs = shape.p * shape.p;
-    const int threads = useful_threads(plan, pairs);
+    std::vector<int64_t> numbers(static_cast<size_t>(shape.p * shape.p));
+    std::iota(numbers.begin(), numbers.end(), 0);
+    const Pairs pairs{numbers.data(), nullptr, shape.p * shape.p};
+    const int threads = useful_threads(plan, pairs.count);
     Memory packed(kernels.packed_size(chosen_shape, false));
     kernels.pack(chosen_shape, chosen, false, packed.get());
-    in_parallel(threads, [&](int thread) {
-        const Range range = share(pairs, thread, threads);
+    for_batches(shape, pairs, threads, [&](size_t, const Batch& batch) {
         Memory scratch(kernels.scratch_size(chosen_shape, false));
-        kernels.activations(chosen_shape, chosen, packed.get(), range.begin, range.end,
-                            scratch.get(), surfaces);
+        kernels.activations(chosen_shape, chosen, packed.get(), batch, scratch.get(), surfaces);
     });
 }
 

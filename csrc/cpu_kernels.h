@@ -1,4 +1,4 @@
-// What one implementation provides to cpu.cpp, which owns memory and threads.
+// What one implementation provides to cpu.cpp, which owns memory, threads and the order of pairs.
 //
 // A kernel allocates nothing and calls no inline library function: its object file may hold
 // instructions that another machine lacks, and the linker must not pick those for others.
@@ -7,6 +7,16 @@
 #include "grid.h"
 
 namespace grid {
+
+// The share of one thread: positions in the list of pairs, ordered so that neighbours share operands.
+struct Batch {
+    const Pairs& pairs;
+    const int32_t* order;  // [count]
+    int64_t count;
+
+    int64_t number(int64_t i) const { return pairs.numbers[order[i]]; }
+    int64_t target(int64_t i) const { return pairs.targets[order[i]]; }
+};
 
 struct Kernels {
     const char* name;
@@ -19,20 +29,21 @@ struct Kernels {
     // Floats of one thread's scratch memory: tiles, and with `backward` gradient sums.
     size_t (*scratch_size)(const Shape&, bool backward);
 
-    // Score of the pairs [begin, end); `logits` is the whole array, `class_sums` this thread's own.
-    Score (*evaluate)(const Shape&, const Tables&, const float* packed, const Pairs&, int64_t begin,
-                      int64_t end, float* scratch, float* logits, double* class_sums);
+    // Score of the batch; `logits` is the whole array, `class_sums` this thread's own.
+    Score (*evaluate)(const Shape&, const Tables&, const float* packed, const Batch&,
+                      float* scratch, float* logits, double* class_sums);
 
-    // The same, adding the gradients to the sums in `scratch`, which the caller has zeroed.
-    Score (*pair_loss)(const Shape&, const Tables&, const float* packed, const Pairs&,
-                       int64_t begin, int64_t end, float scale, float* scratch);
+    // The same, with the gradients of scale * loss_sum as sums in `scratch`. One thread, the first,
+    // is given the caller's gradients as `home` and may keep sums there.
+    Score (*pair_loss)(const Shape&, const Tables&, const float* packed, const Batch&, float scale,
+                       float* scratch, const Gradients* home);
 
-    // Adds up the threads' sums into dense gradients.
+    // Adds up the threads' sums into the caller's gradients.
     void (*reduce)(const Shape&, float* const* scratch, int threads, const Gradients&);
 
-    // post of every neuron for the pair numbers [begin, end) of surfaces [p * p, d_mlp].
-    void (*activations)(const Shape&, const Tables&, const float* packed, int64_t begin,
-                        int64_t end, float* scratch, float* surfaces);
+    // post of every neuron at the pairs of the batch, into the whole array surfaces [p * p, d_mlp].
+    void (*activations)(const Shape&, const Tables&, const float* packed, const Batch&,
+                        float* scratch, float* surfaces);
 };
 
 }  // namespace grid

@@ -2,8 +2,8 @@
 //
 // Sums run in double, so its results are also the most accurate ones. It packs nothing and keeps
 // its gradient sums in scratch memory as doubles, in the order of the tables in grid.h.
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -98,18 +98,18 @@ Sums sums_at(const Shape& s, float* scratch) {
             take(s.classes)};
 }
 
-Score evaluate(const Shape& s, const Tables& t, const float*, const Pairs& pairs, int64_t begin,
-               int64_t end, float*, float* logits, double* class_sums) {
+Score evaluate(const Shape& s, const Tables& t, const float*, const Batch& batch, float*,
+               float* logits, double* class_sums) {
     PairState state = make_state(s);
     Score total;
-    for (int64_t i = begin; i < end; ++i) {
-        const int64_t a = pairs.numbers[i] / s.p, b = pairs.numbers[i] % s.p;
+    for (int64_t i = 0; i < batch.count; ++i) {
+        const int64_t a = batch.number(i) / s.p, b = batch.number(i) % s.p;
         forward(s, t, a, b, state);
         for (int64_t j = 0; j < s.classes; ++j) {
-            if (logits) logits[i * s.classes + j] = static_cast<float>(state.logits[j]);
+            if (logits) logits[batch.order[i] * s.classes + j] = static_cast<float>(state.logits[j]);
             if (class_sums) class_sums[(a + b) % s.p * s.classes + j] += state.logits[j];
         }
-        const Score one = score(state.logits, pairs.targets[i]);
+        const Score one = score(state.logits, batch.target(i));
         total.loss_sum += one.loss_sum;
         total.correct += one.correct;
     }
@@ -143,16 +143,17 @@ void attend_backward(const Shape& s, const std::vector<double>& alpha,
     }
 }
 
-Score pair_loss(const Shape& s, const Tables& t, const float*, const Pairs& pairs, int64_t begin,
-                int64_t end, float scale, float* scratch) {
+Score pair_loss(const Shape& s, const Tables& t, const float*, const Batch& batch, float scale,
+                float* scratch, const Gradients*) {
     const Sums sums = sums_at(s, scratch);
+    std::fill_n(sums.s0, sum_count(s), 0.0);
     PairState state = make_state(s);
     std::vector<double> d_pre(s.d_mlp), d_alpha(2 * s.heads);
     Score total;
-    for (int64_t i = begin; i < end; ++i) {
-        const int64_t a = pairs.numbers[i] / s.p, b = pairs.numbers[i] % s.p;
+    for (int64_t i = 0; i < batch.count; ++i) {
+        const int64_t a = batch.number(i) / s.p, b = batch.number(i) % s.p;
         forward(s, t, a, b, state);
-        const Score one = score(state.logits, pairs.targets[i]);
+        const Score one = score(state.logits, batch.target(i));
         total.loss_sum += one.loss_sum;
         total.correct += one.correct;
 
@@ -196,10 +197,11 @@ void reduce(const Shape& s, float* const* scratch, int threads, const Gradients&
     add_up(gradients.logit_bias, &Sums::logit_bias, s.classes);
 }
 
-void activations(const Shape& s, const Tables& t, const float*, int64_t begin, int64_t end,
-                 float*, float* surfaces) {
+void activations(const Shape& s, const Tables& t, const float*, const Batch& batch, float*,
+                 float* surfaces) {
     PairState state = make_state(s);
-    for (int64_t n = begin; n < end; ++n) {
+    for (int64_t i = 0; i < batch.count; ++i) {
+        const int64_t n = batch.number(i);
         attend(s, t, n / s.p, n % s.p, state.alpha);
         mix(s, state.alpha, t.pre_bias, t.A, t.B, n / s.p, n % s.p, s.d_mlp, state.post);
         for (int64_t k = 0; k < s.d_mlp; ++k)

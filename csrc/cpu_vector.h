@@ -6,11 +6,18 @@
 
 #include "cpu_target.h"
 
+namespace grid {
 namespace {
 
 typedef float Vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t IVec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t UVec __attribute__((vector_size(4 * LANES)));
+
+// A size known to the compiler, passed as an argument.
+template <int N>
+struct Count {
+    static constexpr int value = N;
+};
 
 inline Vec load(const float* from) {
     Vec v;
@@ -22,33 +29,59 @@ inline void store(float* to, Vec v) { __builtin_memcpy(to, &v, sizeof v); }
 
 inline Vec splat(float x) { return x - Vec{}; }
 
-inline IVec splat_int(int32_t x) { return x - IVec{}; }
-
 // max(v, 0) that lets NaN through.
 inline Vec relu(Vec v) { return v < 0.0f ? Vec{} : v; }
 
 // The larger of each pair of lanes; a NaN in `v` is passed over.
 inline Vec larger(Vec peak, Vec v) { return v > peak ? v : peak; }
 
+// Combines `n` lanes pairwise, as a tree.
+template <int n, typename T, typename Combine>
+inline T combine_lanes(const T* lanes, Combine combine) {
+    if constexpr (n == 1) return lanes[0];
+    else {
+        typedef T Half __attribute__((vector_size(sizeof(T) * n / 2)));
+        Half low, high;
+        __builtin_memcpy(&low, lanes, sizeof low);
+        __builtin_memcpy(&high, lanes + n / 2, sizeof high);
+        low = combine(low, high);
+        return combine_lanes<n / 2>(reinterpret_cast<const T*>(&low), combine);
+    }
+}
+
 inline float sum(Vec v) {
-    for (int width = LANES / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; ++i) v[i] += v[i + width];
-    return v[0];
+    auto add = [](auto x, auto y) { return x + y; };
+    return combine_lanes<LANES>(reinterpret_cast<const float*>(&v), add);
 }
 
 inline float maximum(Vec v) {
-    float peak = v[0];
-    for (int i = 1; i < LANES; ++i) peak = v[i] > peak ? v[i] : peak;
-    return peak;
+    auto larger_of = [](auto x, auto y) { return x > y ? x : y; };
+    return combine_lanes<LANES>(reinterpret_cast<const float*>(&v), larger_of);
 }
 
-// exp(x) for x <= 0 to about one unit in the last place; below 2^-126 it is 0, NaN stays NaN.
-// x = n ln 2 + r with |r| <= ln(2) / 2; the polynomial is Cephes' expf.
-inline Vec exp_of_nonpositive(Vec x) {
+inline bool any_negative(IVec v) {
+    auto either = [](auto x, auto y) { return x | y; };
+    return combine_lanes<LANES>(reinterpret_cast<const int32_t*>(&v), either) < 0;
+}
+
+inline IVec lane_numbers() {
+    IVec v{};
+    for (int i = 0; i < LANES; ++i) v[i] = i;
+    return v;
+}
+
+// exp(x) = (1 + fraction) * scale with scale a power of two and |log(1 + fraction)| <= ln(2) / 2.
+struct SplitExp {
+    Vec fraction, scale;
+};
+
+constexpr float SMALLEST_EXP = -87.3365402f;  // ln(2^-126), rounded up
+
+// For SMALLEST_EXP <= x <= 0, and NaN. The polynomial is that of Cephes' expf.
+inline SplitExp split_exp(Vec x) {
     constexpr float log2_e = 1.44269504088896341f;
     constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
     constexpr float round_to_integer = 12582912.0f;  // 1.5 * 2^23: its last mantissa bit is worth 1
-    constexpr float smallest = -87.3365402f;         // ln(2^-126), rounded up
 
     const Vec shifted = x * log2_e + round_to_integer;
     const Vec n = shifted - round_to_integer;
@@ -59,9 +92,44 @@ inline Vec exp_of_nonpositive(Vec x) {
     poly = poly * r + 4.1665795894e-2f;
     poly = poly * r + 1.6666665459e-1f;
     poly = poly * r + 5.0000001201e-1f;
-    poly = poly * (r * r) + r + 1.0f;
-    const UVec exponent = ((UVec)shifted + 127u) << 23;  // low bits of `shifted` hold n
-    return x < smallest ? Vec{} : poly * (Vec)exponent;
+    const UVec exponent = ((UVec)shifted + 127u) << 23;  // the low bits of `shifted` hold n
+    return {poly * (r * r) + r, (Vec)exponent};
+}
+
+// To about one unit in the last place; below 2^-126 it is 0, NaN stays NaN.
+inline Vec exp_of_nonpositive(Vec x) {
+    const SplitExp e = split_exp(x);
+    return x < SMALLEST_EXP ? Vec{} : (e.fraction + 1.0f) * e.scale;
+}
+
+inline Vec expm1_of_nonpositive(Vec x) {
+    const SplitExp e = split_exp(x);
+    return x < SMALLEST_EXP ? splat(-1.0f) : e.fraction * e.scale + (e.scale - 1.0f);
+}
+
+// For finite x >= 0 and NaN: log(1 + x) by Cephes' logf, plus what rounding 1 + x lost.
+inline Vec log1p_of_nonnegative(Vec x) {
+    constexpr float ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+    constexpr uint32_t sqrt_half = 0x3f3504f3u;  // bits of the float
+
+    const Vec u = 1.0f + x;
+    const Vec lost = (x - (u - 1.0f)) / u;
+    const IVec exponent = (IVec)((UVec)u - sqrt_half) >> 23;
+    const Vec f = (Vec)((UVec)u - ((UVec)exponent << 23)) - 1.0f;  // in [sqrt(1/2) - 1, sqrt(2) - 1)
+    const Vec n = __builtin_convertvector(exponent, Vec);
+    const Vec f2 = f * f;
+    Vec poly = splat(7.0376836292e-2f);
+    poly = poly * f - 1.1514610310e-1f;
+    poly = poly * f + 1.1676998740e-1f;
+    poly = poly * f - 1.2420140846e-1f;
+    poly = poly * f + 1.4249322787e-1f;
+    poly = poly * f - 1.6668057665e-1f;
+    poly = poly * f + 2.0000714765e-1f;
+    poly = poly * f - 2.4999993993e-1f;
+    poly = poly * f + 3.3333331174e-1f;
+    const Vec tail = poly * f * f2 + n * ln2_low - 0.5f * f2 + lost;
+    return f + tail + n * ln2_high;
 }
 
 }  // namespace
+}  // namespace grid

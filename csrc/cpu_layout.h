@@ -1,0 +1,139 @@
+// Memory of the tile kernels: padded sizes, packed tables, one thread's tile and gradient sums.
+// Included by cpu_tile.cpp only; everything has internal linkage (see cpu_kernels.h).
+#pragma once
+
+#include "cpu_kernels.h"
+#include "cpu_target.h"
+
+namespace grid {
+namespace {
+
+constexpr int64_t TILE = 96;         // pairs
+constexpr int64_t DEPTH = 512;       // hidden units handled at a time when none are kept
+constexpr int64_t TAIL = LANES / 4;  // up to this many classes beyond whole vectors go one by one
+
+constexpr int64_t padded(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
+static_assert(DEPTH % LANES == 0, "blocks of hidden units are whole vectors");
+
+struct Layout {
+    int64_t p, heads, hidden, classes;
+    int64_t hidden_row;     // d_mlp in whole vectors
+    int64_t class_row;      // classes in whole vectors
+    int64_t tail;           // last classes, each a dot product of its own
+    int64_t panel_columns;  // the classes before them, in whole vectors
+
+    explicit Layout(const Shape& s)
+        : p(s.p), heads(s.heads), hidden(s.d_mlp), classes(s.classes), hidden_row(padded(hidden)),
+          class_row(padded(classes)), tail(classes % LANES <= TAIL ? classes % LANES : 0),
+          panel_columns(padded(classes - tail)) {}
+
+    int64_t mixed(int64_t row) const { return p * heads * row; }
+};
+
+// Hands out consecutive blocks, each on a cache line of its own; from null it only counts.
+class Arena {
+   public:
+    explicit Arena(float* start) : start_(start) {}
+    float* take(int64_t count) {
+        float* block = start_ ? start_ + used_ : nullptr;
+        used_ += (count + 15) / 16 * 16;
+        return block;
+    }
+    int64_t used() const { return used_; }
+
+   private:
+    float* start_;
+    int64_t used_ = 0;
+};
+
+// The tables as the kernels read them.
+struct Packed {
+    float* W_panels;    // panels of [d_mlp, vectors]
+    float* W_tail;      // [tail, hidden_row]
+    float* WT_panels;   // backward only: W_L transposed, panels of [classes, vectors]
+    float* A;           // [p, H, hidden_row]; null where the caller's own rows are whole vectors
+    float* B;
+    float* pre_bias;    // [hidden_row]
+    float* C;           // [p, H, class_row]
+    float* D;
+    float* logit_bias;  // [class_row], padded with -inf so that no padding wins a maximum
+
+    Packed(const Layout& l, bool backward, Arena& arena) {
+        const int64_t mixed = l.hidden == l.hidden_row ? 0 : l.mixed(l.hidden_row);
+        W_panels = arena.take(l.hidden * l.panel_columns);
+        W_tail = arena.take(l.tail * l.hidden_row);
+        WT_panels = backward ? arena.take(l.classes * l.hidden_row) : nullptr;
+        A = mixed ? arena.take(mixed) : nullptr;
+        B = mixed ? arena.take(mixed) : nullptr;
+        pre_bias = arena.take(l.hidden_row);
+        C = arena.take(l.mixed(l.class_row));
+        D = arena.take(l.mixed(l.class_row));
+        logit_bias = arena.take(l.class_row);
+    }
+};
+
+// Gradient sums that every pair adds to.
+struct CommonSums {
+    float* start;
+    float *s2, *pre_bias, *W_L, *W_tail, *logit_bias;
+    int64_t size;
+
+    CommonSums(const Layout& l, Arena& arena) {
+        const int64_t before = arena.used();
+        start = s2 = arena.take(l.heads);
+        pre_bias = arena.take(l.hidden_row);
+        W_L = arena.take(l.hidden * l.panel_columns);
+        W_tail = arena.take(l.tail * l.hidden_row);
+        logit_bias = arena.take(l.class_row);
+        size = arena.used() - before;
+    }
+};
+
+// One thread's gradient sums, rows padded like the packed tables. Float32 sums over thousands of
+// pairs lose digits, so the common ones go in two steps: a few tiles, then all of them.
+struct Sums {
+    float *s0, *s1, *C, *D, *A, *B;
+    CommonSums recent, settled;
+
+    // The two largest lie in `home`, the caller's gradients, if there is one and rows are whole.
+    Sums(const Layout& l, const Gradients* home, Arena& arena)
+        : s0(arena.take(l.p * l.heads)), s1(arena.take(l.p * l.heads)),
+          C(arena.take(l.mixed(l.class_row))), D(arena.take(l.mixed(l.class_row))),
+          recent(l, arena), settled(l, arena) {
+        const bool at_home = home && l.hidden == l.hidden_row;
+        A = at_home ? home->A : arena.take(l.mixed(l.hidden_row));
+        B = at_home ? home->B : arena.take(l.mixed(l.hidden_row));
+    }
+
+    void settle() const {
+        for (int64_t i = 0; i < recent.size; ++i) {
+            settled.start[i] += recent.start[i];
+            recent.start[i] = 0.0f;
+        }
+    }
+};
+
+// One thread's working memory for a tile of pairs.
+struct Tile {
+    int64_t count = 0;         // pairs in it
+    int64_t a[TILE], b[TILE];  // operands
+    int64_t by_a[TILE], by_b[TILE];  // the pairs sorted by each
+    int64_t hidden_row;        // distance of two rows of `hidden`
+    float* alpha[3];           // [TILE, H] each
+    float* d_alpha[2];         // [TILE, H] each
+    float* hidden;             // [TILE, hidden_row]: post, later the gradient of pre
+    float* logits;             // [TILE, class_row], later their gradient
+
+    // Forward only, `hidden` holds DEPTH units at a time.
+    Tile(const Layout& l, bool backward, Arena& arena) {
+        // An odd number of cache lines: rows a power of two apart would share cache sets.
+        hidden_row = (backward ? l.hidden_row : DEPTH) + 16;
+        for (float*& weights : alpha) weights = arena.take(padded(TILE * l.heads));
+        for (float*& gradient : d_alpha) gradient = arena.take(TILE * l.heads);
+        hidden = arena.take(TILE * hidden_row);
+        logits = arena.take(TILE * l.class_row);
+    }
+};
+
+}  // namespace
+}  // namespace grid
