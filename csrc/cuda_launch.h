@@ -7,10 +7,18 @@
 
 namespace grid::cuda {
 
-// The sizes as device code uses them; p * p and every row must be countable in an int.
+// The sizes as device code uses them.
 struct Sizes {
     int p, heads, d_mlp, classes;
 };
+
+// Device code counts pairs and elements of every table in an int; only rows of pairs are longer.
+constexpr bool fits(int64_t p, int64_t heads, int64_t d_mlp, int64_t classes, int64_t pairs) {
+    constexpr int64_t most = INT32_MAX / 2;  // leaves room for the last tile
+    const int64_t wide = d_mlp > classes ? d_mlp : classes;
+    return p <= most / p && pairs <= most && heads <= most / wide / p && classes <= most / d_mlp &&
+           heads <= most / p / p && (pairs == 0 || heads <= most / pairs);
+}
 
 constexpr int WARP = 32;
 

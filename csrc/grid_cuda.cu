@@ -15,10 +15,11 @@ Sizes sizes_of(const Shape& s) {
 // Launches on the call's device and stream until one launch fails; gives the thread its device back.
 class Launcher {
    public:
-    explicit Launcher(const Call& call) : stream_(static_cast<cudaStream_t>(call.stream)) {
-        error_ = cudaGetDevice(&previous_);
+    Launcher(const Call& call, const Shape& s, int64_t pairs)
+        : stream_(static_cast<cudaStream_t>(call.stream)) {
+        error_ = fits(s.p, s.heads, s.d_mlp, s.classes, pairs) ? cudaSuccess : cudaErrorInvalidValue;
+        if (error_ == cudaSuccess) error_ = cudaGetDevice(&previous_);
         if (error_ == cudaSuccess) error_ = cudaSetDevice(call.device);
-        else previous_ = -1;
     }
     ~Launcher() {
         if (previous_ >= 0) cudaSetDevice(previous_);
@@ -41,7 +42,7 @@ class Launcher {
    private:
     cudaStream_t stream_;
     cudaError_t error_;
-    int previous_ = -1;
+    int previous_ = -1;  // device of the calling thread
 };
 
 // Hands out consecutive blocks aligned to 256 bytes; counts only, when it starts from null.
@@ -153,7 +154,7 @@ size_t activations_scratch(const Shape& s) {
 
 int evaluate(const Call& call, const Shape& shape, const Tables& t, const Pairs& pairs, double* totals,
              float* logits, double* class_sums) {
-    Launcher launch(call);
+    Launcher launch(call, shape, pairs.count);
     Arena arena(call.scratch);
     const Sizes s = sizes_of(shape);
     const Forward work(shape, pairs.count, arena);
@@ -169,7 +170,7 @@ int evaluate(const Call& call, const Shape& shape, const Tables& t, const Pairs&
 
 int pair_loss(const Call& call, const Shape& shape, const Tables& t, const Pairs& pairs, float scale,
               double* totals, const Gradients& out) {
-    Launcher launch(call);
+    Launcher launch(call, shape, pairs.count);
     Arena arena(call.scratch);
     const Sizes s = sizes_of(shape);
     const Forward work(shape, pairs.count, arena);
@@ -196,7 +197,7 @@ int pair_loss(const Call& call, const Shape& shape, const Tables& t, const Pairs
 
 int activations(const Call& call, const Shape& shape, const Tables& t, const int64_t* neurons,
                 int64_t count, float* surfaces) {
-    Launcher launch(call);
+    Launcher launch(call, shape, shape.p * shape.p);
     const Sizes s = sizes_of(shape);
     auto* alpha = Arena(call.scratch).take<float4>(shape.p * shape.p * shape.heads);
     const int n = s.p * s.p;

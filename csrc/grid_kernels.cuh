@@ -422,9 +422,9 @@ __global__ void __launch_bounds__(THREADS)
 __global__ void add_parts(const float* partial, int parts, int64_t items, float* out) {
     const int64_t item = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
     if (item >= items) return;
-    float total = 0.0f;
+    double total = 0.0;
     for (int part = 0; part < parts; ++part) total += partial[part * items + item];
-    out[item] = total;
+    out[item] = static_cast<float>(total);
 }
 
 // One side of a mixture's gradient. rows: d_out [n, width]; weights: alpha0 or alpha1 of pair i and

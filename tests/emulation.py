@@ -10,7 +10,14 @@ from torch import Tensor
 from grokking.model import Tables
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = "-x c++ -std=c++17 -g -Wall -Wextra -Werror -Wno-unknown-pragmas -pthread".split()
+FLAGS = "-std=c++17 -g -Wall -Wextra -Werror -Wno-unknown-pragmas".split()
+
+
+FLAVOURS = {  # flags of g++; the sanitizers stop at the first report
+    "plain": ["-O2"],
+    "address": ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+    "thread": ["-O1", "-fsanitize=thread"],
+}
 
 
 class Answer(NamedTuple):
@@ -24,54 +31,100 @@ class Answer(NamedTuple):
     surfaces: Tensor  # [p, p, neurons]
 
 
-def build(program: Path, *flags: str, sources: Path = ROOT / "csrc") -> Path:
-    """Compile tests/cuda/emulated.cpp with the kernels in `sources`; returns the program."""
-    command = ["g++", *FLAGS, *flags, "-I", ROOT / "tests/cuda", "-I", sources]
-    subprocess.run([*command, ROOT / "tests/cuda/emulated.cpp", "-o", program], check=True)
+def build(program: Path, *flags: str, kernels: Path = ROOT / "csrc", source: str = "emulated") -> Path:
+    """Compile tests/cuda/{source}.cpp with the kernels in the folder `kernels`; returns the program.
+
+    The emulation itself is not instrumented for threads: it tells ThreadSanitizer what orders them.
+    """
+    here = ROOT / "tests" / "cuda"
+    runtime = program.with_suffix(".o")
+    tsan = ["-DEMULATION_TSAN"] if "-fsanitize=thread" in flags else []
+    includes = ["-I", here, "-I", kernels]
+    for command in (
+        ["g++", *FLAGS, *tsan, "-O2", *includes, "-c", here / "emulation.cpp", "-o", runtime],
+        ["g++", *FLAGS, *flags, *includes, "-x", "c++", here / f"{source}.cpp", "-x", "none", runtime]
+        + ["-o", program],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
     return program
 
 
-def emulate(
-    program: Path, tables: Tables, pairs: Tensor, targets: Tensor, neurons: Tensor, scale: float
-) -> Answer:
-    """Every call of csrc/grid_cuda.h on float32 tables."""
-    done = execute(program, tables, pairs, targets, neurons, scale)
-    assert done.returncode == 0, done.stderr
-    return parse(program.with_suffix(".answer").read_bytes(), tables, len(pairs), len(neurons))
+class Request(NamedTuple):
+    """What the emulator computes: every call of csrc/grid_cuda.h."""
+
+    tables: Tables  # float32
+    pairs: Tensor  # int64 [n]
+    targets: Tensor  # int64 [n]
+    neurons: Tensor  # int64
+    scale: float  # of the gradients
+
+    def to_bytes(self) -> bytes:
+        sizes = [*self.tables.A.shape, self.tables.W_L.shape[1], len(self.pairs), len(self.neurons)]
+        parts = [torch.tensor(sizes), torch.tensor([self.scale])]
+        parts += [*self.tables, self.pairs, self.targets, self.neurons]
+        return b"".join(part.contiguous().numpy().tobytes() for part in parts)
 
 
-def execute(
-    program: Path, tables: Tables, pairs: Tensor, targets: Tensor, neurons: Tensor, scale: float
-) -> "subprocess.CompletedProcess[str]":
-    request = program.with_suffix(".request")
-    sizes = [*tables.A.shape, tables.W_L.shape[1], len(pairs), len(neurons)]
-    parts = [torch.tensor(sizes), torch.tensor([scale]), *tables, pairs, targets, neurons]
-    request.write_bytes(b"".join(part.contiguous().numpy().tobytes() for part in parts))
-    return subprocess.run(
-        [program, request, program.with_suffix(".answer")], capture_output=True, text=True, timeout=300
+def make_request(p: int, heads: int, d_mlp: int, pairs: int, neurons: int) -> Request:
+    """Random tables and pairs; the last pair is always among them, some appear twice."""
+    generator = torch.Generator().manual_seed(p)
+
+    def normal(*shape: int, scale: float = 1.0) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator) * scale
+
+    tables = Tables(
+        s0=normal(p, heads),
+        s1=normal(p, heads),
+        s2=normal(heads),
+        A=normal(p, heads, d_mlp),
+        B=normal(p, heads, d_mlp),
+        pre_bias=normal(d_mlp),
+        W_L=normal(d_mlp, p, scale=0.3),
+        C=normal(p, heads, p),
+        D=normal(p, heads, p),
+        logit_bias=normal(p),
     )
+    chosen = torch.randint(p * p, (pairs,), generator=generator)
+    chosen[-1] = p * p - 1
+    chosen = chosen.sort().values
+    shuffled = torch.randperm(d_mlp, generator=generator)[:neurons]
+    return Request(tables, chosen, (chosen // p + chosen % p) % p, shuffled, 1 / pairs)
 
 
-def parse(answer: bytes, tables: Tables, pairs: int, neurons: int) -> Answer:
-    p, classes = len(tables.s0), tables.W_L.shape[1]
-    rest = bytearray(answer)
+def emulate(program: Path, request: Request, seed: int = 0) -> Answer:
+    """The program's answer; `seed` decides the order in which CUDA threads run."""
+    done, answer = execute(program, request, seed)
+    assert done.returncode == 0, done.stderr
+    return parse(answer.read_bytes(), request)
+
+
+def execute(program: Path, request: Request, seed: int = 0) -> tuple["subprocess.CompletedProcess[str]", Path]:
+    """(the finished process, the file of its answer)."""
+    asked, answer = program.with_suffix(".request"), program.with_suffix(".answer")
+    asked.write_bytes(request.to_bytes())
+    answer.unlink(missing_ok=True)
+    command = [program, asked, answer, str(seed)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300), answer
+
+
+def parse(answer: bytes, request: Request) -> Answer:
+    p, classes = len(request.tables.s0), request.tables.W_L.shape[1]
+    taken = 0
 
     def take(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        count = torch.Size(shape).numel()
-        if count == 0:
-            return torch.empty(shape, dtype=dtype)
-        value = torch.frombuffer(rest, dtype=dtype, count=count).clone().reshape(shape)
-        rest[: count * dtype.itemsize] = b""
-        return value
+        nonlocal taken
+        size = torch.Size(shape).numel() * dtype.itemsize
+        part, taken = bytearray(answer[taken : taken + size]), taken + size
+        return torch.frombuffer(part, dtype=dtype).reshape(shape) if size else torch.empty(shape)
 
-    f64 = torch.float64
     values = Answer(
-        take(2, dtype=f64),
-        take(pairs, classes),
-        take(p, classes, dtype=f64),
-        take(2, dtype=f64),
-        Tables(*(take(*table.shape) for table in tables)),
-        take(p, p, neurons),
+        score=take(2, dtype=torch.float64),
+        logits=take(len(request.pairs), classes),
+        class_sums=take(p, classes, dtype=torch.float64),
+        training_score=take(2, dtype=torch.float64),
+        gradients=Tables(*(take(*table.shape) for table in request.tables)),
+        surfaces=take(p, p, len(request.neurons)),
     )
-    assert not rest, f"{len(rest)} bytes too many"
+    assert taken == len(answer)
     return values

@@ -43,8 +43,9 @@ struct Coordinates {
 // Shared memory of this block; `size` is what the kernel uses of it.
 void* shared_bytes(size_t size);
 
-// Waits for every thread of the block.
-void synchronize();
+// Waits for every thread of the block, or for every lane of the warp.
+void synchronize_block();
+void synchronize_warp();
 
 // Shows `value` to the warp, waits for all its lanes, and returns what lane `from` showed.
 uint64_t exchange(unsigned mask, uint64_t value, unsigned from);
@@ -55,7 +56,10 @@ unsigned ballot(unsigned mask, bool flag);
 // Runs `kernel` once for every thread of the grid.
 void launch(dim3 grid, dim3 threads, size_t shared_size, const std::function<void()>& kernel);
 
-extern int device;  // the current one, of two
+extern int device;         // the current one, of two
+extern int launched_on;    // the device and stream of the last launch
+extern void* launched_in;
+extern unsigned seed;      // of the order in which threads run
 
 }  // namespace emulation
 
@@ -65,8 +69,8 @@ inline constexpr emulation::Coordinates<&emulation::Position::threads> blockDim{
 
 // ---------------------------------------------------------------- device functions
 
-inline void __syncthreads() { emulation::synchronize(); }
-inline void __syncwarp() { emulation::ballot(0xffffffffu, false); }
+inline void __syncthreads() { emulation::synchronize_block(); }
+inline void __syncwarp() { emulation::synchronize_warp(); }
 inline unsigned __ballot_sync(unsigned mask, bool flag) { return emulation::ballot(mask, flag); }
 inline bool __any_sync(unsigned mask, bool flag) { return emulation::ballot(mask, flag) != 0; }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
@@ -109,6 +113,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 || grid.z > 65535 || block.x > 1024 ||
         block.y != 1 || block.z != 1 || config->dynamicSmemBytes > 48 * 1024)
         return cudaErrorInvalidConfiguration;
+    emulation::launched_on = emulation::device;
+    emulation::launched_in = config->stream;
     emulation::launch(grid, block, config->dynamicSmemBytes, [=] { kernel(arguments...); });
     return cudaSuccess;
 }

@@ -1,5 +1,6 @@
-// Runs the CUDA kernels in emulation: emulated REQUEST ANSWER. Both files are plain little-endian
-// arrays in the order of `main`; tests/emulation.py writes the one and reads the other.
+// Runs the CUDA kernels in emulation: emulated REQUEST ANSWER SEED. Both files are plain arrays in the
+// order of `main` (tests/emulation.py writes the one and reads the other); the seed decides the order
+// in which threads run.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -44,6 +45,8 @@ struct Store {
     }
 };
 
+int stream;  // stands for one of the caller's
+
 // Memory that nothing has written yet.
 struct Scratch {
     explicit Scratch(size_t bytes)
@@ -51,18 +54,22 @@ struct Scratch {
         std::fill_n(memory.get(), bytes / sizeof(float), std::nanf(""));
     }
     std::unique_ptr<float, void (*)(void*)> memory;
-    grid::cuda::Call call() const { return {1, nullptr, memory.get()}; }
+    grid::cuda::Call call() const { return {1, &stream, memory.get()}; }
 };
 
+// Every call ran where it was told to, and gave the thread its own device back.
 void check(int error) {
-    if (error == 0 && emulation::device == 0) return;
-    std::fprintf(stderr, "emulated: error %d, device %d\n", error, emulation::device);
+    const bool there = emulation::launched_on == 1 && emulation::launched_in == &stream;
+    if (error == 0 && there && emulation::device == 0) return;
+    std::fprintf(stderr, "emulated: error %d, device %d, launched on %d\n", error, emulation::device,
+                 emulation::launched_on);
     std::exit(65);
 }
 
 }  // namespace
 
 int main(int, char** arguments) {
+    emulation::seed = static_cast<unsigned>(std::atoi(arguments[3]));
     std::ifstream request(arguments[1], std::ios::binary);
     std::ofstream answer(arguments[2], std::ios::binary);
     const auto header = read<int64_t>(request, 6);  // p, H, d_mlp, classes, pairs, neurons

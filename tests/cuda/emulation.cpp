@@ -1,7 +1,7 @@
 // Runs the threads of a CUDA block on the CPU: each is a fiber with a stack of its own, which runs
 // until it waits for others. One fiber runs at a time, but nothing orders two of them except what
-// orders them on a GPU (__syncthreads), and ThreadSanitizer is told so: it reports a race whatever
-// the order in which they happened to run. Shuffles order nothing, and neither do blocks.
+// orders them on a GPU (__syncthreads, __syncwarp), and ThreadSanitizer is told so: it reports a race
+// whatever the order in which they happened to run. Shuffles order nothing, and neither do blocks.
 //
 // Shared memory is a heap block of exactly the launch's size, filled with NaN. A barrier or a shuffle
 // that some thread does not reach, or a mask that leaves out a lane, ends the process with a message.
@@ -22,7 +22,6 @@
 #include <sanitizer/tsan_interface.h>
 #else
 static void* __tsan_create_fiber(unsigned) { return nullptr; }
-static void __tsan_destroy_fiber(void*) {}
 static void* __tsan_get_current_fiber() { return nullptr; }
 static void __tsan_switch_to_fiber(void*, unsigned) {}
 static void __tsan_acquire(void*) {}
@@ -31,11 +30,14 @@ static void __tsan_release(void*) {}
 
 namespace emulation {
 
-int device = 0;
+int device = 0, launched_on = 0;
+void* launched_in = nullptr;
+unsigned seed = 0;
 
 namespace {
 
 constexpr unsigned WARP = 32, ALL_LANES = 0xffffffffu;
+constexpr unsigned MOST_THREADS = 256;  // of a block
 constexpr size_t STACK = 256 * 1024;
 constexpr unsigned ORDERED = 0, UNORDERED = 1;  // flags of __tsan_switch_to_fiber
 
@@ -46,14 +48,14 @@ struct Fiber {
     void* stack;
     void* tsan = __tsan_create_fiber(0);
     State state = State::Ready;
-    unsigned barriers = 0;  // passed so far
-    unsigned shuffles = 0;
+    unsigned barriers = 0, shuffles = 0;  // passed so far
     Position position;
 };
 
 // The values that one warp shows; two sets, because a fast lane may be one shuffle ahead.
 struct Warp {
     uint64_t shown[2][WARP];
+    char orders[2];  // what __syncwarp releases and acquires
     unsigned waiting = 0;
 };
 
@@ -61,7 +63,7 @@ struct Block {
     std::vector<Fiber*> fibers;  // thread by thread
     std::vector<Warp> warps;
     unsigned waiting = 0;
-    char orders[2];  // what a barrier releases and acquires, alternating for the same reason
+    char orders[2];  // what __syncthreads releases and acquires, alternating for the same reason
     std::unique_ptr<float, void (*)(void*)> shared{nullptr, std::free};
     size_t shared_size;
 };
@@ -99,10 +101,19 @@ void resume(Fiber& fiber) {
     swapcontext(&scheduler, &fiber.context);
 }
 
-// Fibers of `threads` threads; `turn` moves them round, so that blocks differ in who runs where.
-void start(std::vector<Fiber>& fibers, dim3 at, dim3 threads, unsigned turn) {
+// Fibers for one block after another. A block's barriers order its bank for ever after, so there are
+// two banks, and each block gets one by chance: races between blocks show too.
+std::vector<Fiber> make_bank() {
+    std::vector<Fiber> bank(MOST_THREADS);
+    char* stacks = static_cast<char*>(mmap(nullptr, STACK * MOST_THREADS, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    for (Fiber& fiber : bank) fiber.stack = stacks, stacks += STACK;
+    return bank;
+}
+
+void start(std::vector<Fiber>& bank, dim3 at, dim3 threads) {
     for (unsigned i = 0; i < threads.x; ++i) {
-        Fiber& fiber = fibers[(i + turn) % threads.x];
+        Fiber& fiber = bank[i];
         block->fibers.push_back(&fiber);
         fiber.state = State::Ready;
         fiber.barriers = fiber.shuffles = 0;
@@ -168,7 +179,14 @@ void* shared_bytes(size_t size) {
     return block->shared.get();
 }
 
-void synchronize() {
+void synchronize_warp() {
+    char* order = &block->warps[running->position.thread.x / WARP].orders[running->shuffles % 2];
+    __tsan_release(order);
+    show(ALL_LANES, 0);
+    __tsan_acquire(order);
+}
+
+void synchronize_block() {
     char* order = &block->orders[running->barriers++ % 2];
     __tsan_release(order);
     if (++block->waiting == block->fibers.size()) {
@@ -197,13 +215,11 @@ unsigned ballot(unsigned mask, bool flag) {
 }
 
 void launch(dim3 grid, dim3 threads, size_t shared_size, const std::function<void()>& kernel) {
-    std::vector<Fiber> fibers(threads.x);
-    char* stacks = static_cast<char*>(mmap(nullptr, STACK * threads.x, PROT_READ | PROT_WRITE,
-                                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-    for (unsigned i = 0; i < threads.x; ++i) fibers[i].stack = stacks + i * STACK;
+    if (threads.x > MOST_THREADS || threads.x % WARP != 0) std::abort();
+    static std::vector<Fiber> banks[2] = {make_bank(), make_bank()};
     scheduler_tsan = __tsan_get_current_fiber();
     body = &kernel;
-    std::mt19937 random(grid.x + threads.x);
+    std::mt19937 random(seed);
     std::vector<Block> blocks;  // kept to the end: freeing memory would order its users
     blocks.reserve(size_t{grid.x} * grid.y * grid.z);
     for (unsigned z = 0; z < grid.z; ++z)
@@ -211,12 +227,10 @@ void launch(dim3 grid, dim3 threads, size_t shared_size, const std::function<voi
             for (unsigned x = 0; x < grid.x; ++x) {
                 blocks.push_back(make_block(threads, shared_size));
                 block = &blocks.back();
-                start(fibers, dim3(x, y, z), threads, static_cast<unsigned>(blocks.size()));
+                start(banks[random() % 2], dim3(x, y, z), threads);
                 run_block(random);
             }
     __tsan_acquire(&launch_end);
-    for (Fiber& fiber : fibers) __tsan_destroy_fiber(fiber.tsan);
-    munmap(stacks, STACK * threads.x);
 }
 
 }  // namespace emulation
