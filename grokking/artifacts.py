@@ -10,10 +10,12 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grokking.errors import RunError, UserError
 
@@ -122,11 +124,13 @@ def _show(value: object) -> str:
     """A value in an error line, shortened."""
     if isinstance(value, (list, dict)):
         return _kind(value)
-    text = json.dumps(value) if not _is_integer(value) or abs(value) < 10**20 else "a huge integer"
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a huge integer"
+    text = json.dumps(value)
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _is_integer(value: object) -> bool:
+def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -171,7 +175,7 @@ class Surface:
 
     neuron_index: int
     modulus: int
-    values: np.ndarray  # float64 [p, p], values[x][y], x the first operand
+    values: NDArray[np.floating[Any]]  # float64 [p, p], values[x][y], x the first operand
     epoch: int | None = None  # the state it was taken from
 
 
@@ -234,6 +238,13 @@ class History:
 
 
 _HISTORY_FILES = {"loss_history.json": "losses", "accuracy_history.json": "accuracies"}
+_HISTORY_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "losses": (lambda v: v is None or (_is_finite(v) and v >= 0), "numbers >= 0 or null"),
+    "accuracies": (
+        lambda v: v is None or (_is_finite(v) and 0 <= v <= 1),
+        "fractions in [0, 1] or null",
+    ),
+}
 
 
 def write_history(directory: Path, history: History) -> None:
@@ -252,17 +263,14 @@ def read_history(directory: Path) -> History:
     for name, what in _HISTORY_FILES.items():
         record = _Object(directory / name)
         epochs = record.series("epochs", lambda v: _is_integer(v) and 0 <= v < 2**53, "epochs >= 0")
-        if any(later <= earlier for earlier, later in zip(epochs, epochs[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(epochs)):
             raise record.fail("'epochs' must increase")
         if columns.setdefault("epochs", epochs) != epochs:
             raise record.fail("'epochs' differs from the one in loss_history.json")
-        top = 1.0 if what == "accuracies" else 1e308
-        expected = "fractions in [0, 1] or null" if top == 1.0 else "numbers >= 0 or null"
+        accept, expected = _HISTORY_VALUES[what]
         for part in ("training", "validation"):
             key = f"{part}_{what}"
-            columns[key] = record.series(
-                key, lambda v, top=top: v is None or (_is_finite(v) and 0 <= v <= top), expected
-            )
+            columns[key] = record.series(key, accept, expected)
             if len(columns[key]) != len(epochs):
                 raise record.fail(
                     f"'{key}' has {len(columns[key])} entries, expected {len(epochs)} as in 'epochs'"

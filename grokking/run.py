@@ -17,7 +17,7 @@ from grokking.artifacts import (
     write_surface,
 )
 from grokking.checkpoint import labeled_path
-from grokking.config import FIELDS, Config, Loaded, identity, variables
+from grokking.config import FIELDS, Config, Loaded, identity
 from grokking.detection import RULE, THRESHOLD, Phases, detect
 from grokking.engine import Engine, choose_engine
 from grokking.environment import choose_device, choose_threads, device_name, versions
@@ -79,7 +79,7 @@ def is_finished(directory: Path, config: Config) -> bool:
         check_same_run(directory, read_config(directory), config)
     if not (directory / "grokking.json").exists():
         return False
-    return read_config(directory)["num_epochs"] == config.num_epochs
+    return bool(read_config(directory)["num_epochs"] == config.num_epochs)
 
 
 def check_same_run(directory: Path, old: dict[str, Any], config: Config) -> None:

@@ -11,19 +11,28 @@ from grokking.fourier import strongest_wave
 
 SINGLE_FREQUENCY = 0.85  # share of variance above which a neuron counts as one wave (Nanda et al., 2023)
 
+MEASURED = (
+    "memorization_epoch",
+    "grok_epoch",
+    "delay",
+    "final_epoch",
+    "final_training_accuracy",
+    "final_validation_accuracy",
+    "seconds",
+    "epochs_per_second",
+)
+
 
 def summarize(directory: Path) -> dict[str, Any]:
     """The figures of one run folder; UserError if a file is missing or damaged."""
     config, result = read_json(directory / "config.json"), read_grokking(directory)
     waves = [exported_wave(path) for path in sorted(directory.glob("activation_surface_neuron_*.json"))]
     waves.sort(key=lambda wave: wave["neuron"])
-    measured = ("memorization_epoch", "grok_epoch", "delay", "final_epoch", "final_training_accuracy")
-    measured += ("final_validation_accuracy", "seconds", "epochs_per_second")
     return {
         "seed": config["config"]["seed"]["value"],
         "weight_decay": config["config"]["weight_decay"]["value"],
         "variables": {e["variable"]: e["value"] for e in config["config"].values() if was_set(e)},
-        **{key: result[key] for key in measured},
+        **{key: result[key] for key in MEASURED},
         "exported_neurons": waves,
         "single_frequency_neurons": sum(wave["share"] > SINGLE_FREQUENCY for wave in waves),
         "date": date.fromtimestamp((directory / "grokking.json").stat().st_mtime).isoformat(),
@@ -33,7 +42,7 @@ def summarize(directory: Path) -> dict[str, Any]:
 
 def was_set(entry: dict[str, Any]) -> bool:
     """Settings that identify a run: the ones somebody set, but not where its files are."""
-    return entry["source"] == "environment" and entry["variable"] != "GROK_ARTIFACTS_DIR"
+    return bool(entry["source"] == "environment") and entry["variable"] != "GROK_ARTIFACTS_DIR"
 
 
 def exported_wave(path: Path) -> dict[str, Any]:
