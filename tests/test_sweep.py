@@ -15,13 +15,14 @@ from conftest import ROOT, TINY, clean_environment
 SCRIPT = ROOT / "scripts" / "sweep_weight_decay.sh"
 SLOW = {"GROK_NUM_EPOCHS": "500", "GROK_CHECKPOINT_EVERY": "20", "GROK_PROBE_EVERY": "20"}
 DATE, CLOCK = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", r"\d+:\d\d:\d\d"
+SMALL = TINY | {"GROK_NEURONS": "0"}
 TIMES = {"seconds", "epochs_per_second"}  # what may differ between equal runs
 
 
 def environment(**variables):
     interpreter = Path(sys.executable).parent
     path = f"{interpreter}{os.pathsep}{os.environ['PATH']}"
-    return clean_environment(PATH=path, **{**TINY, "GROK_NEURONS": "0", **variables})
+    return clean_environment(PATH=path, **{**SMALL, **variables})
 
 
 def sweep(*arguments, cwd, **variables):
@@ -237,7 +238,7 @@ def test_an_interrupt_while_measuring_leaves_nothing(tmp_path):
 def test_one_task_of_an_array_runs_its_run_alone(finished, tmp_path):
     from grokking.sweep_plan import Plan, write_plan
 
-    settings = {n: v for n, v in TINY.items() if n not in ("GROK_NUM_EPOCHS",)}
+    settings = {n: v for n, v in SMALL.items() if n != "GROK_NUM_EPOCHS"}
     (tmp_path / "array").mkdir()
     write_plan(tmp_path / "array", Plan((1.0, 2.0), (42,), (12, 12), settings))
     done = sweep("--resume", "array", "--task", "1", cwd=tmp_path)
