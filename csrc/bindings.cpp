@@ -144,14 +144,17 @@ std::pair<double, int64_t> evaluate(const Arrays& arrays, const py::array& pairs
 
 std::pair<double, int64_t> pair_loss(const Arrays& arrays, const py::array& pairs,
                                      const py::array& targets, const std::string& implementation,
-                                     int threads, float scale, const Arrays& gradients) {
+                                     int threads, float scale, const Arrays& gradients,
+                                     const py::object& class_sums) {
     const grid::Shape s = shape_of(arrays);
     const grid::Tables tables = tables_of<const float>(s, arrays);
     const grid::Gradients out = tables_of<float>(s, gradients);
     const grid::Pairs chosen = pairs_of(s, pairs, targets);
     const grid::Plan plan = plan_of(implementation, threads);
+    double* sums_out =
+        optional_data<double>("class_sums", class_sums, {{"p", s.p}, {"classes", s.classes}});
     py::gil_scoped_release unlocked;
-    const grid::Score score = grid::pair_loss(s, tables, chosen, plan, scale, out);
+    const grid::Score score = grid::pair_loss(s, tables, chosen, plan, scale, out, sums_out);
     return {score.loss_sum, score.correct};
 }
 
@@ -181,8 +184,8 @@ PYBIND11_MODULE(_C, module) {
                "(sum of the losses, number correct); fills logits [n, c], adds to class_sums [p, c].");
     module.def("pair_loss", &pair_loss, py::arg("tables"), py::arg("pairs"), py::arg("targets"),
                py::arg("implementation"), py::arg("threads"), py::arg("scale"),
-               py::arg("gradients"),
-               "(sum of the losses, number correct); fills the gradients of scale * the sum.");
+               py::arg("gradients"), py::arg("class_sums") = py::none(),
+               "As evaluate; fills the gradients of scale * the sum of the losses.");
     module.def("activations", &activations, py::arg("tables"), py::arg("neurons"),
                py::arg("implementation"), py::arg("threads"), py::arg("surfaces"),
                "Fills surfaces [p, p, n] with post of the chosen neurons.");

@@ -107,6 +107,24 @@ void for_batches(const Shape& shape, const Pairs& pairs, int threads, Body body)
     });
 }
 
+// Each thread's own sums of logits by class; none where the caller wants none.
+class ClassSums {
+   public:
+    ClassSums(const Shape& shape, int threads, double* total)
+        : total_(total),
+          size_(total ? static_cast<size_t>(shape.p * shape.classes) : 0),
+          parts_(size_ * static_cast<size_t>(threads)) {}
+    double* of(size_t thread) { return total_ ? parts_.data() + thread * size_ : nullptr; }
+    void add_up() {
+        for (size_t i = 0; i < parts_.size(); ++i) total_[i % size_] += parts_[i];
+    }
+
+   private:
+    double* total_;
+    size_t size_;
+    std::vector<double> parts_;
+};
+
 int useful_threads(const Plan& plan, int64_t items) {
     return static_cast<int>(std::clamp<int64_t>(items, 1, plan.threads));
 }
@@ -136,21 +154,19 @@ Score evaluate(const Shape& shape, const Tables& tables, const Pairs& pairs, con
     Memory packed(kernels.packed_size(shape, false));
     kernels.pack(shape, tables, false, packed.get());
 
-    const size_t sums = class_sums ? static_cast<size_t>(shape.p * shape.classes) : 0;
-    std::vector<double> own_sums(sums * static_cast<size_t>(threads));
+    ClassSums sums(shape, threads, class_sums);
     std::vector<Score> parts(static_cast<size_t>(threads));
     for_batches(shape, pairs, threads, [&](size_t thread, const Batch& batch) {
         Memory scratch(kernels.scratch_size(shape, false));
-        parts[thread] =
-            kernels.evaluate(shape, tables, packed.get(), batch, scratch.get(), logits,
-                             class_sums ? own_sums.data() + thread * sums : nullptr);
+        parts[thread] = kernels.evaluate(shape, tables, packed.get(), batch, scratch.get(), logits,
+                                         sums.of(thread));
     });
-    for (size_t i = 0; i < own_sums.size(); ++i) class_sums[i % sums] += own_sums[i];
+    sums.add_up();
     return add_up(parts);
 }
 
 Score pair_loss(const Shape& shape, const Tables& tables, const Pairs& pairs, const Plan& plan,
-                float scale, const Gradients& gradients) {
+                float scale, const Gradients& gradients, double* class_sums) {
     const Kernels& kernels = find(plan.implementation);
     const int threads = useful_threads(plan, pairs.count);
     Memory packed(kernels.packed_size(shape, true));
@@ -162,13 +178,15 @@ Score pair_loss(const Shape& shape, const Tables& tables, const Pairs& pairs, co
         scratch.push_back(std::make_unique<Memory>(kernels.scratch_size(shape, true)));
         sums.push_back(scratch.back()->get());
     }
+    ClassSums by_class(shape, threads, class_sums);
     std::vector<Score> parts(static_cast<size_t>(threads));
     for_batches(shape, pairs, threads, [&](size_t thread, const Batch& batch) {
         parts[thread] =
             kernels.pair_loss(shape, tables, packed.get(), batch, scale, sums[thread],
-                              thread == 0 ? &gradients : nullptr);
+                              thread == 0 ? &gradients : nullptr, by_class.of(thread));
     });
     kernels.reduce(shape, sums.data(), threads, gradients);
+    by_class.add_up();
     return add_up(parts);
 }
 

@@ -36,7 +36,7 @@ struct Kernels {
     // The same, with the gradients of scale * loss_sum as sums in `scratch`. One thread, the first,
     // is given the caller's gradients as `home` and may keep sums there.
     Score (*pair_loss)(const Shape&, const Tables&, const float* packed, const Batch&, float scale,
-                       float* scratch, const Gradients* home);
+                       float* scratch, const Gradients* home, double* class_sums);
 
     // Adds up the threads' sums into the caller's gradients.
     void (*reduce)(const Shape&, float* const* scratch, int threads, const Gradients&);

@@ -98,6 +98,12 @@ Sums sums_at(const Shape& s, float* scratch) {
             take(s.classes)};
 }
 
+void add_class_sums(const Shape& s, int64_t a, int64_t b, const PairState& state, double* class_sums) {
+    if (class_sums)
+        for (int64_t j = 0; j < s.classes; ++j)
+            class_sums[(a + b) % s.p * s.classes + j] += state.logits[j];
+}
+
 Score evaluate(const Shape& s, const Tables& t, const float*, const Batch& batch, float*,
                float* logits, double* class_sums) {
     PairState state = make_state(s);
@@ -105,10 +111,10 @@ Score evaluate(const Shape& s, const Tables& t, const float*, const Batch& batch
     for (int64_t i = 0; i < batch.count; ++i) {
         const int64_t a = batch.number(i) / s.p, b = batch.number(i) % s.p;
         forward(s, t, a, b, state);
-        for (int64_t j = 0; j < s.classes; ++j) {
-            if (logits) logits[batch.order[i] * s.classes + j] = static_cast<float>(state.logits[j]);
-            if (class_sums) class_sums[(a + b) % s.p * s.classes + j] += state.logits[j];
-        }
+        add_class_sums(s, a, b, state, class_sums);
+        if (logits)
+            for (int64_t j = 0; j < s.classes; ++j)
+                logits[batch.order[i] * s.classes + j] = static_cast<float>(state.logits[j]);
         const Score one = score(state.logits, batch.target(i));
         total.loss_sum += one.loss_sum;
         total.correct += one.correct;
@@ -144,7 +150,7 @@ void attend_backward(const Shape& s, const std::vector<double>& alpha,
 }
 
 Score pair_loss(const Shape& s, const Tables& t, const float*, const Batch& batch, float scale,
-                float* scratch, const Gradients*) {
+                float* scratch, const Gradients*, double* class_sums) {
     const Sums sums = sums_at(s, scratch);
     std::fill_n(sums.s0, sum_count(s), 0.0);
     PairState state = make_state(s);
@@ -153,6 +159,7 @@ Score pair_loss(const Shape& s, const Tables& t, const float*, const Batch& batc
     for (int64_t i = 0; i < batch.count; ++i) {
         const int64_t a = batch.number(i) / s.p, b = batch.number(i) % s.p;
         forward(s, t, a, b, state);
+        add_class_sums(s, a, b, state, class_sums);
         const Score one = score(state.logits, batch.target(i));
         total.loss_sum += one.loss_sum;
         total.correct += one.correct;

@@ -229,7 +229,7 @@ void clear(float* at, int64_t count) {
 }
 
 Score pair_loss(const Shape& shape, const Tables& t, const float* memory, const Batch& batch,
-                float scale, float* scratch, const Gradients* home) {
+                float scale, float* scratch, const Gradients* home, double* class_sums) {
     const Layout l(shape);
     const Operands in(l, t, true, memory);
     Arena arena(scratch);
@@ -245,6 +245,7 @@ Score pair_loss(const Shape& shape, const Tables& t, const float* memory, const 
     for (int64_t first = 0; first < batch.count; first += TILE) {
         open_tile(l, batch, first, tile);
         forward(l, t, in, tile, true);
+        if (class_sums) add_class_sums(l, tile, class_sums);
         add(total, score_tile<true>(l, tile, batch, first, scale));
         backward(l, in, tile, sums);
         if (++tiles % SETTLE_AFTER == 0) sums.settle();

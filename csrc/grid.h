@@ -66,9 +66,9 @@ std::vector<std::string> implementations();
 Score evaluate(const Shape&, const Tables&, const Pairs&, const Plan&, float* logits,
                double* class_sums);
 
-// The same score, and the gradient of scale * loss_sum with respect to every table, overwritten.
+// The same, and the gradient of scale * loss_sum with respect to every table, overwritten.
 Score pair_loss(const Shape&, const Tables&, const Pairs&, const Plan&, float scale,
-                const Gradients&);
+                const Gradients&, double* class_sums);
 
 // post of the chosen neurons at every pair: surfaces [p, p, count].
 void activations(const Shape&, const Tables&, const int64_t* neurons, int64_t count, const Plan&,

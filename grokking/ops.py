@@ -45,12 +45,10 @@ def pair_loss(
     The gradients are those of the formulas in grokking/loss.py, which do not saturate.
     `class_sums`, float64 [p, c], gets += each pair's logits in row (a + b) mod p.
     """
-    if class_sums is not None:
-        evaluate(tables, pairs, targets, kernel, class_sums=class_sums)
     if kernel.name is None:
-        return _reference_pair_loss(tables, pairs, targets)
+        return _reference_pair_loss(tables, pairs, targets, class_sums)
     score: list[float] = []
-    mean = _PairLoss.apply(score, pairs, targets, kernel, *tables)
+    mean = _PairLoss.apply(score, pairs, targets, kernel, class_sums, *tables)
     return PairLoss(mean, score[0], int(score[1]))
 
 
@@ -98,7 +96,13 @@ def activations(
 class _PairLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, score: list[float], pairs: Tensor, targets: Tensor, kernel: Kernel, *tables: Tensor
+        ctx: Any,
+        score: list[float],
+        pairs: Tensor,
+        targets: Tensor,
+        kernel: Kernel,
+        class_sums: Tensor | None,
+        *tables: Tensor,
     ) -> Tensor:
         gradients = [torch.empty(table.shape) for table in tables]
         loss_sum, correct = _module().pair_loss(
@@ -109,6 +113,7 @@ class _PairLoss(torch.autograd.Function):
             kernel.threads,
             1 / len(pairs),
             _arrays(gradients),
+            None if class_sums is None else class_sums.numpy(),
         )
         score.extend((loss_sum / len(pairs), correct))
         ctx.gradients = gradients
@@ -118,7 +123,7 @@ class _PairLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         factor = grad.item()  # 1 in a plain loss.backward()
         gradients = ctx.gradients if factor == 1 else [g * factor for g in ctx.gradients]
-        return (None, None, None, None, *gradients)
+        return (None, None, None, None, None, *gradients)
 
 
 def _module() -> Any:
@@ -147,8 +152,11 @@ def reference_logits(tables: Tables, pairs: Tensor) -> tuple[Tensor, Tensor]:
     return post @ tables.W_L + mix(tables.logit_bias, tables.C, tables.D), post
 
 
-def _reference_pair_loss(tables: Tables, pairs: Tensor, targets: Tensor) -> PairLoss:
+def _reference_pair_loss(
+    tables: Tables, pairs: Tensor, targets: Tensor, class_sums: Tensor | None
+) -> PairLoss:
     logits, _ = reference_logits(tables, pairs)
+    _add_class_sums(tables, pairs, logits.detach(), class_sums)
     losses = cross_entropy(logits, targets)
     correct = int(is_correct(logits, targets).sum())
     return PairLoss(losses.mean(), losses.detach().double().mean().item(), correct)
@@ -158,16 +166,24 @@ def _reference_pair_loss(tables: Tables, pairs: Tensor, targets: Tensor) -> Pair
 def _reference_evaluate(
     tables: Tables, pairs: Tensor, targets: Tensor, logits: bool, class_sums: Tensor | None
 ) -> Evaluation:
-    p, loss_sum, correct, kept = len(tables.s0), 0.0, 0, []
+    loss_sum, correct, kept = 0.0, 0, []
     for part, goal in zip(pairs.split(CHUNK), targets.split(CHUNK), strict=True):
         of_part, _ = reference_logits(tables, part)
         loss_sum += cross_entropy(of_part, goal).double().sum().item()
         correct += int(is_correct(of_part, goal).sum())
-        if class_sums is not None:
-            class_sums.index_add_(0, (part // p + part % p) % p, of_part.to(class_sums.dtype))
+        _add_class_sums(tables, part, of_part, class_sums)
         if logits:
             kept.append(of_part)
     return Evaluation(loss_sum / len(pairs), correct, torch.cat(kept) if logits else None)
+
+
+def _add_class_sums(
+    tables: Tables, pairs: Tensor, logits: Tensor, class_sums: Tensor | None
+) -> None:
+    p = len(tables.s0)
+    if class_sums is not None:
+        rows = (pairs // p + pairs % p) % p
+        class_sums.index_add_(0, rows.to(class_sums.device), logits.to(class_sums))
 
 
 @torch.no_grad()
