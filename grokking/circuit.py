@@ -75,7 +75,7 @@ def cosines_explain(state: State, keys: Sequence[int]) -> float:
 
 
 def ablate(state: State, keys: Sequence[int]) -> Ablation:
-    """Loss when post reaches the logits along the u_k and v_k only, and when it does so without them.
+    """Loss when post reaches the logits along the u_k and v_k only, and when in every other way.
 
     post is projected onto their span in R^d_mlp, or onto its complement; whatever reaches the
     logits past the MLP, and all biases, stay as they are.

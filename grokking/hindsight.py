@@ -1,4 +1,4 @@
-"""A recorded state seen with the frequencies that the run ends up with: the paper's progress measures.
+"""A recorded state seen with the run's final frequencies: the paper's progress measures.
 
 The key frequencies are known only when a run is over. Everything here takes them as an argument
 and a state from its checkpoint (see trajectory.py), so nothing is trained again.
@@ -86,7 +86,7 @@ class State:
         return key_frequencies(frequency_norms(component_norms(self.tables.W_L.numpy().T)))
 
     def restricted_loss(self, keys: Sequence[int]) -> float:
-        """Loss over all pairs with nothing but the key frequencies of a + b and each logit's mean."""
+        """Loss over all pairs of the key frequencies of a + b and each logit's mean alone."""
         return restricted_loss(self.class_means, keys)
 
     def excluded_loss(self, keys: Sequence[int], pairs: NDArray[np.int64] | None = None) -> float:
@@ -135,8 +135,14 @@ def examine(checkpoint: dict[str, Any], kernel: Kernel) -> State:
 
 def model_of(checkpoint: dict[str, Any]) -> Transformer:
     """The model whose weights a checkpoint holds."""
-    sizes = (checkpoint["config"][name] for name in ("modulus", "d_model", "num_heads", "d_mlp"))
-    model = Transformer(*sizes, torch.Generator())
+    config = checkpoint["config"]
+    model = Transformer(
+        config["modulus"],
+        config["d_model"],
+        config["num_heads"],
+        config["d_mlp"],
+        torch.Generator(),
+    )
     model.load_state_dict(checkpoint["model"])
     return model.requires_grad_(False)
 

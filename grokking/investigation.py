@@ -34,7 +34,9 @@ def investigate(directory: Path) -> Investigation:
     last = last_checkpoint(directory)
     state = examine(last, kernel)
     if not np.isfinite(state.losses).all():
-        raise UserError(f"{directory}: the loss of its last weights is not finite; nothing to report")
+        raise UserError(
+            f"{directory}: the loss of its last weights is not finite; nothing to report"
+        )
     keys = state.key_frequencies()
     measures = measure_trajectory(directory, last, keys, kernel)
     phases = None if measures is None else find_phases(measures)
@@ -51,7 +53,9 @@ def last_checkpoint(directory: Path) -> dict[str, Any]:
         return load_checkpoint(final)
     recorded = trajectory.recorded(directory)
     if not recorded:
-        raise UserError(f"{directory} has neither {final.name} nor recorded weights; train a run there first")
+        raise UserError(
+            f"{directory} has neither {final.name} nor recorded weights; train a run there first"
+        )
     return load_checkpoint(recorded[max(recorded)])
 
 

@@ -8,11 +8,14 @@ appended to, so that a run pays for its new rows only, whatever its length.
 | `epoch` | int64 |
 | `squares` | sum of squares of each parameter, float64, one field per name |
 | `squares_total` | the same over all parameters |
-| `W_E_norms`, `W_L_norms` | float32 [(p-1)/2], norm of each frequency across tokens, across classes |
+| `W_E_norms` | float32 [(p-1)/2], norm of each frequency across the operand tokens |
+| `W_L_norms` | float32 [(p-1)/2], norm of each frequency across the classes |
 | `logit_cosines` | float32 [(p-1)/2], amplitude of cos(w_k (a + b - c)) in the logits |
-| `W_E_gini`, `W_L_gini` | Gini coefficient of the norms of all p Fourier components, the constant included |
+| `W_E_gini`, `W_L_gini` | Gini coefficient of the norms of all p components, constant included |
 | `leading_frequencies` | int64, how many frequencies the key rule finds in W_L at this epoch |
-| `leading_restricted_loss` | loss of the logits restricted to those: not the paper's restricted loss, whose frequencies are the final ones |
+| `leading_restricted_loss` | loss of the logits restricted to those |
+
+The last is not the paper's restricted loss, whose frequencies are those of the final model.
 
 Where Fourier measures do not exist (p even, or 1), the fields after `squares_total` are left out.
 """
@@ -134,15 +137,15 @@ def read(directory: Path) -> Rows:
 
 
 def _read_header(file: IO[bytes]) -> tuple[int, np.dtype[np.void]]:
-    """(number of rows, their type); the rows begin at file.tell(). ValueError if it is no such file."""
-    np.lib.format.read_magic(file)
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    """(number of rows, their type); the rows begin at file.tell(). ValueError if damaged."""
+    np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
     return (shape[0] if shape else 0), dtype
 
 
 def _write_header(path: Path, dtype: np.dtype[np.void], count: int, mode: str) -> None:
     header = {"descr": dtype.descr, "fortran_order": False, "shape": (count,)}
     with path.open(mode) as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        np.lib.format.write_array_header_1_0(file, header)  # type: ignore[no-untyped-call]
         file.flush()
         os.fsync(file.fileno())

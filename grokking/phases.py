@@ -16,10 +16,10 @@ CLOSED = 2.0  # validation loss over training loss: below it the gap is closed
 
 
 RULE = (
-    "memorisation ends where the excluded loss is lowest: from there on the model comes to rely on the key "
-    f"frequencies; circuit formation ends at the last epoch whose validation loss is at least {HALF:g} of its "
-    f"maximum; cleanup at the first later epoch whose validation loss is below {CLOSED:g} times the training "
-    "loss. All at recorded epochs"
+    "memorisation ends where the excluded loss is lowest: from there on the model comes to rely on "
+    "the key frequencies; circuit formation ends at the last epoch whose validation loss is at "
+    f"least {HALF:g} of its maximum; cleanup at the first later epoch whose validation loss is "
+    f"below {CLOSED:g} times the training loss. All at recorded epochs"
 )
 
 

@@ -14,8 +14,9 @@ from grokking.style import GREEN, INK, MUTED, ORANGE, PURPLE, TEMPLATE, TRAINING
 RESTRICTED = Style(GREEN, "longdash", "diamond")
 EXCLUDED = Style(PURPLE, "dashdot", "x")
 _LOOK_FOR = (
-    "Look for the order: restricted loss (the key frequencies alone) falls long before validation loss "
-    "does, while excluded loss (the training pairs without them) rises. The circuit grows on the plateau."
+    "Look for the order: restricted loss (the key frequencies alone) falls long before validation "
+    "loss does, while excluded loss (the training pairs without them) rises. The circuit grows on "
+    "the plateau."
 )
 
 

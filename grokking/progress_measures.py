@@ -4,8 +4,9 @@ Derived after the run from the recorded weights (see hindsight.py), with the key
 the final model. All lists run over the recorded epochs; null marks a value that is not finite.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from grokking.artifacts import SCHEMA_VERSION, Series, finite_or_none, read_json, write_json
 from grokking.errors import UserError
@@ -45,7 +46,7 @@ def read(directory: Path) -> ProgressMeasures:
     """Read and check the file; UserError in one line for one that is missing or damaged."""
     path = directory / NAME
     record = read_json(path)
-    columns = {name: record.get(name) for name in ProgressMeasures.__dataclass_fields__}
+    columns: dict[str, Any] = {f.name: record.get(f.name) for f in fields(ProgressMeasures)}
     count, keys = len(columns["epochs"] or []), len(columns["key_frequencies"] or [])
     for name, values in columns.items():
         expected = {"key_frequencies": keys, "excluded_losses_by_frequency": keys}.get(name, count)

@@ -1,4 +1,4 @@
-"""`python -m grokking report RUN_DIR`: what happened inside a run, held against the paper's figures.
+"""`python -m grokking report RUN_DIR`: what a run has learned, held against the paper's figures.
 
 Torch-free until the run's folder has been checked.
 """
@@ -21,14 +21,16 @@ from grokking.spectra import has_spectrum
 NAME = "report_card.json"
 DESCRIPTION = (
     "Hold a run against the figures of Nanda et al. (2023): prints the report card and writes "
-    "report_card.json, progress_measures.json, report.html and the labelled checkpoints of the phases."
+    "report_card.json, progress_measures.json, report.html and the phases' labelled checkpoints."
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report on one run folder; UserError if it holds nothing that can be reported on."""
     parser = Parser(prog="grokking report", description=DESCRIPTION)
-    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="folder of a run, finished or not")
+    parser.add_argument(
+        "run", type=Path, metavar="RUN_DIR", help="folder of a run, finished or not"
+    )
     directory: Path = parser.parse_args(arguments).run
     record, rows = report(directory)
     print(card_text(record, rows))
@@ -41,7 +43,7 @@ def report(directory: Path) -> tuple[dict[str, Any], list[Row]]:
     config = read_config(directory)
     if not has_spectrum(config["modulus"]):
         raise UserError(
-            f"{directory} has modulus {config['modulus']}; Fourier measures need an odd one of at least 3"
+            f"{directory} has modulus {config['modulus']}; Fourier measures need an odd one >= 3"
         )
     from grokking.investigation import investigate
 
@@ -74,15 +76,16 @@ def card_record(
 
 
 def departures(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings in which a run is not the paper's experiment; the card's figures are the paper's."""
+    """The settings in which a run is not the paper's experiment."""
     strict = (name for name, field in FIELDS.items() if field.metadata["strict"])
     return {name: config[name] for name in strict if config[name] != FIELDS[name].default}
 
 
 def headline(record: dict[str, Any]) -> str:
+    judged = record["passed"] + record["failed"]
     return (
         f"Report card at epoch {record['epoch']:,}: seed {record['seed']}, weight decay "
-        f"{record['weight_decay']:g}, {record['passed']} of {record['passed'] + record['failed']} rows pass"
+        f"{record['weight_decay']:g}, {record['passed']} of {judged} rows pass"
     )
 
 

@@ -1,4 +1,4 @@
-"""The paper's figures beside a run's: one row each, with a tolerance fixed before anything was measured.
+"""The paper's figures beside a run's, row by row, with tolerances fixed before any measuring.
 
 Paper: Nanda et al. (2023), arXiv 2301.05217, its mainline run. It gives one run's figures and no
 spread, so one rule serves every share: what the paper's circuit leaves unexplained may be TWICE as
@@ -48,7 +48,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the card. `passed` is None where there is nothing published to be held against."""
+    """One line of the card. `passed` is None where nothing published can be held against it."""
 
     what: str
     paper: str
@@ -86,7 +86,7 @@ def _keys(keys: Sequence[int]) -> Row:
         "14, 35, 41, 42, 52 (other seeds: 3 to 5 of them)",
         ", ".join(map(str, keys)) or "none",
         list(keys),
-        f"{KEY_COUNTS[0]} to {KEY_COUNTS[-1]} of them, whichever they are: the paper's range and one more",
+        f"{KEY_COUNTS[0]} to {KEY_COUNTS[-1]} of them, whichever: the paper's range and one more",
         len(keys) in KEY_COUNTS,
         "frequencies k in 1..(p-1)/2 whose norm in W_L = W_out W_U across the classes, cos and sin "
         "together, exceeds a quarter of the largest (the paper publishes no threshold)",
@@ -102,8 +102,8 @@ def _neurons(periodic: int, d_mlp: int) -> Row:
         share,
         f"at least {least:.1%}: twice the paper's rest",
         share >= least,
-        "variance of post-ReLU activations at = over all p * p pairs; a frequency's share is its 3 x 3 "
-        "block of products of (1, cos, sin) of a and of b, the constant left out",
+        "variance of post-ReLU activations at = over all p * p pairs; a frequency's share is its "
+        "3 x 3 block of products of (1, cos, sin) of a and of b, the constant left out",
     )
 
 
@@ -131,8 +131,8 @@ def _directions(fits: Sequence[DirectionFit]) -> Row:
         explained,
         f"each at least {least:.1%}: twice the paper's rest",
         bool(explained) and min(explained) >= least,
-        "f(a, b) = post . u_k with u_k = W_L cos(w_k c), over all pairs, fitted by a constant and a "
-        "multiple of cos(w_k (a+b)); v_k likewise with sin; 1 - residual variance / variance",
+        "f(a, b) = post . u_k with u_k = W_L cos(w_k c), over all pairs, fitted by a constant and "
+        "a multiple of cos(w_k (a+b)); v_k likewise with sin; 1 - residual variance / variance",
     )
 
 
@@ -171,8 +171,8 @@ def _on_directions(ablation: Ablation) -> Row:
         [ablation.full, ablation.on_key_directions],
         f"at most {TWICE:g} times the loss of the whole model",
         ablation.on_key_directions <= TWICE * ablation.full,
-        "post projected onto the span of all u_k and v_k in R^d_mlp; what passes by the MLP, and all "
-        "biases, as they are; all pairs",
+        "post projected onto the span of all u_k and v_k in R^d_mlp; what passes by the MLP, and "
+        "all biases, as they are; all pairs",
     )
 
 
@@ -204,7 +204,9 @@ def _excluded(found: Findings) -> Row:
 
 def _phases(phases: Phases | None) -> Row:
     paper = (1_400, 9_400, 14_000)
-    ends = None if phases is None else (phases.memorization, phases.circuit_formation, phases.cleanup)
+    ends = (
+        None if phases is None else (phases.memorization, phases.circuit_formation, phases.cleanup)
+    )
     shown, passed = "no weights were recorded along the way", None
     if ends is not None:
         shown = ", ".join("not reached" if end is None else f"{end:,}" for end in ends)
@@ -217,7 +219,7 @@ def _phases(phases: Phases | None) -> Row:
         "1,400, 9,400, 14,000",
         shown,
         None if ends is None else list(ends),
-        f"each within a factor of {EPOCH_FACTOR:g}: published grok epochs of ten seeds spread by 2.6",
+        f"each within a factor of {EPOCH_FACTOR:g}: ten published grok epochs spread by 2.6",
         passed,
         RULE,
     )

@@ -22,7 +22,9 @@ def cards(directories: list[Path]) -> dict[str, Any]:
 
 def main() -> int:
     """Report on every run and write all cards into one JSON file."""
-    parser = Parser(prog="report_cards.py", description="Report cards of several runs, as one JSON file.")
+    parser = Parser(
+        prog="report_cards.py", description="Report cards of several runs, as one JSON file."
+    )
     parser.add_argument("output", type=Path, metavar="OUT.json")
     parser.add_argument("run", nargs="+", type=Path, help="folder of a finished run")
     arguments = parser.parse_args()

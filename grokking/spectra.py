@@ -74,7 +74,7 @@ def cosine_amplitudes(class_means: Array) -> Array:
 
 
 def gini(values: Array) -> float:
-    """Gini coefficient of non-negative values [n]: 0 if all are equal, (n-1)/n if only one is not 0.
+    """Gini coefficient of non-negative values [n]: 0 if all are equal, (n-1)/n if only one is > 0.
 
     Sum of |x_i - x_j| over all ordered pairs, divided by 2 n sum(x). NaN if all are 0.
     """
@@ -126,4 +126,7 @@ def surface_shares(surfaces: NDArray[np.float32]) -> NDArray[np.float32]:
     power += np.square(constant_in_a[1:]).reshape(-1, 2, n).sum(axis=1)
     variance = np.einsum("abn,abn->bn", centred, centred).sum(axis=0, dtype=np.float64)
     variance -= np.square(constant_in_a[0], dtype=np.float64)
-    return np.divide(power, variance, out=np.zeros_like(power), where=variance > 0)
+    shares: NDArray[np.float32] = np.divide(
+        power, variance, out=np.zeros_like(power), where=variance > 0
+    )
+    return shares

@@ -1,4 +1,4 @@
-"""The recorded trajectory of a run: its weights at up to about 200 epochs, one small checkpoint each.
+"""The recorded trajectory of a run: its weights at up to 200 epochs, one small checkpoint each.
 
 Whatever needs the final key frequencies, or any surface at an earlier epoch, is derived from these
 files afterwards. The epochs kept are a function of the newest epoch alone, so that a run that is
@@ -25,7 +25,7 @@ def is_kept(epoch: int, newest: int) -> bool:
     """
     octave = max(0, epoch.bit_length() - PER_OCTAVE.bit_length())
     spacing = max(0, (newest // (EVEN + 1)).bit_length())
-    return epoch % 2 ** min(octave, spacing) == 0
+    return epoch % (1 << min(octave, spacing)) == 0
 
 
 def record(directory: Path, epoch: int, checkpoint: dict[str, Any]) -> None:

@@ -158,6 +158,8 @@ def test_ablations_project_the_activations_and_leave_the_rest(state, textbook):
     on = post @ span @ np.linalg.pinv(span)
     found = ablate(state, KEYS)
     assert found.full == pytest.approx(losses(logits).mean(), rel=1e-4)
-    assert found.on_key_directions == pytest.approx(losses(past_the_mlp + on @ W_L).mean(), rel=1e-3)
+    assert found.on_key_directions == pytest.approx(
+        losses(past_the_mlp + on @ W_L).mean(), rel=1e-3
+    )
     off = past_the_mlp + (post - on) @ W_L
     assert found.on_null_space == pytest.approx(losses(off).mean(), rel=1e-3)

@@ -1,4 +1,4 @@
-"""The row of a probe against sums from the definitions, and a file that survives kills and resumes."""
+"""The row of a probe against the definitions, and a file that survives kills and resumes."""
 
 import dataclasses
 import math
@@ -42,7 +42,10 @@ def wave_norms(rows):
     norms = []
     for k in (1, 2, 3):
         angle = 2 * math.pi * k * np.arange(7) / 7
-        parts = [sum(w * row for w, row in zip(wave, rows, strict=True)) for wave in (np.cos(angle), np.sin(angle))]
+        parts = [
+            sum(w * row for w, row in zip(wave, rows, strict=True))
+            for wave in (np.cos(angle), np.sin(angle))
+        ]
         norms.append(math.sqrt(2 / 7 * sum((part**2).sum() for part in parts)))
     return norms
 
@@ -92,7 +95,9 @@ def test_the_leading_restricted_loss_uses_the_frequencies_of_this_epoch(measured
             direction /= np.linalg.norm(direction)
             kept += np.einsum("ab,abc->c", direction, logits) * direction[:, :, None]
     goal = (a + b) % 7
-    losses = np.log(np.exp(kept).sum(axis=2)) - np.take_along_axis(kept, goal[:, :, None], 2)[:, :, 0]
+    losses = (
+        np.log(np.exp(kept).sum(axis=2)) - np.take_along_axis(kept, goal[:, :, None], 2)[:, :, 0]
+    )
     assert row["leading_restricted_loss"] == pytest.approx(losses.mean(), rel=1e-5)
 
 
@@ -101,7 +106,9 @@ def test_the_amplitudes_of_the_logits_are_signed(measured):
     a, b, c = np.ogrid[:7, :7, :7]
     for k in (1, 2, 3):
         wave = np.cos(2 * math.pi * k * (a + b - c) / 7)
-        assert row["logit_cosines"][k - 1] == pytest.approx((wave * logits).sum() / (wave**2).sum(), rel=1e-4)
+        assert row["logit_cosines"][k - 1] == pytest.approx(
+            (wave * logits).sum() / (wave**2).sum(), rel=1e-4
+        )
 
 
 @pytest.mark.parametrize("p", [1, 2, 8])

@@ -17,7 +17,18 @@ def measures(training=TRAINING, validation=VALIDATION, excluded=EXCLUDED):
     n = len(training)
     flat = [0.5] * n
     return ProgressMeasures(
-        [3], EPOCHS[:n], training, validation, flat, flat, excluded, [flat], [0] * n, flat, flat, flat
+        [3],
+        EPOCHS[:n],
+        training,
+        validation,
+        flat,
+        flat,
+        excluded,
+        [flat],
+        [0] * n,
+        flat,
+        flat,
+        flat,
     )
 
 
@@ -44,11 +55,15 @@ def test_a_late_spike_of_the_validation_loss_moves_the_boundary():
     ],
 )
 def test_a_run_that_ends_early_has_not_finished_its_phase(length, expected):
-    assert find_phases(measures(*(s[:length] for s in (TRAINING, VALIDATION, EXCLUDED)))) == expected
+    assert (
+        find_phases(measures(*(s[:length] for s in (TRAINING, VALIDATION, EXCLUDED)))) == expected
+    )
 
 
 def test_values_that_are_not_finite_are_passed_over():
     holed = [*VALIDATION[:1], None, *VALIDATION[2:]]
-    assert find_phases(measures(validation=holed, excluded=[None, *EXCLUDED[1:]])) == Phases(20, 40, 60)
+    assert find_phases(measures(validation=holed, excluded=[None, *EXCLUDED[1:]])) == Phases(
+        20, 40, 60
+    )
     nothing = dataclasses.replace(measures(), excluded_losses=[None] * 8)
     assert find_phases(nothing) == Phases(None, None, None)

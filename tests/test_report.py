@@ -72,7 +72,11 @@ def test_the_worst_direction_decides():
 
 @pytest.mark.parametrize(
     ("row", "change"),
-    [(6, {"on_key_directions": 4.9e-7}), (7, {"on_null_space": 2.3}), (7, {"on_null_space": np.nan})],
+    [
+        (6, {"on_key_directions": 4.9e-7}),
+        (7, {"on_null_space": 2.3}),
+        (7, {"on_null_space": np.nan}),
+    ],
 )
 def test_ablations_that_do_not_do_what_the_paper_says_fail(row, change):
     ablation = SimpleNamespace(**{**vars(GOOD.ablation), **change})

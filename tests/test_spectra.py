@@ -1,4 +1,4 @@
-"""Spectra against sums written straight from their definitions, over all pairs and without a basis."""
+"""Spectra against sums written straight from their definitions, over all pairs, without a basis."""
 
 import math
 
@@ -29,8 +29,10 @@ def rng():
 def all_pairs_logits(rng, noise=1.0):
     """Logits [p, p, p] of a made-up model: waves of a + b - c, functions of a + b, and noise."""
     a, b, c = np.ogrid[:P, :P, :P]
-    waves = 6 * np.cos(2 * np.pi * 2 * (a + b - c) / P) + 3 * np.cos(2 * np.pi * 5 * (a + b - c) / P)
-    return waves + rng.normal(size=P)[(a + b) % P] * rng.normal(size=P) + noise * rng.normal(size=(P, P, P))
+    turn = 2 * np.pi * (a + b - c) / P
+    waves = 6 * np.cos(2 * turn) + 3 * np.cos(5 * turn)
+    of_sum = rng.normal(size=P)[(a + b) % P] * rng.normal(size=P)
+    return waves + of_sum + noise * rng.normal(size=(P, P, P))
 
 
 def class_means(logits):
