@@ -6,10 +6,10 @@ Three forwards of one model, each exact:
 `fold` collapses attention into tables over the p tokens; `grokking.ops` evaluates them.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
+
+from grokking.folding import Tables, Weights, fold_weights
 
 
 class Transformer(nn.Module):
@@ -80,59 +80,10 @@ def relu(x: Tensor) -> Tensor:
     return torch.relu(x)
 
 
-class Tables(NamedTuple):
-    """The folded model: everything the logits of all p * p pairs need (c outputs; here c = p).
-
-    alpha_h(a, b) = softmax(s0[a, h], s1[b, h], s2[h])
-    pre(a, b)     = pre_bias + sum_h alpha0_h A[a, h] + alpha1_h B[b, h]
-    logits(a, b)  = relu(pre) W_L + logit_bias + sum_h alpha0_h C[a, h] + alpha1_h D[b, h]
-    """
-
-    s0: Tensor  # [p, H] scores of `=` on the first operand
-    s1: Tensor  # [p, H] on the second
-    s2: Tensor  # [H] on itself
-    A: Tensor  # [p, H, d_mlp]
-    B: Tensor  # [p, H, d_mlp]
-    pre_bias: Tensor  # [d_mlp]
-    W_L: Tensor  # [d_mlp, c]
-    C: Tensor  # [p, H, c]
-    D: Tensor  # [p, H, c]
-    logit_bias: Tensor  # [c]
-
-
 def fold(model: Transformer) -> Tables:
-    """Tables whose logits equal the model's at `=`, exactly and differentiably.
+    """Tables whose logits equal the model's at `=`, exactly and differentiably (once).
 
     Only the last position is read, its query is one constant vector, and the three
-    attention weights sum to one, so the third is eliminated. Products go through
-    d_head, and position 1's tables differ from position 0's by a constant per head:
-    29 M multiply-adds for p = 113, d_model = 128, d_mlp = 512.
+    attention weights sum to one, so the third is eliminated.
     """
-    p, (d_head,) = model.modulus, model.W_Q.shape[2:]
-    equals = model.W_E[p] + model.W_pos[2]  # [d_model]
-    first = model.W_E[:p] + model.W_pos[0]  # [p, d_model]
-    shift = model.W_pos[1] - model.W_pos[0]  # [d_model], second operand minus first
-    key_query = torch.einsum("hmd,hd->mh", model.W_K, equals @ model.W_Q) / d_head**0.5
-
-    value = (first - equals) @ model.W_V  # [H, p, d_head]
-    shift_value = shift @ model.W_V  # [H, d_head]
-    OI = model.W_O @ model.W_in  # [H, d_head, d_mlp]
-    OU = model.W_O @ model.W_U  # [H, d_head, c]
-    A = (value @ OI).transpose(0, 1)  # [p, H, d_mlp]
-    C = (value @ OU).transpose(0, 1)  # [p, H, c]
-    B = A + torch.einsum("hd,hdk->hk", shift_value, OI)
-    D = C + torch.einsum("hd,hdk->hk", shift_value, OU)
-    s0 = first @ key_query
-    base = equals + torch.einsum("hd,hdm->m", equals @ model.W_V, model.W_O)  # alpha2 = 1
-    return Tables(
-        s0=s0,
-        s1=s0 + shift @ key_query,
-        s2=equals @ key_query,
-        A=A,
-        B=B,
-        pre_bias=base @ model.W_in + model.b_in,
-        W_L=model.W_out @ model.W_U,
-        C=C,
-        D=D,
-        logit_bias=(base + model.b_out) @ model.W_U,
-    )
+    return fold_weights(Weights(*(getattr(model, name) for name in Weights._fields)))
