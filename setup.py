@@ -2,6 +2,7 @@
 
 GROK_BUILD_EXT = auto (the default: without a working compiler, fall back to plain PyTorch and
 say so when a run starts), 0 (do not build) or 1 (a build that fails is an error).
+GROK_BUILD_CUDA = the same three for the CUDA kernels inside it, which need nvcc but no GPU.
 """
 
 import os
@@ -15,6 +16,9 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = pathlib.Path(__file__).parent
+sys.path.insert(0, str(ROOT))  # pip builds without it
+import build_cuda  # noqa: E402
+
 NATIVE = "csrc"
 FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=fast", "-fvisibility=hidden", "-Wno-psabi", "-pthread"]
 
@@ -33,15 +37,15 @@ def version() -> str:
     return re.search(r'__version__ = "([^"]+)"', text).group(1)
 
 
-def requested() -> str:
-    """GROK_BUILD_EXT, checked."""
-    value = os.environ.get("GROK_BUILD_EXT", "auto")
+def requested(variable: str) -> str:
+    """GROK_BUILD_EXT or GROK_BUILD_CUDA, checked."""
+    value = os.environ.get(variable, "auto")
     if value not in ("auto", "0", "1"):
-        sys.exit(f"GROK_BUILD_EXT is {value!r}, expected auto, 0 or 1")
+        sys.exit(f"{variable} is {value!r}, expected auto, 0 or 1")
     return value
 
 
-def units() -> list[tuple[str, str, list[str]]]:
+def units(cuda: bool) -> list[tuple[str, str, list[str]]]:
     """(name, source, extra flags) of every object file; the slowest to compile come first."""
     targets = TARGETS if platform.machine() in ("x86_64", "AMD64") else {"BASELINE": []}
     tiles = [
@@ -49,21 +53,25 @@ def units() -> list[tuple[str, str, list[str]]]:
         for name, flags in targets.items()
     ]
     others = [(name, f"{name}.cpp", []) for name in ("cpu", "cpu_reference")]
-    return [("bindings", "bindings.cpp", []), *tiles, *others]
+    if cuda:
+        others.append(("bindings_cuda", "bindings_cuda.cpp", []))
+    return [("bindings", "bindings.cpp", ["-DGRID_CUDA"] if cuda else []), *tiles, *others]
 
 
 class BuildKernel(build_ext):
     """Compiles the object files side by side, links them, and records why when it cannot."""
 
+    cuda_fallback = ""  # why there is no CUDA in the extension
+
     def run(self) -> None:
-        wanted, reason = requested(), None
+        wanted, reason = requested("GROK_BUILD_EXT"), None
         if wanted == "0":
             reason = "the extension was switched off by GROK_BUILD_EXT=0 when it was installed"
         else:
             try:
                 super().run()
             except Exception as error:  # whatever the compiler or its absence raises
-                if wanted == "1":
+                if wanted == "1" or isinstance(error, build_cuda.NoToolkit):
                     raise
                 summary = " ".join(str(error).split())[:200]
                 reason = f"the extension could not be built ({summary})"
@@ -77,6 +85,7 @@ class BuildKernel(build_ext):
         folder = pathlib.Path(self.get_ext_fullpath("grokking._C")).parent
         folder.mkdir(parents=True, exist_ok=True)
         text = f'"""Written by setup.py."""\n\nFALLBACK = {fallback!r}\n'
+        text += f"CUDA_FALLBACK = {fallback or self.cuda_fallback!r}\n"
         (folder / "_build_info.py").write_text(text, encoding="utf-8")
 
     def build_extension(self, extension: Extension) -> None:
@@ -93,13 +102,29 @@ class BuildKernel(build_ext):
                 extra_postargs=[*FLAGS, *flags],
             )
 
+        kernels, libraries = self.cuda_parts()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = [path for paths in pool.map(compile_unit, units()) for path in paths]
+            compiled = pool.map(compile_unit, units(cuda=bool(kernels)))
+            objects = [*kernels, *(path for paths in compiled for path in paths)]
         target = self.get_ext_fullpath(extension.name)
         pathlib.Path(target).parent.mkdir(parents=True, exist_ok=True)
         self.compiler.link_shared_object(
-            objects, target, extra_postargs=["-pthread"], target_lang="c++"
+            objects, target, extra_postargs=["-pthread", *libraries], target_lang="c++"
         )
+
+    def cuda_parts(self) -> tuple[list[str], list[str]]:
+        """(object files, linker options) of the CUDA kernels; without them, none and the reason kept."""
+        wanted = requested("GROK_BUILD_CUDA")
+        if wanted == "0":
+            self.cuda_fallback = "CUDA was switched off by GROK_BUILD_CUDA=0 when it was installed"
+            return [], []
+        try:
+            return build_cuda.build(ROOT / NATIVE, pathlib.Path(self.build_temp) / "grid_cuda.o")
+        except build_cuda.NoToolkit as error:
+            if wanted == "1":
+                raise
+            self.cuda_fallback = f"the extension was built without CUDA: {error}"
+            return [], []
 
 
 setup(

@@ -7,6 +7,9 @@
 #include <optional>
 
 #include "grid.h"
+#ifdef GRID_CUDA
+#include "bindings_cuda.h"
+#endif
 
 namespace py = pybind11;
 
@@ -189,4 +192,7 @@ PYBIND11_MODULE(_C, module) {
     module.def("activations", &activations, py::arg("tables"), py::arg("neurons"),
                py::arg("implementation"), py::arg("threads"), py::arg("surfaces"),
                "Fills surfaces [p, p, n] with post of the chosen neurons.");
+#ifdef GRID_CUDA
+    bind_cuda(module);
+#endif
 }

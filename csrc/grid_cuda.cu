@@ -97,12 +97,16 @@ struct Backward {
           logit_sums(arena.take<float>(s.p * s.classes)), s2_parts(arena.take<float>(s.p * s.heads)) {}
 };
 
-// Fills the scores of every pair, and g in the place of the logits if a gradient is asked for.
+// The score of all pairs, and with `post` scale * g in the place of the logits.
 void score(Launcher& launch, const Sizes& s, const Tables& t, const Pairs& pairs, const Forward& work,
-           float* logits, float* post, float scale, double* totals) {
+           float* logits, float* post, float scale, double* totals, double* class_sums) {
     const int n = static_cast<int>(pairs.count);
     launch(each_launch(pairs.count * s.heads), attend, s, t, pairs.numbers, n, work.alpha);
     launch(product_launch(n, s.classes), logits_of_pairs, s, t, pairs.numbers, n, work.alpha, logits, post);
+    if (class_sums) {
+        launch(group_launch(s, 1), group_pairs, s, pairs.numbers, n, int{BY_SUM}, work.groups);
+        launch(operand_launch(s, s.classes), add_class_sums, s, work.groups.by[BY_SUM], logits, class_sums);
+    }
     launch(warp_launch(n), score_pairs, s, pairs.targets, n, scale, post != nullptr, logits, work.losses,
            work.correct);
     launch(total_launch(), add_scores, work.losses, work.correct, n, totals);
@@ -125,7 +129,9 @@ Devices devices() {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaSuccess && count > 0) return {count, ""};
-    return {0, error == cudaSuccess ? "the driver lists no device" : error_text(error)};
+    if (error == cudaErrorInsufficientDriver) return {0, "no NVIDIA driver, or one too old (CUDA error 35)"};
+    if (error == cudaSuccess || error == cudaErrorNoDevice) return {0, "no CUDA device (CUDA error 100)"};
+    return {0, error_text(error)};
 }
 
 std::string error_text(int code) {
@@ -158,24 +164,18 @@ int evaluate(const Call& call, const Shape& shape, const Tables& t, const Pairs&
     Arena arena(call.scratch);
     const Sizes s = sizes_of(shape);
     const Forward work(shape, pairs.count, arena);
-    if (!logits) logits = work.logits;
-    score(launch, s, t, pairs, work, logits, nullptr, 1.0f, totals);
-    if (class_sums) {
-        const int n = static_cast<int>(pairs.count);
-        launch(group_launch(s, 1), group_pairs, s, pairs.numbers, n, int{BY_SUM}, work.groups);
-        launch(operand_launch(s, s.classes), add_class_sums, s, work.groups.by[BY_SUM], logits, class_sums);
-    }
+    score(launch, s, t, pairs, work, logits ? logits : work.logits, nullptr, 1.0f, totals, class_sums);
     return launch.error();
 }
 
 int pair_loss(const Call& call, const Shape& shape, const Tables& t, const Pairs& pairs, float scale,
-              double* totals, const Gradients& out) {
+              double* totals, const Gradients& out, double* class_sums) {
     Launcher launch(call, shape, pairs.count);
     Arena arena(call.scratch);
     const Sizes s = sizes_of(shape);
     const Forward work(shape, pairs.count, arena);
     const Backward back(shape, pairs.count, arena);
-    score(launch, s, t, pairs, work, work.logits, back.post, scale, totals);
+    score(launch, s, t, pairs, work, work.logits, back.post, scale, totals, class_sums);
 
     const int n = static_cast<int>(pairs.count), splits = static_cast<int>(split_count(n));
     const float *g = work.logits, *d_pre = back.post;

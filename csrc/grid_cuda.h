@@ -35,7 +35,7 @@ int evaluate(const Call&, const Shape&, const Tables&, const Pairs&, double* sco
 
 // The same score, and the gradient of scale * loss_sum with respect to every table, overwritten.
 int pair_loss(const Call&, const Shape&, const Tables&, const Pairs&, float scale, double* score,
-              const Gradients&);
+              const Gradients&, double* class_sums);
 
 // post of the chosen neurons at every pair: surfaces [p, p, count].
 int activations(const Call&, const Shape&, const Tables&, const int64_t* neurons, int64_t count,

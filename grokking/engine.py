@@ -11,6 +11,7 @@ from grokking.extension import Kernel
 from grokking.loss import cross_entropy, is_correct
 from grokking.model import Tables, Transformer, fold
 
+CPU = torch.device("cpu")
 CHUNK = 8192  # pairs evaluated at once by the plain path, which bounds its memory
 
 
@@ -87,12 +88,15 @@ def add_class_sums(class_sums: Tensor | None, classes: Tensor, logits: Tensor) -
 
 
 class FoldedEngine:
-    """The model folded into tables (see fold) and evaluated by the fused kernel, on the CPU."""
+    """The model folded into tables (see fold) and evaluated by the fused kernel."""
 
-    def __init__(self, modulus: int, split: Split, kernel: Kernel) -> None:
+    def __init__(
+        self, modulus: int, split: Split, kernel: Kernel, device: torch.device = CPU
+    ) -> None:
         self.kernel = kernel
-        self.train, self.validation = split
-        goal = targets(modulus)
+        self.device = device
+        self.train, self.validation = (pairs.to(device) for pairs in split)
+        goal = targets(modulus).to(device)
         self.train_targets, self.validation_targets = goal[self.train], goal[self.validation]
         self.tables: Tables | None = None  # of the last training step, for the probe of the same state
 
@@ -111,11 +115,12 @@ class FoldedEngine:
 
     @torch.no_grad()
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
-        return ops.activations(fold(model), torch.tensor(neurons), self.kernel)
+        chosen = torch.tensor(neurons, device=self.device)
+        return ops.activations(fold(model), chosen, self.kernel).cpu()
 
 
 def choose_engine(modulus: int, split: Split, device: torch.device, kernel: Kernel) -> Engine:
     """The fused kernel where there is one for the device, else plain PyTorch."""
     if kernel.name is None:
         return PlainEngine(modulus, split, device)
-    return FoldedEngine(modulus, split, kernel)
+    return FoldedEngine(modulus, split, kernel, device)

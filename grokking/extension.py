@@ -7,6 +7,9 @@ from typing import NamedTuple
 from grokking.errors import UserError
 
 
+CUDA = "cuda"  # name of the implementation for NVIDIA GPUs
+
+
 class Kernel(NamedTuple):
     """What evaluates the folded tables: an implementation of the extension, or plain PyTorch."""
 
@@ -18,6 +21,8 @@ class Kernel(NamedTuple):
         """The line a run starts with, such as "avx512, 2 threads"."""
         if self.name is None:
             return f"plain PyTorch, because {self.reason}"
+        if self.name == CUDA:
+            return CUDA
         return f"{self.name}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
 
@@ -41,11 +46,27 @@ def implementations() -> list[str]:
     return list(module.implementations()) if module else []
 
 
+def cuda_devices() -> tuple[int, str]:
+    """(devices the CUDA kernel could run on, "") or (0, why there are none)."""
+    module, reason = load()
+    if module is None:
+        return 0, reason
+    if not hasattr(module, "cuda_devices"):
+        return 0, importlib.import_module("grokking._build_info").CUDA_FALLBACK
+    count, reason = module.cuda_devices()
+    return count, reason
+
+
 def choose_kernel(requested: str, threads: int) -> Kernel:
-    """The kernel for GROK_KERNEL: `auto`, `torch`, or the name of an implementation.
+    """The kernel for GROK_KERNEL: `auto` (on the CPU), `torch`, or the name of an implementation.
 
     Raises UserError for a name that this machine cannot run.
     """
+    if requested == CUDA:
+        count, reason = cuda_devices()
+        if count == 0:
+            raise UserError(f"GROK_KERNEL is {CUDA!r}, which cannot run here: {reason}")
+        return Kernel(CUDA, threads)
     if requested == "torch":
         return Kernel(None, threads, "GROK_KERNEL=torch asks for it")
     module, reason = load()

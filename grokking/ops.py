@@ -1,8 +1,9 @@
 """The kernel as torch functions: loss of pairs with gradients, evaluation, surfaces.
 
 Each function takes the folded tables and a `Kernel`. With an implementation's name it runs
-the compiled extension (float32, CPU); with None it runs the plain PyTorch reference below,
-in any dtype, on any device and under autograd. Pair number n = a * p + b; targets are classes.
+the compiled extension (float32; on a GPU if the name is "cuda", else on the CPU); with None it
+runs the plain PyTorch reference below, in any dtype, on any device and under autograd.
+Pair number n = a * p + b; targets are classes.
 """
 
 from typing import Any, NamedTuple
@@ -10,7 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from grokking.extension import Kernel, load
+from grokking import cuda_ops
+from grokking.extension import CUDA, Kernel, load
 from grokking.loss import cross_entropy, is_correct
 from grokking.model import Tables, relu
 
@@ -66,7 +68,10 @@ def evaluate(
     """
     if kernel.name is None:
         return _reference_evaluate(tables, pairs, targets, logits, class_sums)
-    out = torch.empty(len(pairs), tables.W_L.shape[1]) if logits else None
+    out = torch.empty(len(pairs), tables.W_L.shape[1], device=pairs.device) if logits else None
+    if kernel.name == CUDA:
+        loss_sum, correct = cuda_ops.evaluate(tables, pairs, targets, out, class_sums)
+        return Evaluation(loss_sum / len(pairs), correct, out)
     loss_sum, correct = _module().evaluate(
         _arrays(tables),
         pairs.numpy(),
@@ -86,7 +91,10 @@ def activations(
     if kernel.name is None:
         return _reference_activations(tables, neurons)
     p = len(tables.s0)
-    surfaces = torch.empty(p, p, len(neurons)) if out is None else out
+    surfaces = torch.empty(p, p, len(neurons), device=neurons.device) if out is None else out
+    if kernel.name == CUDA:
+        cuda_ops.activations(tables, neurons, surfaces)
+        return surfaces
     _module().activations(
         _arrays(tables), neurons.numpy(), kernel.name, kernel.threads, surfaces.numpy()
     )
@@ -104,26 +112,34 @@ class _PairLoss(torch.autograd.Function):
         class_sums: Tensor | None,
         *tables: Tensor,
     ) -> Tensor:
-        gradients = [torch.empty(table.shape) for table in tables]
-        loss_sum, correct = _module().pair_loss(
-            _arrays(tables),
-            pairs.numpy(),
-            targets.numpy(),
-            kernel.name,
-            kernel.threads,
-            1 / len(pairs),
-            _arrays(gradients),
-            None if class_sums is None else class_sums.numpy(),
-        )
+        on_device = cuda_ops.pair_loss if kernel.name == CUDA else _cpu_pair_loss
+        loss_sum, correct, gradients = on_device(Tables(*tables), pairs, targets, kernel, class_sums)
         score.extend((loss_sum / len(pairs), correct))
         ctx.gradients = gradients
-        return torch.tensor(loss_sum / len(pairs), dtype=torch.float32)
+        return torch.tensor(loss_sum / len(pairs), dtype=torch.float32, device=pairs.device)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         factor = grad.item()  # 1 in a plain loss.backward()
         gradients = ctx.gradients if factor == 1 else [g * factor for g in ctx.gradients]
         return (None, None, None, None, None, *gradients)
+
+
+def _cpu_pair_loss(
+    tables: Tables, pairs: Tensor, targets: Tensor, kernel: Kernel, class_sums: Tensor | None
+) -> tuple[float, int, list[Tensor]]:
+    gradients = [torch.empty(table.shape) for table in tables]
+    loss_sum, correct = _module().pair_loss(
+        _arrays(tables),
+        pairs.numpy(),
+        targets.numpy(),
+        kernel.name,
+        kernel.threads,
+        1 / len(pairs),
+        _arrays(gradients),
+        None if class_sums is None else class_sums.numpy(),
+    )
+    return loss_sum, correct, gradients
 
 
 def _module() -> Any:

@@ -22,7 +22,8 @@ from grokking.detection import RULE, THRESHOLD, Phases, detect
 from grokking.engine import Engine, choose_engine
 from grokking.environment import choose_device, choose_threads, device_name, versions
 from grokking.errors import UserError
-from grokking.extension import Kernel, choose_kernel
+from grokking.extension import CUDA, Kernel, choose_kernel
+from grokking.first_use import kernel_on_gpu
 from grokking.progress import Progress, clock
 from grokking.recorder import Recorder, newest_checkpoint
 from grokking.run_folder import REPORT_FILES, check_free, claimed, clear
@@ -122,15 +123,15 @@ def open_state(directory: Path, config: Config, device: torch.device) -> Trainin
 
 
 def kernel_for(config: Config, device: torch.device, threads: int) -> Kernel:
-    """The kernel of GROK_KERNEL on this device; no CUDA kernel exists, so `auto` there is plain PyTorch."""
-    if device.type == "cpu" or config.kernel == "torch":
-        return choose_kernel(config.kernel, threads)
-    if config.kernel == "auto":
-        return Kernel(None, threads, f"the fused kernel runs on the CPU and the device is {device}")
-    raise UserError(
-        f"GROK_KERNEL is {config.kernel}, which runs on the CPU, but the device is {device}; "
-        "set GROK_DEVICE=cpu"
-    )
+    """The kernel of GROK_KERNEL on this device."""
+    if device.type == "cuda" and config.kernel != "torch":
+        return kernel_on_gpu(config.kernel, device, threads)
+    if config.kernel == CUDA:
+        raise UserError(
+            f"GROK_KERNEL is {CUDA}, but the device is {device}; set GROK_DEVICE=cuda "
+            f"(torch {torch.__version__} {'sees' if torch.cuda.is_available() else 'does not see'} a GPU)"
+        )
+    return choose_kernel(config.kernel, threads)
 
 
 def describe_run(loaded: Loaded, directory: Path, device: torch.device, kernel: Kernel) -> None:

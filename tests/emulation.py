@@ -26,7 +26,8 @@ class Answer(NamedTuple):
     score: Tensor  # float64 [2]: sum of the losses, number correct
     logits: Tensor  # [n, c]
     class_sums: Tensor  # float64 [p, c], added to ones
-    training_score: Tensor  # float64 [2]
+    training_score: Tensor  # the same two, as pair_loss has them
+    training_class_sums: Tensor
     gradients: Tables
     surfaces: Tensor  # [p, p, neurons]
 
@@ -123,6 +124,7 @@ def parse(answer: bytes, request: Request) -> Answer:
         logits=take(len(request.pairs), classes),
         class_sums=take(p, classes, dtype=torch.float64),
         training_score=take(2, dtype=torch.float64),
+        training_class_sums=take(p, classes, dtype=torch.float64),
         gradients=Tables(*(take(*table.shape) for table in request.tables)),
         surfaces=take(p, p, len(request.neurons)),
     )

@@ -37,9 +37,9 @@ def reference(request: Request, dtype: torch.dtype) -> Answer:
     """The same answer from plain PyTorch."""
     tables = Tables(*(table.to(dtype).requires_grad_() for table in request.tables))
     p, count = len(tables.s0), len(request.pairs)
-    loss = ops.pair_loss(tables, request.pairs, request.targets, PLAIN)
+    class_sums, of_loss = torch.ones(2, p, tables.W_L.shape[1], dtype=torch.float64)
+    loss = ops.pair_loss(tables, request.pairs, request.targets, PLAIN, of_loss)
     loss.mean.backward()
-    class_sums = torch.ones(p, tables.W_L.shape[1], dtype=torch.float64)
     found = ops.evaluate(tables, request.pairs, request.targets, PLAIN, True, class_sums)
     assert found.logits is not None
     return Answer(
@@ -47,6 +47,7 @@ def reference(request: Request, dtype: torch.dtype) -> Answer:
         logits=found.logits,
         class_sums=class_sums,
         training_score=torch.tensor([loss.loss * count, loss.correct], dtype=torch.float64),
+        training_class_sums=of_loss,
         gradients=Tables(*(table.grad for table in tables)),
         surfaces=ops.activations(tables, request.neurons, PLAIN),
     )
@@ -61,7 +62,7 @@ def assert_accurate(answer: Answer, request: Request) -> None:
         limit = 2 * allowed + UNIT * true.norm()
         assert error <= limit, f"{name}: error {error:.3g}, expected at most {limit:.3g}"
 
-    for name in ("logits", "class_sums", "surfaces"):
+    for name in ("logits", "class_sums", "training_class_sums", "surfaces"):
         compare(name, getattr(answer, name), getattr(baseline, name), getattr(exact, name))
     for name, *parts in zip(Tables._fields, answer.gradients, baseline.gradients, exact.gradients, strict=True):
         compare(f"gradient of {name}", *parts)

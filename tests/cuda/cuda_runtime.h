@@ -88,6 +88,7 @@ T __shfl_xor_sync(unsigned mask, T value, int distance) {
 
 using cudaError_t = int;
 constexpr cudaError_t cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorInvalidConfiguration = 9,
+                      cudaErrorInsufficientDriver = 35, cudaErrorNoDevice = 100,
                       cudaErrorInvalidDevice = 101;
 struct cudaStream;
 using cudaStream_t = cudaStream*;

@@ -84,6 +84,7 @@ int main(int, char** arguments) {
     const auto unset = [](int64_t size) { return std::vector<float>(static_cast<size_t>(size), std::nanf("")); };
 
     std::vector<double> score(2), class_sums(static_cast<size_t>(s.p * s.classes), 1.0);
+    std::vector<double> training_class_sums = class_sums;
     std::vector<float> logits = unset(n * s.classes);
     const Scratch for_evaluate(grid::cuda::evaluate_scratch(s, n));
     check(grid::cuda::evaluate(for_evaluate.call(), s, t, pairs, score.data(), logits.data(),
@@ -94,8 +95,10 @@ int main(int, char** arguments) {
 
     Store gradients(s, unset);
     const Scratch for_loss(grid::cuda::pair_loss_scratch(s, n));
-    check(grid::cuda::pair_loss(for_loss.call(), s, t, pairs, scale, score.data(), gradients.view<float>()));
+    check(grid::cuda::pair_loss(for_loss.call(), s, t, pairs, scale, score.data(), gradients.view<float>(),
+                                training_class_sums.data()));
     write(answer, score);
+    write(answer, training_class_sums);
     for (const auto& gradient : gradients.of) write(answer, gradient);
 
     std::vector<float> surfaces = unset(s.p * s.p * neuron_count);
