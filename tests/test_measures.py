@@ -12,8 +12,11 @@ from grokking import measures
 from grokking.engine import FoldedEngine, PlainEngine
 from grokking.errors import UserError
 from grokking.extension import Kernel
+from grokking.hindsight import examine
 from grokking.measures import append, forget_after, measure, read
-from grokking.state import new_state
+from grokking.recorder import Recorder
+from grokking.spectra import cosine_amplitudes
+from grokking.state import labeled_record, new_state, weights_of
 
 
 @pytest.fixture
@@ -127,6 +130,13 @@ def test_a_run_measures_every_probe_and_numpy_reads_the_file(tmp_path):
     assert np.isfinite(rows["leading_restricted_loss"]).all()
 
 
+def test_the_last_row_is_measured_on_the_logits_of_the_last_state(tmp_path):
+    state = run(TINY, tmp_path)
+    checkpoint = labeled_record(state, 20, weights_of(state.model))
+    expected = cosine_amplitudes(examine(checkpoint, Kernel(None, 1)).class_means)
+    np.testing.assert_allclose(read(tmp_path)["logit_cosines"][-1], expected, rtol=1e-3, atol=1e-6)
+
+
 def test_the_kernel_path_measures_what_the_plain_path_measures(tmp_path):
     (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
     config = dataclasses.replace(TINY, num_epochs=4)
@@ -190,3 +200,10 @@ def test_other_arrays_and_shortened_files_are_refused(tmp_path):
         read(tmp_path)
     with pytest.raises(UserError, match="another model"):
         append(tmp_path, [np.zeros(1, measures.row_type(7))])
+
+
+def test_a_checkpoint_is_never_ahead_of_the_measures(tmp_path, monkeypatch):
+    """As after kill -9: nothing is written at the end, only with the checkpoints."""
+    monkeypatch.setattr(Recorder, "save_history", lambda self: None)
+    run(TINY, tmp_path, stop_after=7)
+    assert read(tmp_path)["epoch"].tolist() == list(range(8))

@@ -60,6 +60,11 @@ def test_a_run_that_ends_early_has_not_finished_its_phase(length, expected):
     )
 
 
+def test_cleanup_ends_below_twice_the_training_loss():
+    open_gap = [v if v != 1.9e-7 else 2.1e-7 for v in VALIDATION[:7]]
+    assert find_phases(measures(TRAINING[:7], open_gap, EXCLUDED[:7])) == Phases(20, 40, None)
+
+
 def test_values_that_are_not_finite_are_passed_over():
     holed = [*VALIDATION[:1], None, *VALIDATION[2:]]
     assert find_phases(measures(validation=holed, excluded=[None, *EXCLUDED[1:]])) == Phases(
