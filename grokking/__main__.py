@@ -50,7 +50,7 @@ def dispatch(arguments: list[str]) -> int:
     elif first == "--print-config":
         print(config.describe(config.load(os.environ)))
     elif first == "sweep":
-        from grokking.sweep import main as sweep
+        from grokking.sweep.command import main as sweep
 
         return sweep(rest)
     elif first == "report":

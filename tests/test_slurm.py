@@ -14,10 +14,10 @@ from conftest import ROOT, TINY, clean_environment, require
 from slurm_cluster import cluster
 
 from grokking.errors import UserError
-from grokking.slurm import array_script
-from grokking.sweep import main
-from grokking.sweep_options import parse
-from grokking.sweep_plan import Plan
+from grokking.sweep.command import main
+from grokking.sweep.options import parse
+from grokking.sweep.plan import Plan
+from grokking.sweep.slurm import array_script
 
 PLAN = Plan((0.5, 1.0), (1, 2, 3), (100, 100), {"GROK_THREADS": "1"})
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grokking.survival import (
+from grokking.sweep.survival import (
     Observation,
     follow_up_to,
     kaplan_meier,

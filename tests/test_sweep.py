@@ -236,7 +236,7 @@ def test_an_interrupt_while_measuring_leaves_nothing(tmp_path):
 
 
 def test_one_task_of_an_array_runs_its_run_alone(finished, tmp_path):
-    from grokking.sweep_plan import Plan, write_plan
+    from grokking.sweep.plan import Plan, write_plan
 
     settings = {n: v for n, v in SMALL.items() if n != "GROK_NUM_EPOCHS"}
     (tmp_path / "array").mkdir()

@@ -10,10 +10,10 @@ from conftest import ROOT, clean_environment
 from sweep_folders import typical_sweep, write_run
 
 from grokking.errors import UserError
-from grokking.sweep_analysis import analyze
-from grokking.sweep_folder import read_sweep
-from grokking.sweep_plan import Plan, add_session, write_plan
-from grokking.sweep_tables import markdown_report, terminal_report
+from grokking.sweep.analysis import analyze
+from grokking.sweep.folder import read_sweep
+from grokking.sweep.plan import Plan, add_session, write_plan
+from grokking.sweep.tables import markdown_report, terminal_report
 
 
 def run_script(name, *arguments):
@@ -264,12 +264,12 @@ def test_a_file_that_is_no_summary_makes_no_table(tmp_path, text):
 def test_the_analysis_needs_neither_torch_nor_plotly():
     """None in sys.modules makes an import fail."""
     program = (
-        "import sys; sys.modules.update(torch=None, plotly=None); import grokking.sweep_analysis"
+        "import sys; sys.modules.update(torch=None, plotly=None); import grokking.sweep.analysis"
     )
     subprocess.run(
         [sys.executable, "-c", program], env=clean_environment(PYTHONPATH=str(ROOT)), check=True
     )
-    program = "import sys; sys.modules.update(torch=None); import grokking.sweep_pages"
+    program = "import sys; sys.modules.update(torch=None); import grokking.sweep.pages"
     subprocess.run(
         [sys.executable, "-c", program], env=clean_environment(PYTHONPATH=str(ROOT)), check=True
     )

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from sweep_folders import typical_sweep, write_run
 
 from grokking.style import weight_decay_styles
-from grokking.sweep_analysis import analyze
-from grokking.sweep_curves import accuracy_figure, facets
-from grokking.sweep_figures import distribution_figure, scaling_figure, survival_figure
-from grokking.sweep_folder import read_sweep
-from grokking.sweep_pages import write_sweep_pages
-from grokking.sweep_thinning import thinned
+from grokking.sweep.analysis import analyze
+from grokking.sweep.curves import accuracy_figure, facets
+from grokking.sweep.figures import distribution_figure, scaling_figure, survival_figure
+from grokking.sweep.folder import read_sweep
+from grokking.sweep.pages import write_sweep_pages
+from grokking.sweep.thinning import thinned
 
 PAGES = (
     "index.html",

@@ -13,10 +13,10 @@ from conftest import ROOT, clean_environment
 
 from grokking.config import load
 from grokking.errors import RunError, UserError
-from grokking.sweep import main
-from grokking.sweep_options import parse, plan_from, wanted_directory
-from grokking.sweep_plan import PLAN_FILE, create_directory, read_plan, write_plan
-from grokking.sweep_resources import available_cores, choose
+from grokking.sweep.command import main
+from grokking.sweep.options import parse, plan_from, wanted_directory
+from grokking.sweep.plan import PLAN_FILE, create_directory, read_plan, write_plan
+from grokking.sweep.resources import available_cores, choose
 
 
 @pytest.fixture(autouse=True)
@@ -239,8 +239,8 @@ def test_resuming_under_other_settings_is_refused(tmp_path, monkeypatch):
 
 
 def test_one_single_threaded_run_per_core_and_all_cores_for_a_single_job(monkeypatch):
-    monkeypatch.setattr("grokking.sweep_resources.available_cores", lambda: 8)
-    monkeypatch.setattr("grokking.sweep_resources.cuda_devices", lambda device: ())
+    monkeypatch.setattr("grokking.sweep.resources.available_cores", lambda: 8)
+    monkeypatch.setattr("grokking.sweep.resources.cuda_devices", lambda device: ())
     assert choose(None, {}) == (8, 1, ())
     assert choose(3, {}) == (3, 1, ())
     assert choose(1, {}) == (1, None, ())
@@ -248,14 +248,14 @@ def test_one_single_threaded_run_per_core_and_all_cores_for_a_single_job(monkeyp
 
 
 def test_one_run_per_gpu(monkeypatch):
-    monkeypatch.setattr("grokking.sweep_resources.cuda_devices", lambda device: ("0", "1"))
+    monkeypatch.setattr("grokking.sweep.resources.cuda_devices", lambda device: ("0", "1"))
     assert choose(None, {}) == (2, None, ("0", "1"))
     assert choose(6, {}) == (6, None, ("0", "1"))
 
 
 def test_cores_are_those_of_the_affinity_capped_by_the_containers_quota(tmp_path, monkeypatch):
     quota = tmp_path / "cpu.max"
-    monkeypatch.setattr("grokking.sweep_resources._CPU_QUOTA", quota)
+    monkeypatch.setattr("grokking.sweep.resources._CPU_QUOTA", quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
     assert available_cores() == 16
     for text, cores in (("max 100000", 16), ("250000 100000", 2), ("50000 100000", 1)):

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from grokking.sweep_estimate import Measurement, disk_use, wall_time
-from grokking.sweep_screen import Screen, duration, last_line
+from grokking.sweep.estimate import Measurement, disk_use, wall_time
+from grokking.sweep.screen import Screen, duration, last_line
 
 
 class Terminal(io.StringIO):
@@ -16,8 +16,8 @@ class Terminal(io.StringIO):
 @pytest.fixture(autouse=True)
 def refresh_at_once(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("grokking.sweep_screen.TERMINAL_INTERVAL", 0.0)
-    monkeypatch.setattr("grokking.sweep_screen.PLAIN_INTERVAL", 0.0)
+    monkeypatch.setattr("grokking.sweep.screen.TERMINAL_INTERVAL", 0.0)
+    monkeypatch.setattr("grokking.sweep.screen.PLAIN_INTERVAL", 0.0)
 
 
 @pytest.fixture

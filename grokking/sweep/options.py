@@ -12,7 +12,7 @@ from typing import Any
 from grokking.cli import Parser
 from grokking.config import FIELDS, Config
 from grokking.errors import UserError
-from grokking.sweep_plan import Plan, passed_through, read_plan
+from grokking.sweep.plan import Plan, passed_through, read_plan
 
 DEFAULT_WEIGHT_DECAYS, DEFAULT_SEEDS = "0.5 1.0 2.0", "42 123 456"
 QUICK_EPOCHS = "100"

@@ -11,8 +11,8 @@ from typing import Any
 from grokking.artifacts import Run, read_json, read_run
 from grokking.config import FIELDS
 from grokking.errors import UserError
-from grokking.sweep_plan import PLAN_FILE, RESERVED, read_plan
-from grokking.sweep_records import Condition, Fault, RunRecord, Sweep
+from grokking.sweep.plan import PLAN_FILE, RESERVED, read_plan
+from grokking.sweep.records import Condition, Fault, RunRecord, Sweep
 
 # What makes two runs the same experiment, beside weight decay and seed.
 EXPERIMENT = tuple(

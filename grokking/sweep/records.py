@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.artifacts import History
-from grokking.survival import Observation
-from grokking.sweep_verdicts import Followed, Verdict, verdicts
+from grokking.sweep.survival import Observation
+from grokking.sweep.verdicts import Followed, Verdict, verdicts
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from grokking.style import INK, MUTED, TEMPLATE, Style
-from grokking.survival import kaplan_meier
-from grokking.sweep_look import axis_buttons, marker, styles, titled, with_epoch_axis
-from grokking.sweep_records import RunRecord, Sweep
+from grokking.sweep.look import axis_buttons, marker, styles, titled, with_epoch_axis
+from grokking.sweep.records import RunRecord, Sweep
+from grokking.sweep.survival import kaplan_meier
 
 
 def distribution_figure(sweep: Sweep) -> go.Figure:

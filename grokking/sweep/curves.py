@@ -6,9 +6,9 @@ import plotly.graph_objects as go
 
 from grokking.detection import THRESHOLD
 from grokking.style import MUTED, TEMPLATE
-from grokking.sweep_look import marker, styles, titled, with_epoch_axis
-from grokking.sweep_records import RunRecord, Sweep
-from grokking.sweep_thinning import thinned
+from grokking.sweep.look import marker, styles, titled, with_epoch_axis
+from grokking.sweep.records import RunRecord, Sweep
+from grokking.sweep.thinning import thinned
 
 GREY = "#c9ced6"
 MEASURES = {  # history series -> axis title, jump that is always drawn

@@ -20,13 +20,13 @@ from pathlib import Path
 from grokking.errors import RunError, UserError
 from grokking.run_folder import run_files
 from grokking.signals import StopRequest
-from grokking.sweep_log import RunLog
-from grokking.sweep_plan import PlannedRun
-from grokking.sweep_screen import Screen, duration
+from grokking.sweep.log import RunLog
+from grokking.sweep.plan import PlannedRun
+from grokking.sweep.screen import Screen, duration
 
 POLL_SECONDS = 0.1
 OUTPUT_FILE = "training_output.log"
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from grokking.survival import Observation, median_time
+from grokking.sweep.survival import Observation, median_time
 
 DRAWS, SEED = 1000, 0
 

@@ -5,7 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from grokking.style import Style, weight_decay_styles
-from grokking.sweep_records import Sweep
+from grokking.sweep.records import Sweep
 
 
 def styles(sweep: Sweep) -> dict[float, Style]:

@@ -9,11 +9,11 @@ import plotly.graph_objects as go
 from grokking.cli import Parser
 from grokking.errors import RunError
 from grokking.pages import Block, Figures, Links, Prose, Table, write_page
-from grokking.sweep_analysis import analyze
-from grokking.sweep_curves import accuracy_figure, facets, loss_figure
-from grokking.sweep_figures import distribution_figure, scaling_figure, survival_figure
-from grokking.sweep_records import RunRecord, Sweep
-from grokking.sweep_tables import (
+from grokking.sweep.analysis import analyze
+from grokking.sweep.curves import accuracy_figure, facets, loss_figure
+from grokking.sweep.figures import distribution_figure, scaling_figure, survival_figure
+from grokking.sweep.records import RunRecord, Sweep
+from grokking.sweep.tables import (
     HEADER,
     LEGEND,
     condition_lines,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from grokking.survival import (
+from grokking.sweep.survival import (
     LogRank,
     Observation,
     follow_up_to,

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grokking.errors import RunError, UserError
-from grokking.sweep_plan import Plan
+from grokking.sweep.plan import Plan
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def check_available() -> None:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from grokking.errors import UserError
-from grokking.sweep_options import parse, plan_from, wanted_directory
-from grokking.sweep_plan import Plan, PlannedRun, add_session, create_directory, write_plan
-from grokking.sweep_resources import Resources, choose
+from grokking.sweep.options import parse, plan_from, wanted_directory
+from grokking.sweep.plan import Plan, PlannedRun, add_session, create_directory, write_plan
+from grokking.sweep.resources import Resources, choose
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _submit(plan: Plan, wanted: Path, options: argparse.Namespace) -> int:
-    from grokking.slurm import check_available, submit
-    from grokking.sweep_log import RunLog
+    from grokking.sweep.log import RunLog
+    from grokking.sweep.slurm import check_available, submit
 
     check_available()
     directory = create_directory(wanted)
@@ -69,15 +69,15 @@ def _carry_out(
     options: argparse.Namespace,
 ) -> int:
     from grokking.signals import graceful
-    from grokking.sweep_log import RunLog
-    from grokking.sweep_runner import Runner
-    from grokking.sweep_screen import Screen
+    from grokking.sweep.log import RunLog
+    from grokking.sweep.runner import Runner
+    from grokking.sweep.screen import Screen
 
     resuming, alone = options.resume is not None, options.task is not None
     pending = [run for run in runs if not (resuming and is_finished(directory / run.name, run))]
     with graceful() as stop:
         if not (options.no_estimate or resuming):
-            from grokking.sweep_estimate import estimate
+            from grokking.sweep.estimate import estimate
 
             print("measuring a few epochs ...", flush=True)
             print(estimate(pending, resources, directory, stop), flush=True)
@@ -118,9 +118,9 @@ def is_finished(folder: Path, run: PlannedRun) -> bool:
 def analyze_and_plot(directory: Path) -> None:
     """The two scripts that follow a sweep; what stands in their way is said, not raised."""
     try:
-        from grokking.sweep_analysis import analyze
-        from grokking.sweep_pages import write_sweep_pages
-        from grokking.sweep_tables import terminal_report
+        from grokking.sweep.analysis import analyze
+        from grokking.sweep.pages import write_sweep_pages
+        from grokking.sweep.tables import terminal_report
 
         sweep, summary = analyze(directory)
         print(f"\n{terminal_report(summary)}\n")

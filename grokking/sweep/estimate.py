@@ -12,10 +12,10 @@ from typing import NamedTuple
 from grokking.artifacts import read_grokking
 from grokking.errors import UserError
 from grokking.signals import StopRequest
-from grokking.sweep_plan import PlannedRun
-from grokking.sweep_resources import Resources
-from grokking.sweep_runner import OUTPUT_FILE, POLL_SECONDS, Child, ended_together, start
-from grokking.sweep_screen import duration, last_line
+from grokking.sweep.plan import PlannedRun
+from grokking.sweep.resources import Resources
+from grokking.sweep.runner import OUTPUT_FILE, POLL_SECONDS, Child, ended_together, start
+from grokking.sweep.screen import duration, last_line
 
 MEASURED_EPOCHS = 60
 LATER_LABELS = 3  # memorization, grokking, grokked: not reached in so few epochs

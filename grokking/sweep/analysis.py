@@ -8,12 +8,12 @@ from typing import Any
 
 from grokking.artifacts import SCHEMA_VERSION, write_json
 from grokking.cli import Parser
-from grokking.survival import Observation, median_time, wilson_interval
-from grokking.sweep_folder import read_sweep
-from grokking.sweep_records import RunRecord, Sweep
-from grokking.sweep_scaling import fit
-from grokking.sweep_tables import SUMMARY_FILE, terminal_report
-from grokking.sweep_verdicts import Verdict
+from grokking.sweep.folder import read_sweep
+from grokking.sweep.records import RunRecord, Sweep
+from grokking.sweep.scaling import fit
+from grokking.sweep.survival import Observation, median_time, wilson_interval
+from grokking.sweep.tables import SUMMARY_FILE, terminal_report
+from grokking.sweep.verdicts import Verdict
 
 
 def summarize(sweep: Sweep) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from grokking.sweep_plan import Plan
+from grokking.sweep.plan import Plan
 
 LOG_FILE = "run_log.txt"
 
