@@ -64,17 +64,22 @@ inline void mix_pair(const Layout& l, const Tile& tile, int64_t i, const Mixture
 template <int G>
 inline void mix_backward(const float* d_out, const float* alpha, const float* table, float* d_table,
                          int64_t row, float* d_alpha) {
-    Vec dot[G] = {}, weight[G];
+    constexpr int64_t BLOCK = 32 * LANES;  // longer sums in one go would round more
+    Vec total[G] = {}, weight[G];
     for (int h = 0; h < G; ++h) weight[h] = splat(alpha[h]);
-    for (int64_t k = 0; k < row; k += LANES) {
-        const Vec x = load(d_out + k);
-        for (int h = 0; h < G; ++h) {
-            const int64_t at = h * row + k;
-            dot[h] += x * load(table + at);
-            store(d_table + at, load(d_table + at) + weight[h] * x);
+    for (int64_t from = 0; from < row; from += BLOCK) {
+        Vec dot[G] = {};
+        for (int64_t k = from; k < from + BLOCK && k < row; k += LANES) {
+            const Vec x = load(d_out + k);
+            for (int h = 0; h < G; ++h) {
+                const int64_t at = h * row + k;
+                dot[h] += x * load(table + at);
+                store(d_table + at, load(d_table + at) + weight[h] * x);
+            }
         }
+        for (int h = 0; h < G; ++h) total[h] += dot[h];
     }
-    for (int h = 0; h < G; ++h) d_alpha[h] += sum(dot[h]);
+    for (int h = 0; h < G; ++h) d_alpha[h] += sum(total[h]);
 }
 
 // The same for all heads of the pairs order[0], order[1] ..., whose operands are operand[i].

@@ -1,0 +1,107 @@
+"""Tables and pairs on which the kernels are compared, and the rule of the comparison."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from grokking import ops
+from grokking.extension import Kernel
+from grokking.loss import cross_entropy
+from grokking.model import Tables
+
+EPSILON = torch.finfo(torch.float32).eps
+PLAIN = Kernel(None, 1)
+
+
+class Case(NamedTuple):
+    """Folded tables, some pairs, and a target for each."""
+
+    tables: Tables
+    pairs: Tensor
+    targets: Tensor
+
+
+@lru_cache(maxsize=None)
+def make_case(p, heads, d_mlp, classes=None, density=0.7, spread=1.0, sharpness=1.0, seed=0):
+    """Random float32 tables; `spread` scales attention scores, `sharpness` the logits.
+
+    Half of the targets are what the tables answer, so that sharp logits give tiny losses.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    c = p if classes is None else classes
+
+    def normal(*shape, scale=1.0):
+        return torch.randn(*shape, generator=generator) * scale
+
+    tables = Tables(
+        s0=normal(p, heads, scale=spread),
+        s1=normal(p, heads, scale=spread),
+        s2=normal(heads, scale=spread),
+        A=normal(p, heads, d_mlp),
+        B=normal(p, heads, d_mlp),
+        pre_bias=normal(d_mlp, scale=0.3),
+        W_L=normal(d_mlp, c, scale=sharpness * d_mlp**-0.5),
+        C=normal(p, heads, c, scale=sharpness),
+        D=normal(p, heads, c, scale=sharpness),
+        logit_bias=normal(c, scale=0.3 * sharpness),
+    )
+    count = max(1, round(density * p * p))
+    pairs = torch.randperm(p * p, generator=generator)[:count].sort().values
+    answers = ops.reference_logits(tables, pairs)[0].argmax(1)
+    random = torch.randint(c, (count,), generator=generator)
+    return Case(tables, pairs, torch.where(torch.rand(count, generator=generator) < 0.5, answers, random))
+
+
+class Reference(NamedTuple):
+    """What plain PyTorch says about a case in one precision."""
+
+    loss: float
+    correct: int
+    logits: Tensor
+    class_sums: Tensor
+    gradients: Tables
+
+
+def compute(case: Case, kernel: Kernel, dtype=torch.float32) -> Reference:
+    """Everything the ops return for a case, by `kernel`, from tables in `dtype`."""
+    tables = Tables(*(table.to(dtype).requires_grad_() for table in case.tables))
+    sums = torch.zeros(len(tables.s0), tables.W_L.shape[1], dtype=torch.float64)
+    evaluation = ops.evaluate(tables, case.pairs, case.targets, kernel, True, sums)
+    step = ops.pair_loss(tables, case.pairs, case.targets, kernel)
+    gradients = Tables(*torch.autograd.grad(step.mean, list(tables)))
+    assert evaluation.logits is not None
+    return Reference(evaluation.loss, evaluation.correct, evaluation.logits, sums, gradients)
+
+
+@lru_cache(maxsize=None)
+def references(case_arguments) -> tuple[Reference, Reference]:
+    """(float64, float32) results of plain PyTorch for make_case(*case_arguments)."""
+    case = make_case(*case_arguments)
+    return compute(case, PLAIN, torch.float64), compute(case, PLAIN)
+
+
+def assert_as_good_as_pytorch(name, actual, baseline, exact, scale=None):
+    """The largest error is at most twice that of PyTorch, plus two float32 roundings of `scale`.
+
+    `scale` is the largest value unless given; small results of large sums need it.
+    """
+    actual, baseline, exact = (torch.as_tensor(x).double() for x in (actual, baseline, exact))
+    error, allowed = (actual - exact).abs().max(), (baseline - exact).abs().max()
+    floor = 2 * EPSILON * (exact.abs().max() if scale is None else scale)
+    assert error <= 2 * allowed + floor, (
+        f"{name}: error {error:.3e}, PyTorch's {allowed:.3e}, floor {floor:.3e}"
+    )
+
+
+def assert_gradients_as_good_as_pytorch(actual: Tables, baseline: Tables, exact: Tables):
+    """For every table; its gradient is a difference of sums that are as large as the largest one."""
+    scale = max(gradient.abs().max() for gradient in exact)
+    for field, *gradients in zip(Tables._fields, actual, baseline, exact, strict=True):
+        assert_as_good_as_pytorch(field, *gradients, scale=scale)
+
+
+def exact_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Loss of each pair in float64 from the given logits."""
+    return cross_entropy(logits.double(), targets)

@@ -1,0 +1,260 @@
+"""The kernel's implementations against plain PyTorch: as accurate, and right at every edge."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from kernel_cases import (
+    PLAIN,
+    Case,
+    assert_as_good_as_pytorch,
+    assert_gradients_as_good_as_pytorch,
+    compute,
+    exact_losses,
+    make_case,
+    references,
+)
+
+from grokking import ops
+from grokking.data import generators, split_pairs, targets
+from grokking.extension import Kernel, implementations
+from grokking.model import Tables, Transformer, fold
+
+NAMES = [name for name in implementations() if name != "cuda"]
+every_implementation = pytest.mark.parametrize("name", NAMES)
+
+# p, H, d_mlp, classes, density, spread of scores, sharpness of logits
+CASES = [
+    (2, 1, 1),
+    (3, 2, 5),
+    (5, 3, 15, 5, 1.0),
+    (16, 4, 16, 16, 0.5, 30.0),
+    (17, 5, 33, 17, 0.7, 1.0, 20.0),
+    (17, 6, 130, 9, 0.7, 1000.0),
+    (127, 2, 40, 127, 0.3),
+    (113, 4, 512, 113, 0.3),
+    (113, 4, 512, 113, 0.3, 3.0, 30.0),
+]
+
+
+def threads_for(arguments):
+    """1, 2 or 3, so that every implementation meets each."""
+    return 1 + CASES.index(arguments) % 3
+
+
+@every_implementation
+@pytest.mark.parametrize("arguments", CASES, ids=str)
+def test_scores_logits_and_gradients_are_as_accurate_as_pytorchs(name, arguments):
+    exact, baseline = references(arguments)
+    actual = compute(make_case(*arguments), Kernel(name, threads_for(arguments)))
+    assert actual.correct == exact.correct
+    assert_as_good_as_pytorch("loss", actual.loss, baseline.loss, exact.loss)
+    assert_as_good_as_pytorch("logits", actual.logits, baseline.logits, exact.logits)
+    assert_as_good_as_pytorch("sums", actual.class_sums, baseline.class_sums, exact.class_sums)
+    assert_gradients_as_good_as_pytorch(actual.gradients, baseline.gradients, exact.gradients)
+
+
+@every_implementation
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_every_number_of_threads_is_right(name, threads):
+    exact, baseline = references((17, 3, 20))
+    actual = compute(make_case(17, 3, 20), Kernel(name, threads))
+    assert_as_good_as_pytorch("loss", actual.loss, baseline.loss, exact.loss)
+    assert_gradients_as_good_as_pytorch(actual.gradients, baseline.gradients, exact.gradients)
+
+
+@every_implementation
+@pytest.mark.parametrize("width", [1, 3, 4, 5, 8, 9, 16, 17, 20, 21, 32, 47, 64, 65, 69, 80, 113])
+def test_any_number_of_classes_and_hidden_units(name, width):
+    for arguments in ((7, 2, 19, width), (7, 2, width, 6)):
+        exact, baseline = references(arguments)
+        actual = compute(make_case(*arguments), Kernel(name, 2))
+        assert_as_good_as_pytorch("loss", actual.loss, baseline.loss, exact.loss)
+        assert_as_good_as_pytorch("logits", actual.logits, baseline.logits, exact.logits)
+        assert_gradients_as_good_as_pytorch(actual.gradients, baseline.gradients, exact.gradients)
+
+
+@every_implementation
+@pytest.mark.parametrize("size", [(2, 1, 3), (17, 5, 33), (31, 4, 64)], ids=str)
+def test_surfaces_are_the_hidden_units_of_every_pair(name, size):
+    tables = make_case(*size).tables
+    d_mlp = size[2]
+    for neurons in (torch.arange(d_mlp), torch.tensor([d_mlp - 1, 0, d_mlp // 2, 0])):
+        exact = ops.activations(Tables(*(t.double() for t in tables)), neurons, PLAIN)
+        baseline = ops.activations(tables, neurons, PLAIN)
+        actual = ops.activations(tables, neurons, Kernel(name, 3))
+        assert actual.shape == (size[0], size[0], len(neurons))
+        assert_as_good_as_pytorch("surfaces", actual, baseline, exact)
+
+
+@every_implementation
+def test_tiny_losses_keep_their_digits(name):
+    """log_softmax in float32 is 0 below 6e-8; here losses down to 1e-28 must keep four digits."""
+    p, gap = 8, torch.linspace(0, 64, 8)  # the logit of class 0 over the other two
+    tables = Tables(*(torch.zeros_like(t) for t in make_case(p, 1, 4, 3).tables))
+    tables.C[:, 0, 0] = 3 * gap  # alpha is 1/3 for equal scores
+    for a in range(p):
+        pairs, goal = torch.tensor([a * p]), torch.zeros(1, dtype=torch.int64)
+        expected = math.log1p(2 * math.exp(-gap[a].item()))
+        actual = ops.evaluate(tables, pairs, goal, Kernel(name, 1)).loss
+        assert actual == pytest.approx(expected, rel=1e-4)
+
+
+@every_implementation
+def test_the_training_step_and_the_evaluation_agree_to_the_last_bit(name):
+    tables, pairs, goal = make_case(17, 5, 33)
+    for threads in (1, 3):
+        kernel = Kernel(name, threads)
+        step = ops.pair_loss(tables, pairs, goal, kernel)
+        evaluation = ops.evaluate(tables, pairs, goal, kernel)
+        assert (step.loss, step.correct) == (evaluation.loss, evaluation.correct)
+        assert step.mean.item() == np.float32(step.loss)
+
+
+@every_implementation
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_reruns_are_identical_to_the_last_bit(name, threads):
+    case, kernel = make_case(17, 5, 33), Kernel(name, threads)
+    first, second = compute(case, kernel), compute(case, kernel)
+    assert first.loss == second.loss
+    assert first.logits.numpy().tobytes() == second.logits.numpy().tobytes()
+    assert first.class_sums.numpy().tobytes() == second.class_sums.numpy().tobytes()
+    for one, other in zip(first.gradients, second.gradients, strict=True):
+        assert one.numpy().tobytes() == other.numpy().tobytes()
+
+
+@every_implementation
+def test_logits_come_in_the_order_of_the_pairs(name):
+    tables, pairs, goal = make_case(17, 2, 20)
+    shuffled = torch.randperm(len(pairs), generator=generators(1)[0])
+    kernel = Kernel(name, 2)
+    straight = ops.evaluate(tables, pairs, goal, kernel, logits=True)
+    mixed = ops.evaluate(tables, pairs[shuffled], goal[shuffled], kernel, logits=True)
+    torch.testing.assert_close(mixed.logits, straight.logits[shuffled], rtol=1e-5, atol=1e-5)
+    assert mixed.correct == straight.correct
+
+
+@every_implementation
+def test_pairs_may_repeat(name):
+    tables, pairs, goal = make_case(5, 2, 9)
+    twice = Case(tables, pairs.repeat_interleave(2), goal.repeat_interleave(2))
+    once, doubled = (compute(c, Kernel(name, 1)) for c in (Case(tables, pairs, goal), twice))
+    assert doubled.correct == 2 * once.correct
+    assert doubled.loss == pytest.approx(once.loss, rel=1e-6)
+    for one, other in zip(once.gradients, doubled.gradients, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
+
+
+@every_implementation
+def test_sliced_and_misaligned_tables_change_nothing(name):
+    case = make_case(17, 3, 32)
+
+    def sliced(table):
+        wide = torch.full((*table.shape[:-1], table.shape[-1] + 3), math.nan)
+        wide[..., 2:-1] = table
+        return wide[..., 2:-1]
+
+    def misaligned(table):  # dense, one float off every vector's boundary
+        storage = torch.full((table.numel() + 1,), math.nan)
+        storage[1:] = table.flatten()
+        return storage[1:].view(table.shape)
+
+    expected = compute(case, Kernel(name, 2))
+    for move in (sliced, misaligned):
+        actual = compute(case._replace(tables=Tables(*map(move, case.tables))), Kernel(name, 2))
+        assert actual.loss == expected.loss
+        assert torch.equal(actual.logits, expected.logits)
+        for one, other in zip(actual.gradients, expected.gradients, strict=True):
+            assert torch.equal(one, other)
+
+
+@every_implementation
+def test_scores_whose_weights_underflow(name):
+    """Scores hundreds apart: the softmax must not divide 0 by 0, whichever token wins."""
+    case = make_case(9, 3, 20)
+    for winner in ("s0", "s1", "s2"):
+        tables = case.tables._replace(**{winner: getattr(case.tables, winner) + 500.0})
+        actual = compute(case._replace(tables=tables), Kernel(name, 2))
+        exact = compute(case._replace(tables=tables), PLAIN, torch.float64)
+        baseline = compute(case._replace(tables=tables), PLAIN)
+        assert_as_good_as_pytorch("loss", actual.loss, baseline.loss, exact.loss)
+        assert_gradients_as_good_as_pytorch(actual.gradients, baseline.gradients, exact.gradients)
+
+
+def poisoned(tables, field, index, value):
+    table = getattr(tables, field).clone()
+    table[index] = value
+    return tables._replace(**{field: table})
+
+
+@every_implementation
+@pytest.mark.parametrize("field", ["s0", "A", "C"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_spreads_as_far_as_in_pytorch(name, field, value):
+    """One bad entry for operand a = 2 must show in those pairs, and in no other."""
+    case = make_case(6, 2, 20, 6, 1.0)
+    tables = poisoned(case.tables, field, (2, 0), value)
+    kernel = Kernel(name, 1)
+    logits = ops.evaluate(tables, case.pairs, case.targets, kernel, logits=True).logits
+    expected = ops.evaluate(tables, case.pairs, case.targets, PLAIN, logits=True).logits
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4, equal_nan=True)
+    for pair, goal, row in zip(case.pairs, case.targets, expected, strict=True):
+        actual = ops.evaluate(tables, pair[None], goal[None], kernel)
+        (loss,) = exact_losses(row[None], goal[None]).tolist()
+        assert actual.loss == pytest.approx(loss, rel=1e-4, nan_ok=True)
+        assert actual.correct == (not math.isnan(loss) and int(row.argmax()) == int(goal))
+
+
+@every_implementation
+def test_gradients_let_nan_through_and_keep_it_to_its_pairs(name):
+    case = make_case(6, 2, 20, 6, 1.0)
+    tables = poisoned(case.tables, "A", (2, 0, 7), math.nan)
+    gradients = compute(case._replace(tables=tables), Kernel(name, 1)).gradients
+    assert gradients.A[2].isnan().any() and gradients.C[2].isnan().any()
+    assert gradients.W_L.isnan().any() and gradients.logit_bias.isnan().any()
+    others = [a for a in range(6) if a != 2]
+    assert gradients.A[others].isfinite().all() and gradients.C[others].isfinite().all()
+
+
+@every_implementation
+def test_surfaces_let_nan_through_relu(name):
+    tables = poisoned(make_case(6, 2, 20).tables, "B", (4, 1, 3), math.nan)
+    surfaces = ops.activations(tables, torch.arange(20), Kernel(name, 1))
+    expected = torch.zeros(6, 6, 20, dtype=torch.bool)
+    expected[:, 4, 3] = True
+    assert torch.equal(surfaces.isnan(), expected)
+
+
+@every_implementation
+def test_the_first_of_equal_maxima_decides(name):
+    tables = Tables(*(torch.zeros_like(t) for t in make_case(2, 1, 4, 5).tables))
+    tables.logit_bias[[1, 3]] = 2.0
+    for goal, correct in ((0, 0), (1, 1), (3, 0), (4, 0)):
+        result = ops.evaluate(tables, torch.tensor([2]), torch.tensor([goal]), Kernel(name, 1))
+        assert result.correct == correct, goal
+
+
+def test_reference_gradients_equal_finite_differences():
+    tables, pairs, goal = make_case(3, 2, 4, 3, 1.0)
+    inputs = [table.double().requires_grad_() for table in tables]
+
+    def loss(*tables):
+        return ops.pair_loss(Tables(*tables), pairs, goal, PLAIN).mean
+
+    assert torch.autograd.gradcheck(loss, inputs)
+
+
+@every_implementation
+def test_a_training_step_through_the_fold_is_plain_pytorch(name):
+    """loss.backward() scales with what stands above it, and reaches every weight."""
+    model = Transformer(11, 12, 3, 20, generators(0)[0])
+    pairs = split_pairs(11, 0.5, generators(0)[1]).train
+    goal = targets(11)[pairs]
+    gradients = {}
+    for kernel in (Kernel(name, 2), PLAIN):
+        model.zero_grad()
+        (3 * ops.pair_loss(fold(model), pairs, goal, kernel).mean).backward()
+        gradients[kernel.name] = {n: p.grad for n, p in model.named_parameters()}
+    for field, expected in gradients[None].items():
+        torch.testing.assert_close(gradients[name][field], expected, rtol=1e-4, atol=1e-7)
