@@ -52,7 +52,8 @@ def cuda_devices() -> tuple[int, str]:
     if module is None:
         return 0, reason
     if not hasattr(module, "cuda_devices"):
-        return 0, importlib.import_module("grokking._build_info").CUDA_FALLBACK
+        build_info = importlib.import_module("grokking._build_info")
+        return 0, getattr(build_info, "CUDA_FALLBACK", "") or "the extension was built without CUDA"
     count, reason = module.cuda_devices()
     return count, reason
 

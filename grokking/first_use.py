@@ -1,5 +1,6 @@
 """Before the CUDA kernel is trusted on a GPU, it is held to plain PyTorch on that GPU, once a process."""
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -14,8 +15,25 @@ from grokking.model import Tables, Transformer, fold
 MODULUS, D_MODEL, HEADS, D_MLP = 37, 24, 3, 75  # odd, and no multiple of any tile
 PLAIN = Kernel(None, 1)
 
+Values = dict[str, Tensor]  # by name
 
-def kernel_on_gpu(requested: str, device: torch.device, threads: int) -> Kernel:
+
+@cache
+def first_use_fault(device: torch.device) -> str:
+    """Why the CUDA kernel is not to be used on this device, found by using it; "" if all is well."""
+    try:
+        return disagreement(Kernel(CUDA, 1), device)
+    except (RuntimeError, ValueError) as error:  # what torch and the kernel raise for a CUDA error
+        return f"the CUDA kernel failed its first use on {device}: {error}"
+
+
+def kernel_on_gpu(
+    requested: str,
+    device: torch.device,
+    threads: int,
+    devices: Callable[[], tuple[int, str]] = cuda_devices,
+    fault_on: Callable[[torch.device], str] = first_use_fault,
+) -> Kernel:
     """The kernel for GROK_KERNEL (not `torch`) on a CUDA device; plain PyTorch says why it is.
 
     UserError if an implementation was asked for by name that cannot run there.
@@ -25,45 +43,39 @@ def kernel_on_gpu(requested: str, device: torch.device, threads: int) -> Kernel:
             f"GROK_KERNEL is {requested}, which runs on the CPU, but the device is {device}; "
             "set GROK_DEVICE=cpu"
         )
-    count, reason = cuda_devices()
+    count, reason = devices()
     if count == 0 and requested == CUDA:
-        raise UserError(f"GROK_KERNEL is {CUDA!r}, which cannot run here: {reason}")
-    fault = reason if count == 0 else first_use_fault(device)
+        raise UserError(f"GROK_KERNEL is {CUDA}, which cannot run here: {reason}")
+    fault = f"the CUDA kernel cannot run here: {reason}" if count == 0 else fault_on(device)
     return Kernel(None, threads, fault) if fault else Kernel(CUDA, threads)
 
 
-@cache
-def first_use_fault(device: torch.device) -> str:
-    """Why the CUDA kernel is not to be used on this device, found by using it; "" if all is well."""
-    try:
-        return disagreement(Kernel(CUDA, 1), device)
-    except (RuntimeError, ValueError) as error:  # torch and the kernel raise these for any CUDA error
-        return f"the CUDA kernel failed its first use on {device}: {error}"
-
-
 def disagreement(kernel: Kernel, device: torch.device) -> str:
-    """What a kernel computes otherwise than plain PyTorch on the same device, or "".
-
-    Allowed against float64: four times the error of plain PyTorch in float32, plus 1e-5 of the
-    value's norm. A fault of indices or order is percents, not rounding.
-    """
+    """What a kernel computes otherwise than plain PyTorch on the same device, or ""."""
     tables = fold(Transformer(MODULUS, D_MODEL, HEADS, D_MLP, torch.Generator().manual_seed(0)))
     ours, plain, exact = (
         everything(Tables(*(table.detach().to(device, dtype) for table in tables)), use)
         for use, dtype in ((kernel, torch.float32), (PLAIN, torch.float32), (PLAIN, torch.float64))
     )
+    difference = compare(ours, plain, exact)
+    return f"{kernel.name} disagrees with plain PyTorch on {device}: {difference}" if difference else ""
+
+
+def compare(ours: Values, plain: Values, exact: Values) -> str:
+    """The first value that is too far from float64, or "".
+
+    Allowed is four times the error of plain PyTorch in float32, plus 1e-5 of the value's norm:
+    a fault of indices or order is percents, not rounding.
+    """
     for name, true in exact.items():
         error, rounding = (float((x[name].double() - true).norm()) for x in (ours, plain))
         limit = 4 * rounding + 1e-5 * float(true.norm())
         if not error <= limit:
-            return (
-                f"the kernel {kernel.name} disagrees with plain PyTorch on {device}: {name} is off by "
-                f"{error:.3g}, expected at most {limit:.3g}"
-            )
+            return f"{name} is off by {error:.3g}, expected at most {limit:.3g}"
     return ""
 
 
-def everything(tables: Tables, kernel: Kernel) -> dict[str, Tensor]:
+def everything(tables: Tables, kernel: Kernel) -> Values:
     """All that a kernel computes, by name: from two thirds of the pairs, and from every third neuron."""
     device = tables.s0.device
     pairs = torch.arange(MODULUS**2, device=device)

@@ -57,7 +57,8 @@ def train_and_export(state: TrainingState, engine: Engine, directory: Path) -> i
     progress = Progress(state.epoch, state.config.num_epochs)
     with graceful() as stop:
         try:
-            train(state, engine, recorder, progress, stop)
+            with denormals_as_zero():
+                train(state, engine, recorder, progress, stop)
         finally:
             progress.close()
         if stop.number is not None:
@@ -127,10 +128,9 @@ def kernel_for(config: Config, device: torch.device, threads: int) -> Kernel:
     if device.type == "cuda" and config.kernel != "torch":
         return kernel_on_gpu(config.kernel, device, threads)
     if config.kernel == CUDA:
-        raise UserError(
-            f"GROK_KERNEL is {CUDA}, but the device is {device}; set GROK_DEVICE=cuda "
-            f"(torch {torch.__version__} {'sees' if torch.cuda.is_available() else 'does not see'} a GPU)"
-        )
+        seen = torch.cuda.is_available()
+        advice = "set GROK_DEVICE=cuda" if seen else f"torch {torch.__version__} sees no GPU"
+        raise UserError(f"GROK_KERNEL is {CUDA}, but the device is {device}; {advice}")
     return choose_kernel(config.kernel, threads)
 
 
