@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Build the CPU kernel with a sanitizer and run it on awkward shapes.
+# Usage: scripts/sanitize.sh address|undefined|thread   (CXX chooses the compiler)
+set -euo pipefail
+
+sanitizer=${1:?"which sanitizer: address, undefined or thread"}
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+
+compile() { # OUTPUT SOURCE FLAGS...
+  local output=$1 source=$2
+  shift 2
+  "${CXX:-g++}" -std=c++17 -O1 -g -Wall -Wextra -Werror -Wno-psabi -ffp-contract=fast \
+    "-fsanitize=$sanitizer" -fno-sanitize-recover=all -I"$root/csrc" \
+    "$@" -c "$source" -o "$build/$output.o"
+}
+
+if [ "$(uname -m)" = x86_64 ]; then # the targets of setup.py
+  compile avx512 "$root/csrc/cpu_tile.cpp" -DGRID_TARGET_AVX512 -mavx2 -mfma \
+    -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512 &
+  compile avx2 "$root/csrc/cpu_tile.cpp" -DGRID_TARGET_AVX2 -mavx2 -mfma &
+fi
+compile baseline "$root/csrc/cpu_tile.cpp" &
+compile cpu "$root/csrc/cpu.cpp" &
+compile reference "$root/csrc/cpu_reference.cpp" &
+compile main "$root/tests/native/sanitized.cpp" &
+for job in $(jobs -p); do wait "$job"; done
+
+"${CXX:-g++}" "-fsanitize=$sanitizer" -pthread "$build"/*.o -o "$build/sanitized"
+"$build/sanitized"

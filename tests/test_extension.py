@@ -1,0 +1,222 @@
+"""The compiled module's border: what it refuses, and which kernel a run gets and why."""
+
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from conftest import ROOT, clean_environment
+
+from grokking import extension
+from grokking.errors import UserError
+
+module, missing = extension.load()
+compiled = pytest.mark.skipif(module is None, reason=missing)
+
+P, HEADS, D_MLP, CLASSES, PAIRS = 5, 2, 6, 7, 4
+NAMES = ["s0", "s1", "s2", "A", "B", "pre_bias", "W_L", "C", "D", "logit_bias"]
+
+
+def arguments(**changes):
+    """Arguments of _C.evaluate that it accepts, but for `changes` (a table by its name)."""
+    mlp, out = (P, HEADS, D_MLP), (P, HEADS, CLASSES)
+    shapes = [(P, HEADS), (P, HEADS), (HEADS,), mlp, mlp]
+    shapes += [(D_MLP,), (D_MLP, CLASSES), out, out, (CLASSES,)]
+    tables = [
+        changes.pop(name, np.zeros(shape, np.float32))
+        for name, shape in zip(NAMES, shapes, strict=True)
+    ]
+    accepted = {
+        "tables": tables,
+        "pairs": np.arange(PAIRS),
+        "targets": np.zeros(PAIRS, np.int64),
+        "implementation": "reference",
+        "threads": 1,
+    }
+    return {**accepted, **changes}
+
+
+@compiled
+def test_equal_logits_give_the_loss_of_a_guess():
+    loss_sum, correct = module.evaluate(**arguments())
+    assert loss_sum == pytest.approx(PAIRS * np.log(CLASSES))
+    assert correct == PAIRS  # class 0 is the first maximum
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"A": np.zeros((P, HEADS, D_MLP))}, "A is float64, expected float32"),
+        ({"B": np.zeros((P, HEADS, 5), np.float32)}, r"B is (5, 2, 5), expected (p=5, H=2, d_mlp=6)"),
+        ({"s1": np.zeros((HEADS, P), np.float32)}, r"s1 is (2, 5), expected (p=5, H=2)"),
+        ({"s0": np.zeros(P, np.float32)}, "s0 is (5), expected 2 dimensions"),
+        ({"pre_bias": np.zeros((1, D_MLP), np.float32)}, "pre_bias is (1, 6), expected (d_mlp=6)"),
+        ({"s2": np.zeros(3, np.float32)}, "s2 is (3), expected (H=2)"),
+        ({"C": np.zeros((P, HEADS, 2 * CLASSES), np.float32)[..., ::2]}, "C is strided, expected C-contiguous"),
+        ({"D": np.zeros((P, HEADS, CLASSES), ">f4")}, "D is >f4, expected float32"),
+        ({"pairs": np.arange(4, dtype=np.int32)}, "pairs is int32, expected int64"),
+        ({"pairs": np.array([0, 1, 2, 25])}, "pairs[3] is 25, expected 0 <= value < 25"),
+        ({"pairs": np.array([0, -1, 2, 3])}, "pairs[1] is -1, expected 0 <= value < 25"),
+        ({"targets": np.array([0, 7, 0, 0])}, "targets[1] is 7, expected 0 <= value < 7"),
+        ({"targets": np.zeros(3, np.int64)}, "targets is (3), expected (n=4)"),
+        ({"threads": 0}, "threads is 0, expected at least 1"),
+        ({"implementation": "mmx"}, "implementation 'mmx' is not one this processor can run"),
+        ({"logits": np.zeros((PAIRS, 6), np.float32)}, "logits is (4, 6), expected (n=4, classes=7)"),
+        ({"class_sums": np.zeros((P, CLASSES), np.float32)}, "class_sums is float32, expected float64"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_argument_is_named_with_what_it_is_and_what_was_expected(changes, message):
+    with pytest.raises(ValueError) as refused:
+        module.evaluate(**arguments(**changes))
+    assert message in str(refused.value)
+
+
+@compiled
+def test_what_is_not_an_array_is_refused():
+    for wrong in ({"tables": [1] * 10}, {"tables": []}, {"pairs": None}, {"logits": [1.0]}):
+        with pytest.raises((TypeError, ValueError)):
+            module.evaluate(**arguments(**wrong))
+
+
+@compiled
+def test_outputs_must_be_writeable():
+    frozen = np.zeros((PAIRS, CLASSES), np.float32)
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match="logits is read-only, expected writeable"):
+        module.evaluate(**arguments(logits=frozen))
+
+
+@compiled
+def test_gradients_are_checked_like_the_tables():
+    accepted = arguments()
+    gradients = [np.empty_like(table) for table in accepted["tables"]]
+    gradients[3] = gradients[3].astype(np.float64)
+    with pytest.raises(ValueError, match="A is float64, expected float32"):
+        module.pair_loss(**accepted, scale=1.0, gradients=gradients)
+
+
+@compiled
+def test_neurons_outside_the_layer_are_refused():
+    accepted = arguments()
+    for neurons in ([0, D_MLP], [-1, 0]):
+        with pytest.raises(ValueError, match=r"neurons\[\d\] is (6|-1), expected 0 <= value < 6"):
+            module.activations(
+                tables=accepted["tables"],
+                neurons=np.array(neurons),
+                implementation="reference",
+                threads=1,
+                surfaces=np.empty((P, P, 2), np.float32),
+            )
+
+
+@compiled
+def test_no_pairs_are_a_score_of_nothing():
+    empty = np.zeros(0, np.int64)
+    for name in module.implementations():
+        score = module.evaluate(**arguments(pairs=empty, targets=empty, implementation=name, threads=3))
+        assert score == (0.0, 0)
+
+
+@compiled
+def test_evaluation_never_holds_the_hidden_units_of_every_pair():
+    """At p = 251 they would be 129 MB; the kernel's own memory must stay below a fifth of that."""
+    program = """
+import resource
+import numpy as np
+from grokking import extension
+module, _ = extension.load()
+p, H, K = 251, 4, 512
+shapes = [(p, H), (p, H), (H,), (p, H, K), (p, H, K), (K,), (K, p), (p, H, p), (p, H, p), (p,)]
+tables = [np.full(shape, 0.01, np.float32) for shape in shapes]
+pairs = np.arange(p * p)
+targets = pairs % p
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+module.evaluate(tables, pairs, targets, module.implementations()[0], 2)
+print((peak() - before) / 1024)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 26
+
+
+def test_finding_the_kernel_imports_neither_torch_nor_numpy():
+    program = (
+        "import sys; from grokking.extension import choose_kernel; choose_kernel('auto', 1);"
+        "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@compiled
+def test_auto_is_the_best_implementation_and_every_name_can_be_forced():
+    names = extension.implementations()
+    assert names[-1] == "reference"
+    assert extension.choose_kernel("auto", 2) == (names[0], 2, "")
+    for name in names:
+        assert str(extension.choose_kernel(name, 1)) == f"{name}, 1 thread"
+
+
+def test_an_unknown_kernel_is_the_users_error_and_lists_the_choices():
+    with pytest.raises(UserError) as refused:
+        extension.choose_kernel("sse9", 1)
+    assert "GROK_KERNEL is 'sse9', expected one of auto, torch" in str(refused.value)
+
+
+def test_a_build_without_the_extension_says_why_and_uses_pytorch(monkeypatch):
+    build_info = types.ModuleType("grokking._build_info")
+    build_info.FALLBACK = "the extension could not be built (no compiler)"
+    monkeypatch.setitem(sys.modules, "grokking._build_info", build_info)
+    kernel = extension.choose_kernel("auto", 2)
+    assert kernel.name is None
+    assert str(kernel) == "plain PyTorch, because the extension could not be built (no compiler)"
+    with pytest.raises(UserError, match="no compiler"):
+        extension.choose_kernel("reference", 2)
+
+
+def build(folder, **variables):
+    """Run the build of the extension into `folder` with only these GROK_ variables set."""
+    command = [sys.executable, "setup.py", "-q", "build_ext"]
+    return subprocess.run(
+        [*command, f"--build-lib={folder}/lib", f"--build-temp={folder}/temp"],
+        cwd=ROOT,
+        env=clean_environment(**variables),
+        capture_output=True,
+        text=True,
+    )
+
+
+NO_COMPILER = {"CC": "no-such-compiler", "CXX": "no-such-compiler"}
+
+
+@pytest.mark.parametrize("value", ["yes", "2", ""])
+def test_the_build_refuses_a_switch_it_does_not_know(value, tmp_path):
+    refused = build(tmp_path, GROK_BUILD_EXT=value)
+    assert refused.returncode != 0
+    assert f"GROK_BUILD_EXT is {value!r}, expected auto, 0 or 1" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [({"GROK_BUILD_EXT": "0"}, "switched off by GROK_BUILD_EXT=0"), (NO_COMPILER, "no-such-compiler")],
+    ids=["switched off", "no compiler"],
+)
+def test_a_build_that_falls_back_leaves_its_reason_in_the_package(variables, reason, tmp_path):
+    assert build(tmp_path, **variables).returncode == 0
+    found: dict[str, str] = {}
+    exec((tmp_path / "lib/grokking/_build_info.py").read_text(), found)
+    assert reason in found["FALLBACK"]
+    assert not list(tmp_path.glob("lib/grokking/_C*"))
+
+
+def test_a_build_that_was_demanded_fails_loudly(tmp_path):
+    demanded = build(tmp_path, GROK_BUILD_EXT="1", **NO_COMPILER)
+    assert demanded.returncode != 0
+    assert "no-such-compiler" in demanded.stderr

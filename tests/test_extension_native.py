@@ -1,0 +1,23 @@
+"""The native code under sanitizers: no access beside a table, no undefined step, no data race."""
+
+import subprocess
+
+import pytest
+from conftest import ROOT, require
+
+
+@pytest.mark.parametrize("sanitizer", ["address", "undefined", "thread"])
+def test_every_implementation_is_clean_under_the_sanitizer(sanitizer, tmp_path):
+    compiler = require("g++")
+    (tmp_path / "empty.cpp").write_text("int main() {}")
+    supported = subprocess.run(
+        [compiler, f"-fsanitize={sanitizer}", str(tmp_path / "empty.cpp"), "-o", str(tmp_path / "empty")],
+        capture_output=True,
+    )
+    if supported.returncode != 0:
+        pytest.skip(f"{compiler} has no {sanitizer} sanitizer")
+    done = subprocess.run(
+        ["bash", str(ROOT / "scripts/sanitize.sh"), sanitizer], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "as the reference" in done.stdout
