@@ -3,6 +3,8 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,20 @@ def choose_threads(config: Config) -> int:
     threads = config.threads or available_cores()
     torch.set_num_threads(threads)
     return threads
+
+
+@contextmanager
+def denormals_as_zero() -> Iterator[None]:
+    """Let numbers below 1.2e-38 be 0 on this thread and on threads that it starts.
+
+    After memorising, the gradient of most logits is that small, and on an x86 core each product
+    with such a number takes a detour: a training step takes 25 times as long.
+    """
+    torch.set_flush_denormal(True)  # False, and without effect, where the processor cannot
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def available_cores() -> int:

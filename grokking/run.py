@@ -20,7 +20,13 @@ from grokking.checkpoint import labeled_path
 from grokking.config import FIELDS, Config, Loaded, identity
 from grokking.detection import RULE, THRESHOLD, Phases, detect
 from grokking.engine import Engine, choose_engine
-from grokking.environment import choose_device, choose_threads, device_name, versions
+from grokking.environment import (
+    choose_device,
+    choose_threads,
+    denormals_as_zero,
+    device_name,
+    versions,
+)
 from grokking.errors import UserError
 from grokking.extension import CUDA, Kernel, choose_kernel
 from grokking.first_use import kernel_on_gpu
