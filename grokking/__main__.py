@@ -8,6 +8,10 @@ from grokking import __version__, config
 from grokking.cli import run_main
 from grokking.errors import UserError
 
+# numpy, imported later, works on matrices about 113 wide: more threads would only spin on the cores
+# that the kernel uses.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 USAGE = f"""\
 usage: python -m grokking [--print-config | --help | --version]
        python -m grokking SUBCOMMAND [--help]

@@ -13,6 +13,7 @@ import torch
 from grokking import __version__
 from grokking.config import Config
 from grokking.errors import UserError
+from grokking.extension import Kernel
 
 
 def choose_device(config: Config) -> torch.device:
@@ -31,10 +32,17 @@ def choose_device(config: Config) -> torch.device:
 
 
 def choose_threads(config: Config) -> int:
-    """GROK_THREADS, or the cores this process may use; torch's own threads follow."""
-    threads = config.threads or available_cores()
-    torch.set_num_threads(threads)
-    return threads
+    """GROK_THREADS, or the cores this process may use."""
+    return config.threads or available_cores()
+
+
+def set_torch_threads(kernel: Kernel) -> None:
+    """All threads for plain PyTorch, one beside the fused kernel.
+
+    What is left to torch then takes a millisecond or two. Its idle threads would spin on the cores
+    that the kernel needs: with another program on the machine an epoch took ten times as long.
+    """
+    torch.set_num_threads(kernel.threads if kernel.name is None else 1)
 
 
 @contextmanager

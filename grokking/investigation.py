@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from grokking import circuit, trajectory
 from grokking.artifacts import read_grokking
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
-from grokking.environment import available_cores
+from grokking.environment import available_cores, set_torch_threads
 from grokking.errors import UserError
 from grokking.extension import Kernel, choose_kernel
 from grokking.hindsight import State, examine, look_back
@@ -29,8 +28,8 @@ class Investigation(NamedTuple):
 
 def investigate(directory: Path) -> Investigation:
     """Examine a run's last weights and its trajectory; save the phases' labelled checkpoints."""
-    torch.set_num_threads(available_cores())
     kernel = choose_kernel("auto", available_cores())
+    set_torch_threads(kernel)
     last = last_checkpoint(directory)
     state = examine(last, kernel)
     if not np.isfinite(state.losses).all():

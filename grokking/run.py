@@ -25,6 +25,7 @@ from grokking.environment import (
     choose_threads,
     denormals_as_zero,
     device_name,
+    set_torch_threads,
     versions,
 )
 from grokking.errors import UserError
@@ -44,6 +45,7 @@ def run(loaded: Loaded) -> int:
     config, directory = loaded.config, Path(loaded.config.artifacts_dir)
     device, threads = choose_device(config), choose_threads(config)
     kernel = kernel_for(config, device, threads)
+    set_torch_threads(kernel)
     with claimed(directory):
         if config.overwrite:
             clear(directory)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,10 @@ import pytest
 from browser import Chromium
 
 os.environ["OMP_NUM_THREADS"] = "1"  # torch's idle threads would slow tiny models tenfold on a busy machine
+
+# Started in the background of a script, pytest inherits ignored signals, and so would what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ROOT = Path(__file__).resolve().parent.parent
 
