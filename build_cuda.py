@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+USUAL = Path("/usr/local/cuda/bin/nvcc")
 OLDEST = 75  # Turing, the oldest that CUDA 13 compiles for
 FLAGS = ["-std=c++17", "-O3", "--compiler-options", "-fPIC,-fvisibility=hidden"]  # no fast-math
 
@@ -43,7 +44,7 @@ def candidates(environment: Mapping[str, str], site_packages: Path) -> Iterator[
     on_path = shutil.which("nvcc", path=environment.get("PATH"))
     if on_path:
         yield Path(on_path)
-    yield Path("/usr/local/cuda/bin/nvcc")
+    yield USUAL
     yield from sorted(site_packages.glob("nvidia/cu*/bin/nvcc"), reverse=True)
 
 

@@ -1,7 +1,10 @@
 """The CUDA kernels compiled by g++ and run on the CPU (tests/cuda), as functions of torch tensors."""
 
+import atexit
 import subprocess
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
@@ -10,6 +13,7 @@ from torch import Tensor
 from grokking.model import Tables
 
 ROOT = Path(__file__).resolve().parent.parent
+HERE = ROOT / "tests" / "cuda"
 FLAGS = "-std=c++17 -g -Wall -Wextra -Werror -Wno-unknown-pragmas".split()
 
 
@@ -33,22 +37,27 @@ class Answer(NamedTuple):
 
 
 def build(program: Path, *flags: str, kernels: Path = ROOT / "csrc", source: str = "emulated") -> Path:
-    """Compile tests/cuda/{source}.cpp with the kernels in the folder `kernels`; returns the program.
-
-    The emulation itself is not instrumented for threads: it tells ThreadSanitizer what orders them.
-    """
-    here = ROOT / "tests" / "cuda"
-    runtime = program.with_suffix(".o")
-    tsan = ["-DEMULATION_TSAN"] if "-fsanitize=thread" in flags else []
-    includes = ["-I", here, "-I", kernels]
-    for command in (
-        ["g++", *FLAGS, *tsan, "-O2", *includes, "-c", here / "emulation.cpp", "-o", runtime],
-        ["g++", *FLAGS, *flags, *includes, "-x", "c++", here / f"{source}.cpp", "-x", "none", runtime]
-        + ["-o", program],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    """Compile tests/cuda/{source}.cpp with the kernels in the folder `kernels`; returns the program."""
+    includes = ["-I", HERE, "-I", kernels]
+    runtime = emulation_object("-fsanitize=thread" in flags)
+    compile_with(*flags, *includes, "-x", "c++", HERE / f"{source}.cpp", "-x", "none", runtime, "-o", program)
     return program
+
+
+@cache
+def emulation_object(knows_threads: bool) -> Path:
+    """tests/cuda/emulation.cpp, compiled once. It is not instrumented: it tells ThreadSanitizer what orders threads."""
+    folder = TemporaryDirectory(prefix="emulation")
+    atexit.register(folder.cleanup)
+    target = Path(folder.name) / "emulation.o"
+    told = ["-DEMULATION_TSAN"] if knows_threads else []
+    compile_with("-O2", *told, "-I", HERE, "-c", HERE / "emulation.cpp", "-o", target)
+    return target
+
+
+def compile_with(*arguments: "str | Path") -> None:
+    done = subprocess.run(["g++", *FLAGS, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 class Request(NamedTuple):

@@ -1,0 +1,133 @@
+"""How the build finds a CUDA compiler, what it compiles for, and that the kernels compile cleanly."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, clean_environment, require
+
+sys.path.insert(0, str(ROOT))
+import build_cuda  # noqa: E402
+
+LISTED = "compute_60\ncompute_75\ncompute_80\ncompute_86\ncompute_90\ncompute_121\n"
+
+
+def fake_nvcc(folder: Path, listed: str = LISTED, runtime: bool = True) -> Path:
+    """A toolkit whose nvcc answers the two questions the build asks; it compiles nothing."""
+    libraries = folder / "targets" / "lib"
+    libraries.mkdir(parents=True)
+    if runtime:
+        (libraries / "libcudart_static.a").touch()
+    nvcc = folder / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    nvcc.write_text(
+        "#!/bin/sh\n"
+        f"[ \"$1\" = --list-gpu-arch ] && printf '{listed}' && exit\n"
+        f'[ "$1" = --dryrun ] && echo \'#$ LIBRARIES= "-L{libraries}/stubs" "-L{libraries}"\' >&2 && exit\n'
+        "echo 'grid_cuda.cu(1): error: no such luck' >&2; exit 1\n"
+    )
+    nvcc.chmod(0o755)
+    return nvcc
+
+
+def test_the_users_word_comes_before_path_before_the_usual_place_before_wheels(tmp_path):
+    on_path, in_wheel = fake_nvcc(tmp_path / "path"), fake_nvcc(tmp_path / "site" / "nvidia" / "cu13")
+    environment = {"CUDA_HOME": "/a", "CUDA_PATH": "/b", "PATH": str(on_path.parent)}
+    found = list(build_cuda.candidates(environment, tmp_path / "site"))
+    assert found == [Path("/a/bin/nvcc"), Path("/b/bin/nvcc"), on_path, build_cuda.USUAL, in_wheel]
+
+
+def test_a_toolkit_is_its_compiler_its_architectures_and_its_static_runtime(tmp_path):
+    nvcc = fake_nvcc(tmp_path / "cuda")
+    toolkit = build_cuda.find_toolkit({"CUDA_HOME": str(tmp_path / "cuda")}, tmp_path)
+    assert toolkit == build_cuda.Toolkit(nvcc, [75, 80, 86, 90, 121], tmp_path / "cuda" / "targets" / "lib")
+
+
+@pytest.mark.parametrize(
+    ("listed", "runtime", "reason"),
+    [
+        ("compute_60\n", True, "nothing newer than compute capability 7.0"),
+        (LISTED, False, "without libcudart_static.a"),
+    ],
+)
+def test_a_toolkit_that_cannot_serve_says_why(tmp_path, listed, runtime, reason):
+    fake_nvcc(tmp_path / "cuda", listed, runtime)
+    with pytest.raises(build_cuda.NoToolkit, match=reason):
+        build_cuda.find_toolkit({"CUDA_HOME": str(tmp_path / "cuda")}, tmp_path)
+
+
+def test_without_nvcc_the_reason_names_every_place_that_was_searched(tmp_path, monkeypatch):
+    monkeypatch.setattr(build_cuda, "USUAL", tmp_path / "nvcc")
+    with pytest.raises(build_cuda.NoToolkit, match="CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda or NVIDIA"):
+        build_cuda.find_toolkit({"PATH": str(tmp_path)}, tmp_path)
+
+
+def test_machine_code_for_one_of_each_generation_and_ptx_for_gpus_to_come():
+    assert build_cuda.machine_code([75, 80, 86, 90, 100, 103, 120, 121]) == [
+        "-gencode=arch=compute_75,code=sm_75",
+        "-gencode=arch=compute_80,code=sm_80",
+        "-gencode=arch=compute_90,code=sm_90",
+        "-gencode=arch=compute_100,code=sm_100",
+        "-gencode=arch=compute_120,code=sm_120",
+        "-gencode=arch=compute_120,code=compute_120",
+    ]
+
+
+def test_what_the_compiler_complains_of_is_passed_on(tmp_path):
+    fake_nvcc(tmp_path / "cuda")
+    toolkit = build_cuda.find_toolkit({"CUDA_HOME": str(tmp_path / "cuda")}, tmp_path)
+    with pytest.raises(build_cuda.NoToolkit, match="no such luck"):
+        build_cuda.compile_kernels(toolkit, ROOT / "csrc", tmp_path / "grid_cuda.o")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("1", "nvcc could not compile the kernels: grid_cuda.cu(1): error: no such luck"), ("2", "GROK_BUILD_CUDA is '2'")],
+)
+def test_a_build_that_must_have_cuda_fails_loudly(tmp_path, value, message):
+    fake_nvcc(tmp_path / "cuda")
+    environment = clean_environment(GROK_BUILD_CUDA=value, CUDA_HOME=str(tmp_path / "cuda"))
+    done = subprocess.run(
+        [sys.executable, "setup.py", "build_ext", "-b", tmp_path / "lib", "-t", tmp_path / "temp"],
+        cwd=ROOT, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert not list(tmp_path.glob("lib/**/*.so"))
+
+
+@pytest.fixture
+def resources():
+    spec = importlib.util.spec_from_file_location("cuda_resources", ROOT / "scripts" / "cuda_resources.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+REPORT = """\
+ptxas info    : Compiling entry function '_ZN4grid4cuda6attendENS0_5SizesENS_8TablesOfIKfEE' for 'sm_90'
+ptxas info    : Function properties for _ZN4grid4cuda6attendENS0_5SizesENS_8TablesOfIKfEE
+    16 bytes stack frame, 8 bytes spill stores, 4 bytes spill loads
+ptxas info    : Used 22 registers, used 0 barriers
+"""
+
+
+def test_the_assemblers_report_is_read(resources):
+    assert resources.parse(REPORT) == [resources.Use("attend", 90, 22, 16, 12)]
+    assert "| `attend` | 22 |" in resources.table(resources.parse(REPORT))
+    assert "Spilled: 12 bytes; stack: 16 bytes" in resources.table(resources.parse(REPORT))
+
+
+def test_every_kernel_compiles_for_every_architecture_without_warning_spill_or_stack(resources):
+    require("nvcc")
+    toolkit = build_cuda.find_toolkit()
+    uses = resources.parse(resources.compile_strictly(toolkit))
+    assert {use.architecture for use in uses} == set(toolkit.architectures)
+    kernels = {use.kernel for use in uses}
+    assert {"attend", "logits_of_pairs", "score_pairs", "surfaces_of_neurons"} <= kernels
+    assert len(uses) == len(kernels) * len(toolkit.architectures)
+    for use in uses:
+        assert (use.spills, use.stack) == (0, 0), use
+        assert use.registers <= 128, f"{use}: fewer than four blocks of 128 threads would fit a multiprocessor"
