@@ -1,0 +1,163 @@
+"""What bench.py compares: the same model, epoch and evaluation, in every way people run it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from grokking import ops
+from grokking.data import all_pairs, generators, split_pairs, targets
+from grokking.extension import Kernel
+from grokking.model import Tables, Transformer, fold
+
+D_MODEL, NUM_HEADS, D_MLP = 128, 4, 512
+
+
+class Peer(NamedTuple):
+    """One contestant; each call does the whole job and returns what parity is checked on."""
+
+    name: str
+    epoch: Callable[[], float]  # forward, backward, AdamW on the training pairs -> mean loss
+    evaluate: Callable[[], tuple[float, float]]  # mean loss and accuracy of all p * p pairs
+    surfaces: Callable[[], Tensor] | None = None  # all activation surfaces [p, p, d_mlp]
+
+
+class Task(NamedTuple):
+    """The experiment at one modulus, with the initial weights that every peer starts from."""
+
+    modulus: int
+    a: Tensor
+    b: Tensor
+    targets: Tensor
+    train: Tensor  # pair numbers, 30 %
+
+    def model(self) -> Transformer:
+        return Transformer(self.modulus, D_MODEL, NUM_HEADS, D_MLP, generators(1)[0])
+
+    def tokens(self) -> Tensor:
+        return torch.stack([self.a, self.b, torch.full_like(self.a, self.modulus)], 1)
+
+
+def make_task(modulus: int) -> Task:
+    train = split_pairs(modulus, 0.3, generators(1)[1]).train
+    return Task(modulus, *all_pairs(modulus), targets(modulus), train)
+
+
+def adamw(parameters: Any) -> torch.optim.Optimizer:
+    """The run's optimiser; fused for everybody, which is the fastest that torch has."""
+    settings = {"lr": 1e-3, "betas": (0.9, 0.98), "weight_decay": 1.0}
+    return torch.optim.AdamW(parameters, fused=True, **settings)
+
+
+def score(logits: Tensor, goal: Tensor) -> tuple[float, float]:
+    correct = (logits.argmax(1) == goal).float().mean().item()
+    return cross_entropy(logits, goal).item(), correct
+
+
+def torch_peer(
+    name: str, task: Task, model: torch.nn.Module, train: Callable[[], Tensor],
+    every: Callable[[], Tensor], surfaces: Callable[[], Tensor] | None,
+) -> Peer:
+    """A peer whose `train()` and `every()` are the logits of the training and of all pairs."""
+    optimizer = adamw(p for p in model.parameters() if p.requires_grad)
+    goal = task.targets[task.train]
+
+    def epoch() -> float:
+        loss = cross_entropy(train(), goal)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    @torch.no_grad()
+    def evaluate() -> tuple[float, float]:
+        return score(every(), task.targets)
+
+    return Peer(name, epoch, evaluate, torch.no_grad()(surfaces) if surfaces else None)
+
+
+def textbook(task: Task) -> Peer:
+    model, tokens = task.model(), task.tokens()
+    train = tokens[task.train]
+    return torch_peer(
+        "textbook PyTorch", task, model, lambda: model(train)[:, 2], lambda: model(tokens)[:, 2], None
+    )
+
+
+def last_position(task: Task, compiled: bool) -> Peer:
+    """Only what the read-out at `=` needs, eager or through torch.compile."""
+    model, p = task.model(), task.modulus
+    logits = model.logits_at_equals
+    post = model.mlp_post_at_equals
+    if compiled:
+        torch._dynamo.reset()  # inductor fixes the number of threads when it compiles
+        logits, post = torch.compile(logits, dynamic=False), torch.compile(post, dynamic=False)
+    a, b = task.a[task.train], task.b[task.train]
+    return torch_peer(
+        f"last position, {'compiled' if compiled else 'eager'}",
+        task,
+        model,
+        lambda: logits(a, b),
+        lambda: logits(task.a, task.b),
+        lambda: post(task.a, task.b)[1].view(p, p, D_MLP),
+    )
+
+
+def transformer_lens(task: Task) -> Peer:
+    """HookedTransformer as in the paper's code; raises ImportError where it is not installed."""
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+
+    settings = {"n_layers": 1, "n_heads": NUM_HEADS, "d_model": D_MODEL, "d_mlp": D_MLP, "n_ctx": 3}
+    config = HookedTransformerConfig(
+        **settings, d_head=D_MODEL // NUM_HEADS, act_fn="relu", normalization_type=None,
+        d_vocab=task.modulus + 1, d_vocab_out=task.modulus, device="cpu",
+    )
+    model = HookedTransformer(config)
+    weights = dict(task.model().named_parameters())
+    for name, parameter in model.named_parameters():
+        field = name.rsplit(".", 1)[-1]
+        parameter.requires_grad = field in weights
+        parameter.data = weights[field].data.clone() if field in weights else torch.zeros_like(parameter)
+
+    tokens, kept = task.tokens(), {}
+    train = tokens[task.train]
+
+    def hooked() -> Tensor:
+        hook = ("blocks.0.mlp.hook_post", lambda value, hook: kept.update(post=value))
+        return model.run_with_hooks(tokens, fwd_hooks=[hook])[:, 2]
+
+    def surfaces() -> Tensor:
+        hooked()
+        return kept["post"][:, 2].view(task.modulus, task.modulus, D_MLP)
+
+    return torch_peer("TransformerLens", task, model, lambda: model(train)[:, 2], hooked, surfaces)
+
+
+def folded(task: Task, kernel: Kernel) -> Peer:
+    """This project's path: fold, the fused kernel, backward, AdamW."""
+    model, p = task.model(), task.modulus
+    optimizer = adamw(model.parameters())
+    goal, every, neurons = task.targets[task.train], torch.arange(p * p), torch.arange(D_MLP)
+    out = torch.empty(p, p, D_MLP)
+
+    def epoch() -> float:
+        step = ops.pair_loss(fold(model), task.train, goal, kernel)
+        optimizer.zero_grad()
+        step.mean.backward()
+        optimizer.step()
+        return step.loss
+
+    @torch.no_grad()
+    def tables() -> Tables:
+        return fold(model)
+
+    def evaluate() -> tuple[float, float]:
+        result = ops.evaluate(tables(), every, task.targets, kernel)
+        return result.loss, result.correct / (p * p)
+
+    def surfaces() -> Tensor:
+        return ops.activations(tables(), neurons, kernel, out)
+
+    return Peer(f"kernel {kernel.name}", epoch, evaluate, surfaces)

@@ -1,0 +1,82 @@
+"""The results of bench.py as a Markdown page for people."""
+
+from typing import Any
+
+JOBS = {
+    "epoch": "training epoch (30 % of the pairs: forward, backward, AdamW)",
+    "evaluate": "loss and accuracy of all 12,769 pairs",
+    "surfaces": "all 512 activation surfaces",
+}
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def times(comparison: dict[str, Any], ours: str) -> str:
+    """Medians of every contestant, and how many times longer than the best kernel each takes."""
+    header, rows = [""], {}
+    for threads, found in comparison.items():
+        for job in JOBS:
+            header.append(f"{job}, {threads} thread{'s' * (threads != '1')}")
+            best = found[job][ours]
+            for name, value in found[job].items():
+                rows.setdefault(name, {})[header[-1]] = f"{milliseconds(value)} ({value / best:.1f}x)"
+    return table(header, [[name, *(row.get(h, "") for h in header[1:])] for name, row in rows.items()])
+
+
+def fractions(results: dict[str, Any], ours: str) -> str:
+    """Share of the measured FMA peak that the evaluation reaches on each number of threads."""
+    sentences = []
+    for threads, found in results["threads"].items():
+        peak = found["evaluate_peak_gflops"]
+        rate = results["gflop"]["evaluate"] / found["evaluate"][ours] * 1e3
+        share = rate / (peak * int(threads))
+        sentences.append(
+            f"{threads} thread{'s' * (threads != '1')}: {rate:.0f} GFLOP/s, {share:.0%} of "
+            f"{int(threads)} x {peak:.0f} GFLOP/s"
+        )
+    return "; ".join(sentences)
+
+
+def scaling(results: dict[str, Any]) -> str:
+    header = ["modulus", "epoch, ms", "evaluate, ms", "GFLOP", "time per FLOP against 113", "extra memory, MB"]
+    rows = [
+        [
+            str(row["modulus"]),
+            milliseconds(row["epoch"]),
+            milliseconds(row["evaluate"]),
+            f"{row['gflop']:.2f}",
+            f"{row['per_flop_against_113']:.2f}",
+            str(results["evaluate_extra_mb"][str(row["modulus"])]),
+        ]
+        for row in results["scaling"]
+    ]
+    return table(header, rows)
+
+
+def markdown(results: dict[str, Any]) -> str:
+    machine, ours = results["machine"], f"kernel {results['kernel']}"
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("python", "torch", "numpy", "transformer-lens"))
+    parts = [
+        "# Benchmark",
+        f"`{results['command']}` on {machine['processor']} (family, model, stepping "
+        f"{machine['family']}; {machine['cores']} cores; AVX-512: {'yes' if machine['avx512'] else 'no'}), "
+        f"{machine['system']}, {versions}, {machine['date']}. Medians of {results['rounds']} interleaved "
+        "rounds in ms; in brackets, times what the best kernel takes. Every contestant starts from the "
+        "same weights and was checked to compute the same losses; all use fused AdamW.",
+        "\n".join(f"- {job}: {what}" for job, what in JOBS.items()),
+        times(results["threads"], ours),
+        f"The evaluation against the FMA peak measured in the same rounds: {fractions(results, ours)}.",
+    ]
+    if results["threads_avx512_mkl"]:
+        parts += ["## With MKL's AVX-512 path switched on", times(results["threads_avx512_mkl"], ours)]
+    else:
+        parts.append("MKL takes its AVX-512 path on this processor by itself, so the peers are timed once.")
+    parts += [f"## Over the modulus ({ours}, 1 thread)", scaling(results)]
+    return "\n\n".join(parts) + "\n"
