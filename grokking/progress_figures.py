@@ -38,10 +38,10 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> go.Figure:
         figure.add_trace(_line(name, style, measures.epochs, series, "%{y:.3f}"), 2, 1)
     figure.update_layout(
         template=TEMPLATE,
-        height=680,
+        height=600,
         title={"text": "Progress measures", "subtitle": {"text": _LOOK_FOR}},
-        legend={"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top"},
-        margin={"l": 8, "r": 32, "t": 32, "b": 8},
+        legend={"orientation": "h", "x": 0, "y": -0.17, "yanchor": "top"},
+        margin={"l": 8, "r": 32, "t": 48, "b": 8},
         shapes=_marks(phases),
         yaxis={"type": "log", "title": {"text": "loss"}, "exponentformat": "power", "nticks": 6},
         yaxis2={"range": [-0.03, 1.03], "title": {"text": "structure"}},

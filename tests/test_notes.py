@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from grokking import progress_measures
 from grokking.fourier import diagonal_periodicity, frequency_shares, wave_order
 
 NOTES = (ROOT / "docs" / "NOTES.md").read_text()
@@ -94,3 +95,17 @@ def test_costs_follow_from_the_shapes():
     tables = p * d_model * head_width + head_width * d_model * (d_mlp + p)
     tables += p * head_width * (d_mlp + p) + d_mlp * d_model * p
     assert tables == pytest.approx(0.029e9, rel=0.03)
+
+
+def test_the_caption_of_the_figure_of_progress_measures():
+    measures = progress_measures.read(ROOT / "docs" / "results")
+    at = measures.epochs.index(6144)
+    assert measures.restricted_losses[0] == pytest.approx(4.7, abs=0.05)
+    assert measures.restricted_losses[at] == pytest.approx(0.6, abs=0.05)
+    assert measures.validation_losses[at] == pytest.approx(12.6, abs=0.05)
+    assert measures.validation_losses[at] / max(measures.validation_losses) == pytest.approx(
+        0.5, abs=0.05
+    )
+    assert measures.validation_accuracies[at] == pytest.approx(0.16, abs=0.005)
+    assert measures.excluded_losses[at] == pytest.approx(5.7, abs=0.05)
+    assert min(measures.excluded_losses) == pytest.approx(3e-4, rel=0.2)

@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""A reported run as a PNG for the docs: draw_progress_measures.py RUN_DIR OUT.png
+
+Needs Chromium, by way of the tests' own driver, because plotly cannot draw without a browser.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from browser import Chromium  # noqa: E402
+
+from grokking import progress_measures  # noqa: E402
+from grokking.cli import Parser, run_main  # noqa: E402
+from grokking.pages import Figures, write_page  # noqa: E402
+from grokking.phases import find_phases  # noqa: E402
+from grokking.progress_figures import progress_figure  # noqa: E402
+
+
+def main() -> None:
+    parser = Parser(prog="draw_progress_measures.py", description="Progress measures as a PNG.")
+    parser.add_argument("run", type=Path, help="folder of a run that `grokking report` has seen")
+    parser.add_argument("output", type=Path, metavar="OUT.png")
+    arguments = parser.parse_args()
+    measures = progress_measures.read(arguments.run)
+    figure = progress_figure(measures, find_phases(measures))
+    with tempfile.TemporaryDirectory() as folder, Chromium() as chromium:
+        path = Path(folder) / "page.html"
+        write_page(path, "Progress measures", [Figures([figure])], "inline")
+        with chromium.open(path, width=1000, height=1200) as page:
+            page.settle()
+            page.evaluate("document.querySelector('.modebar-container').remove()")
+            area = page.evaluate(
+                "(box => ({x: box.x, y: box.y, width: box.width, height: box.height}))"
+                "(document.querySelector('.plot').getBoundingClientRect())"
+            )
+            png = page.screenshot(clip={**area, "scale": 1})
+    arguments.output.write_bytes(png)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
