@@ -88,11 +88,11 @@ def table(uses: list[Use]) -> str:
     return "\n".join([*lines, "", f"Spilled: {spills} bytes; stack: {stack} bytes, in all of them together."])
 
 
-def update(document: Path, text: str) -> None:
+def update(document: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
     """Put the table between the document's two marks."""
-    before, rest = document.read_text(encoding="utf-8").split(MARKS[0])
-    _, after = rest.split(MARKS[1], 1)
-    document.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}", encoding="utf-8")
+    before, rest = document.read_text(encoding="utf-8").split(marks[0])
+    _, after = rest.split(marks[1], 1)
+    document.write_text(f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{after}", encoding="utf-8")
 
 
 def main() -> None:

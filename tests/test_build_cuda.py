@@ -1,6 +1,6 @@
 """How the build finds a CUDA compiler, what it compiles for, and that the kernels compile cleanly."""
 
-import importlib.util
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -99,11 +99,9 @@ def test_a_build_that_must_have_cuda_fails_loudly(tmp_path, value, message):
 
 
 @pytest.fixture
-def resources():
-    spec = importlib.util.spec_from_file_location("cuda_resources", ROOT / "scripts" / "cuda_resources.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def resources(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module("cuda_resources")
 
 
 REPORT = """\
@@ -131,3 +129,22 @@ def test_every_kernel_compiles_for_every_architecture_without_warning_spill_or_s
     for use in uses:
         assert (use.spills, use.stack) == (0, 0), use
         assert use.registers <= 128, f"{use}: fewer than four blocks of 128 threads would fit a multiprocessor"
+
+
+def test_the_documented_roofline_is_what_the_script_counts(resources, tmp_path, monkeypatch):
+    roofline = importlib.import_module("cuda_roofline")
+    page = ROOT / "docs" / "cuda.md"
+    copy = tmp_path / "cuda.md"
+    copy.write_text(page.read_text(encoding="utf-8").replace("H100 SXM, us", "H100 SXM, seconds"))
+    monkeypatch.setattr(sys, "argv", ["cuda_roofline.py", "--update", str(copy)])
+    roofline.main()
+    assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+
+
+def test_no_bound_is_below_the_arithmetic_of_the_formula(resources):
+    roofline = importlib.import_module("cuda_roofline")
+    h100 = roofline.GPUS[0]
+    work = roofline.logits("all", 12769)
+    assert work.useful == 12769 * (2 * 512 * 113 + 4 * 4 * (512 + 113))
+    time, _ = roofline.bound(work, h100)
+    assert time * 1e-6 >= work.useful / (h100.tflops * 1e12)

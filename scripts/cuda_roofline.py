@@ -1,0 +1,179 @@
+"""What bounds each CUDA kernel, counted from its tiles: an estimate, because no GPU has run them.
+
+    python scripts/cuda_roofline.py                     a Markdown table (docs/cuda.md holds one)
+    python scripts/cuda_roofline.py --update docs/cuda.md
+
+Counts multiply-adds, 128-byte passes through L1 and shared memory, and bytes from L2, with padding
+and whole blocks per multiprocessor; the largest of the three times is the bound. Launches, latency
+and barriers come on top.
+"""
+
+import argparse
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+
+from cuda_resources import update
+
+MARKS = "<!-- roofline: written by scripts/cuda_roofline.py --update docs/cuda.md -->", "<!-- end -->"
+P, HEADS, D_MLP, CLASSES = 113, 4, 512, 113
+ALL, TRAIN = P * P, 3830
+ROWS, COLUMNS, DEPTH, WARP, WARPS = 32, 128, 32, 32, 4  # csrc/cuda_launch.h
+SPLIT = 256
+
+
+class Gpu(NamedTuple):
+    """Published figures; L2 bandwidth as measured by others."""
+
+    name: str
+    multiprocessors: int
+    clock: float  # GHz, boost
+    l2: float  # TB/s
+
+    @property
+    def tflops(self) -> float:
+        return self.multiprocessors * 128 * 2 * self.clock / 1e3
+
+
+GPUS = [Gpu("H100 SXM", 132, 1.98, 5.5), Gpu("RTX 4090", 128, 2.52, 5.0)]
+
+
+class Work(NamedTuple):
+    """One kernel's launch: what one block does, and how many there are."""
+
+    kernel: str
+    problem: str
+    useful: float  # floating-point operations of the formula, without padding
+    blocks: int
+    multiply_adds: float  # of a block, with padding
+    passes: float  # of a block, through L1 and shared memory, 128 bytes each
+    l2_bytes: float  # of a block
+
+
+def product_passes(chunks: int, left_loads: float, right_loads: float) -> float:
+    """Fill both operands (loads and stores), then two broadcasts and four loads a warp and depth."""
+    stores = ROWS * DEPTH / WARP + COLUMNS * DEPTH / WARP
+    return chunks * (left_loads + right_loads + stores + 6 * DEPTH * WARPS)
+
+
+def logits(problem: str, pairs: int) -> Work:
+    chunks, mixed = ceil(D_MLP / DEPTH), 2 * HEADS
+    table_loads = ROWS * DEPTH / WARP * (mixed + HEADS)  # rows of A and B, and alpha
+    last = ROWS * COLUMNS / WARP * (mixed + HEADS)  # C and D
+    return Work(
+        "logits_of_pairs",
+        problem,
+        pairs * (2 * D_MLP * CLASSES + 4 * HEADS * (D_MLP + CLASSES)),
+        ceil(pairs / ROWS),
+        ROWS * D_MLP * (COLUMNS + mixed) + ROWS * COLUMNS * mixed,
+        product_passes(chunks, table_loads, COLUMNS * DEPTH / WARP) + last,
+        # W_L once, a row of B and D for every pair; rows of A and C are shared by neighbours
+        4 * (D_MLP * CLASSES + (ROWS + 2) * HEADS * (D_MLP + CLASSES)),
+    )
+
+
+def weight_gradient() -> Work:
+    splits = ceil(TRAIN / SPLIT)
+    each = ceil(TRAIN / splits / DEPTH) * DEPTH
+    chunks = each // DEPTH
+    return Work(
+        "weight_gradient",
+        "3830 pairs",
+        2 * TRAIN * D_MLP * CLASSES,
+        D_MLP // ROWS * splits,
+        ROWS * COLUMNS * each,
+        product_passes(chunks, ROWS, COLUMNS) + ROWS * COLUMNS / WARP,
+        4 * (each * (ROWS + CLASSES) + ROWS * CLASSES),
+    )
+
+
+def hidden_gradient() -> Work:
+    chunks = ceil(CLASSES / DEPTH)
+    return Work(
+        "hidden_gradient",
+        "3830 pairs",
+        2 * TRAIN * D_MLP * CLASSES,
+        ceil(TRAIN / ROWS) * D_MLP // COLUMNS,
+        ROWS * COLUMNS * chunks * DEPTH,
+        product_passes(chunks, ROWS, COLUMNS) + 2 * ROWS * COLUMNS / WARP,
+        4 * (ROWS * CLASSES + COLUMNS * CLASSES + 2 * ROWS * COLUMNS),
+    )
+
+
+def table_gradients() -> Work:
+    rows = TRAIN / P  # pairs of a group
+    return Work(
+        "table_gradient (four launches)",
+        "3830 pairs",
+        2 * TRAIN * 2 * HEADS * (D_MLP + CLASSES),
+        2 * P * (ceil(D_MLP / COLUMNS) + 1),
+        rows * COLUMNS * (HEADS + 1),
+        rows * WARPS * (1 + 1 + HEADS) + HEADS * COLUMNS / WARP,
+        4 * (rows * COLUMNS + HEADS * COLUMNS),
+    )
+
+
+def score_gradient() -> Work:
+    width = D_MLP + CLASSES
+    return Work(
+        "score_gradient_of_pairs",
+        "3830 pairs",
+        2 * TRAIN * 2 * HEADS * width,
+        ceil(TRAIN / WARPS),
+        WARPS * 2 * HEADS * width,
+        WARPS * (2 * HEADS + 1) * width / WARP,
+        4 * WARPS * (HEADS + 1) * width,
+    )
+
+
+def surfaces() -> Work:
+    pairs, columns = 8, 128
+    return Work(
+        "surfaces_of_neurons",
+        "512 surfaces",
+        ALL * 4 * HEADS * D_MLP,
+        ceil(ALL / pairs) * D_MLP // columns,
+        pairs * columns * 2 * HEADS,
+        pairs * WARPS * (2 * HEADS + HEADS + 1),
+        4 * columns * (HEADS * (pairs + 1) + pairs),
+    )
+
+
+def bound(work: Work, gpu: Gpu) -> tuple[float, str]:
+    """(microseconds, what takes them). A multiprocessor does 128 multiply-adds or one pass a cycle."""
+    on_busiest = ceil(work.blocks / gpu.multiprocessors)
+    cycles = {"multiply-adds": work.multiply_adds / 128, "L1": work.passes}
+    times = {name: on_busiest * value / gpu.clock / 1e3 for name, value in cycles.items()}
+    times["L2"] = work.blocks * work.l2_bytes / gpu.l2 / 1e6
+    name = max(times, key=lambda key: times[key])
+    return times[name], name
+
+
+def table(works: list[Work]) -> str:
+    """The bounds in Markdown; beside each, what takes the time and the formula's arithmetic alone."""
+    head = ["kernel", "problem", "GFLOP", "blocks", "MB from L2"]
+    lines = ["| " + " | ".join([*head, *(f"{g.name}, us" for g in GPUS)]) + " |"]
+    lines.append("|---|---|---:|---:|---:|" + "---|" * len(GPUS))
+    for work in works:
+        bounds = [bound(work, gpu) for gpu in GPUS]
+        cells = [f"`{work.kernel.split()[0]}`{work.kernel[len(work.kernel.split()[0]) :]}", work.problem]
+        cells += [f"{work.useful / 1e9:.3f}", str(work.blocks), f"{work.blocks * work.l2_bytes / 1e6:.0f}"]
+        cells += [f"{time:.1f} ({what}; arithmetic alone {work.useful / g.tflops / 1e6:.1f})" for (time, what), g in zip(bounds, GPUS)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--update", metavar="FILE", type=Path, help="write the table into this document")
+    options = parser.parse_args()
+    works = [logits("12769 pairs", ALL), logits("8939 pairs", ALL - TRAIN), logits("3830 pairs", TRAIN)]
+    works += [weight_gradient(), hidden_gradient(), table_gradients(), score_gradient(), surfaces()]
+    text = table(works)
+    print(text)
+    if options.update:
+        update(options.update, text, MARKS)
+
+
+if __name__ == "__main__":
+    main()
