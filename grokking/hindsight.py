@@ -18,8 +18,9 @@ from torch import Tensor
 from grokking import ops
 from grokking.data import targets
 from grokking.extension import Kernel
+from grokking.folding import Tables
 from grokking.fourier import Array
-from grokking.model import Tables, Transformer, fold
+from grokking.model import Transformer, fold
 from grokking.progress_measures import ProgressMeasures
 from grokking.spectra import (
     component_norms,
