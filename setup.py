@@ -9,13 +9,14 @@ import os
 import pathlib
 import platform
 import re
+import shlex
+import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-ROOT = pathlib.Path(__file__).parent
+ROOT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # pip builds without it
 import build_cuda  # noqa: E402
 
@@ -89,28 +90,38 @@ class BuildKernel(build_ext):
         (folder / "_build_info.py").write_text(text, encoding="utf-8")
 
     def build_extension(self, extension: Extension) -> None:
-        import pybind11  # a build requirement, absent where setup.py only reads metadata
+        kernels, libraries = self.cuda_parts()
+        target = pathlib.Path(self.get_ext_fullpath(extension.name)).resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = pathlib.Path(self.build_temp).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.write_ninja(folder / "build.ninja", target, kernels, libraries)
+        ninja = [sys.executable, "-m", "ninja", "-C", str(folder), "--quiet"]
+        done = subprocess.run(ninja, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(done.stdout)
+
+    def write_ninja(
+        self, file: pathlib.Path, target: pathlib.Path, kernels: list[str], libraries: list[str]
+    ) -> None:
+        """The plan of the build: one object per unit, then the module; headers are tracked."""
+        import pybind11  # build requirements, absent where setup.py only reads metadata
+        from ninja.ninja_syntax import Writer, escape
 
         includes = [*self.compiler.include_dirs, pybind11.get_include(), str(ROOT / NATIVE)]
-
-        def compile_unit(unit: tuple[str, str, list[str]]) -> list[str]:
-            name, source, flags = unit
-            return self.compiler.compile(
-                [f"{NATIVE}/{source}"],
-                output_dir=f"{self.build_temp}/{name}",
-                include_dirs=includes,
-                extra_postargs=[*FLAGS, *flags],
-            )
-
-        kernels, libraries = self.cuda_parts()
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            compiled = pool.map(compile_unit, units(cuda=bool(kernels)))
-            objects = [*kernels, *(path for paths in compiled for path in paths)]
-        target = self.get_ext_fullpath(extension.name)
-        pathlib.Path(target).parent.mkdir(parents=True, exist_ok=True)
-        self.compiler.link_shared_object(
-            objects, target, extra_postargs=["-pthread", *libraries], target_lang="c++"
-        )
+        common = [*self.compiler.compiler_so, *FLAGS, *(f"-I{path}" for path in includes)]
+        linker = [self.compiler.compiler_cxx[0], *self.compiler.linker_so[1:]]
+        with file.open("w", encoding="utf-8") as text:
+            ninja = Writer(text, width=10_000)
+            common_flags, link = escape(shlex.join(common)), escape(shlex.join(linker))
+            compile_command = f"{common_flags} $flags -MMD -MF $out.d -c $in -o $out"
+            ninja.rule("compile", compile_command, depfile="$out.d", deps="gcc")
+            ninja.rule("link", f"{link} $in -o $out -pthread {escape(shlex.join(libraries))}")
+            objects = [str(pathlib.Path(kernel).resolve()) for kernel in kernels]
+            for name, source, flags in units(cuda=bool(kernels)):
+                path = str(ROOT / NATIVE / source)
+                objects += ninja.build(f"{name}.o", "compile", path, variables={"flags": flags})
+            ninja.build(str(target), "link", objects)
 
     def cuda_parts(self) -> tuple[list[str], list[str]]:
         """(object files, linker options) of the CUDA kernels; without them, none and the reason kept."""
