@@ -61,7 +61,8 @@ T* data_of(const char* name, py::handle object, std::initializer_list<Dimension>
                       expected_text(dimensions));
     if (!(array.flags() & py::array::c_style))
         refuse(std::string(name) + " is strided, expected C-contiguous");
-    if (writeable && !array.writeable()) refuse(std::string(name) + " is read-only, expected writeable");
+    if (writeable && !array.writeable())
+        refuse(std::string(name) + " is read-only, expected writeable");
     if (reinterpret_cast<uintptr_t>(array.data()) % alignof(T) != 0)
         refuse(std::string(name) + " is not aligned to " + std::to_string(alignof(T)) + " bytes");
     return static_cast<T*>(const_cast<void*>(array.data()));

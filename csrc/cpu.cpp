@@ -73,8 +73,9 @@ void in_parallel(int threads, Body body) {
         if (failure) std::rethrow_exception(failure);
 }
 
-// First operands taken together: with blocks of b x BLOCK neighbours share table rows in cache.
-constexpr int64_t BLOCK = 16;
+// First operands taken together, so that neighbours share table rows in the second cache level;
+// for surfaces, which need no other memory, in the first.
+constexpr int64_t BLOCK = 16, SURFACE_BLOCK = 4;
 
 // Sorts positions by key(position) in [0, keys), stably.
 template <typename Key>
@@ -88,20 +89,21 @@ void sort_by(std::vector<int32_t>& positions, int64_t keys, Key key) {
 }
 
 // A thread's share of the pairs, ordered by (block of a, b), otherwise as the caller has them.
-std::vector<int32_t> tile_order(const Pairs& pairs, int64_t p, int thread, int threads) {
+std::vector<int32_t> tile_order(const Pairs& pairs, int64_t p, int64_t block, int thread,
+                                int threads) {
     const Range range = share(pairs.count, thread, threads);
     std::vector<int32_t> order(static_cast<size_t>(range.end - range.begin));
     std::iota(order.begin(), order.end(), static_cast<int32_t>(range.begin));
     sort_by(order, p, [&](int32_t i) { return pairs.numbers[i] % p; });
-    sort_by(order, p / BLOCK + 1, [&](int32_t i) { return pairs.numbers[i] / p / BLOCK; });
+    sort_by(order, p / block + 1, [&](int32_t i) { return pairs.numbers[i] / p / block; });
     return order;
 }
 
 // Runs body(thread, its batch) on every thread, but on no more of them than there are pairs.
 template <typename Body>
-void for_batches(const Shape& shape, const Pairs& pairs, int threads, Body body) {
+void for_batches(const Shape& shape, const Pairs& pairs, int64_t block, int threads, Body body) {
     in_parallel(threads, [&](int thread) {
-        const std::vector<int32_t> order = tile_order(pairs, shape.p, thread, threads);
+        const std::vector<int32_t> order = tile_order(pairs, shape.p, block, thread, threads);
         body(static_cast<size_t>(thread),
              Batch{pairs, order.data(), static_cast<int64_t>(order.size())});
     });
@@ -156,7 +158,7 @@ Score evaluate(const Shape& shape, const Tables& tables, const Pairs& pairs, con
 
     ClassSums sums(shape, threads, class_sums);
     std::vector<Score> parts(static_cast<size_t>(threads));
-    for_batches(shape, pairs, threads, [&](size_t thread, const Batch& batch) {
+    for_batches(shape, pairs, BLOCK, threads, [&](size_t thread, const Batch& batch) {
         Memory scratch(kernels.scratch_size(shape, false));
         parts[thread] = kernels.evaluate(shape, tables, packed.get(), batch, scratch.get(), logits,
                                          sums.of(thread));
@@ -180,7 +182,7 @@ Score pair_loss(const Shape& shape, const Tables& tables, const Pairs& pairs, co
     }
     ClassSums by_class(shape, threads, class_sums);
     std::vector<Score> parts(static_cast<size_t>(threads));
-    for_batches(shape, pairs, threads, [&](size_t thread, const Batch& batch) {
+    for_batches(shape, pairs, BLOCK, threads, [&](size_t thread, const Batch& batch) {
         parts[thread] =
             kernels.pair_loss(shape, tables, packed.get(), batch, scale, sums[thread],
                               thread == 0 ? &gradients : nullptr, by_class.of(thread));
@@ -219,7 +221,7 @@ void activations(const Shape& shape, const Tables& tables, const int64_t* neuron
     const int threads = useful_threads(plan, pairs.count);
     Memory packed(kernels.packed_size(chosen_shape, false));
     kernels.pack(chosen_shape, chosen, false, packed.get());
-    for_batches(shape, pairs, threads, [&](size_t, const Batch& batch) {
+    for_batches(shape, pairs, SURFACE_BLOCK, threads, [&](size_t, const Batch& batch) {
         Memory scratch(kernels.scratch_size(chosen_shape, false));
         kernels.activations(chosen_shape, chosen, packed.get(), batch, scratch.get(), surfaces);
     });

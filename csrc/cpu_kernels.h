@@ -8,7 +8,8 @@
 
 namespace grid {
 
-// The share of one thread: positions in the list of pairs, ordered so that neighbours share operands.
+// The share of one thread: positions in the list of pairs, in an order that makes neighbours share
+// operands.
 struct Batch {
     const Pairs& pairs;
     const int32_t* order;  // [count]

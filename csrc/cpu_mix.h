@@ -29,10 +29,12 @@ inline void for_heads(int64_t heads, Body body) {
     }
 }
 
-// out = base + the mixture of G heads, `width` columns, through relu if asked for.
-template <int G>
+enum class Finish { Sum, Relu, StreamedRelu };
+
+// out = base + the mixture of G heads, `width` columns.
+template <int G, Finish finish>
 inline void mix(const float* base, const float* alpha0, const float* alpha1, const float* first,
-                const float* second, int64_t row, int64_t width, bool with_relu, float* out) {
+                const float* second, int64_t row, int64_t width, float* out) {
     Vec weight0[G], weight1[G];  // held in registers: `out` might alias the attention weights
     for (int h = 0; h < G; ++h) weight0[h] = splat(alpha0[h]), weight1[h] = splat(alpha1[h]);
     for (int64_t k = 0; k < width; k += LANES) {
@@ -41,26 +43,28 @@ inline void mix(const float* base, const float* alpha0, const float* alpha1, con
             total += weight0[h] * load(first + h * row + k);
             total += weight1[h] * load(second + h * row + k);
         }
-        store(out + k, with_relu ? relu(total) : total);
+        if (finish == Finish::StreamedRelu) stream(out + k, relu(total));
+        else store(out + k, finish == Finish::Relu ? relu(total) : total);
     }
 }
 
 // Columns [from, from + width) of pair i's mixture.
+template <Finish finish>
 inline void mix_pair(const Layout& l, const Tile& tile, int64_t i, const Mixture<const float>& m,
-                     int64_t from, int64_t width, bool with_relu, float* out) {
+                     int64_t from, int64_t width, float* out) {
     const float* first = m.first + tile.a[i] * l.heads * m.row + from;
     const float* second = m.second + tile.b[i] * l.heads * m.row + from;
     for_heads(l.heads, [&](int64_t h, auto group) {
         constexpr int G = decltype(group)::value;
         const int64_t at = i * l.heads + h;
-        mix<G>(h == 0 ? m.bias + from : out, tile.alpha[0] + at, tile.alpha[1] + at,
-               first + h * m.row, second + h * m.row, m.row, width,
-               with_relu && h + G == l.heads, out);
+        const auto step = h + G == l.heads ? mix<G, finish> : mix<G, Finish::Sum>;
+        step(h == 0 ? m.bias + from : out, tile.alpha[0] + at, tile.alpha[1] + at,
+             first + h * m.row, second + h * m.row, m.row, width, out);
     });
 }
 
-// One side of a mixture's gradient, from the pair's d_out [row]: adds to that of G heads' table rows
-// and of their attention weights.
+// One side of a mixture's gradient, from the pair's d_out [row]: adds to that of G heads' table
+// rows and of their attention weights.
 template <int G>
 inline void mix_backward(const float* d_out, const float* alpha, const float* table, float* d_table,
                          int64_t row, float* d_alpha) {
@@ -106,8 +110,8 @@ inline void add_columns(const float* rows, int64_t row, int64_t count, int64_t w
     }
 }
 
-// The gradient of a tile's mixture, whose rows d_out are `d_row` apart. Each side takes the pairs in
-// the order that keeps its own table row in L1.
+// The gradient of a tile's mixture, whose rows d_out are `d_row` apart. Each side takes the pairs
+// in the order that keeps its own table row in L1.
 inline void mix_backward_tile(const Layout& l, const Tile& tile, const Mixture<const float>& m,
                               const Mixture<float>& d_m, const float* d_out, int64_t d_row) {
     add_columns(d_out, d_row, tile.count, m.row, d_m.bias);

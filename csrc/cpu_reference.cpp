@@ -98,7 +98,8 @@ Sums sums_at(const Shape& s, float* scratch) {
             take(s.classes)};
 }
 
-void add_class_sums(const Shape& s, int64_t a, int64_t b, const PairState& state, double* class_sums) {
+void add_class_sums(const Shape& s, int64_t a, int64_t b, const PairState& state,
+                    double* class_sums) {
     if (class_sums)
         for (int64_t j = 0; j < s.classes; ++j)
             class_sums[(a + b) % s.p * s.classes + j] += state.logits[j];
@@ -122,15 +123,17 @@ Score evaluate(const Shape& s, const Tables& t, const float*, const Batch& batch
     return total;
 }
 
-// Gradients of one `mix` with respect to its tables; adds those of alpha0, alpha1 to d_alpha [2, H].
-void mix_backward(const Shape& s, const std::vector<double>& alpha, const std::vector<double>& d_out,
-                  const float* first, const float* second, int64_t a, int64_t b, double* d_bias,
-                  double* d_first, double* d_second, std::vector<double>& d_alpha) {
+// Gradients of one `mix` with respect to its tables; adds those of alpha0 and alpha1 to d_alpha.
+void mix_backward(const Shape& s, const std::vector<double>& alpha,
+                  const std::vector<double>& d_out, const float* first, const float* second,
+                  int64_t a, int64_t b, double* d_bias, double* d_first, double* d_second,
+                  std::vector<double>& d_alpha /* [2, H] */) {
     const int64_t width = static_cast<int64_t>(d_out.size());
     for (int64_t k = 0; k < width; ++k) {
         d_bias[k] += d_out[k];
         for (int64_t h = 0; h < s.heads; ++h) {
-            const int64_t in_a = (a * s.heads + h) * width + k, in_b = (b * s.heads + h) * width + k;
+            const int64_t in_a = (a * s.heads + h) * width + k;
+            const int64_t in_b = (b * s.heads + h) * width + k;
             d_first[in_a] += alpha[h] * d_out[k];
             d_second[in_b] += alpha[s.heads + h] * d_out[k];
             d_alpha[h] += d_out[k] * first[in_a];

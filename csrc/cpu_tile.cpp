@@ -127,12 +127,14 @@ void tail_product(const Layout& l, const Operands& in, const Tile& tile, const f
 void forward(const Layout& l, const Tables& t, const Operands& in, const Tile& tile, bool keep) {
     attend(l, t, tile);
     for (int64_t i = 0; i < tile.count; ++i)
-        mix_pair(l, tile, i, in.logits, 0, l.class_row, false, tile.logits + i * l.class_row);
+        mix_pair<Finish::Sum>(l, tile, i, in.logits, 0, l.class_row,
+                              tile.logits + i * l.class_row);
     for (int64_t from = 0; from < l.hidden; from += DEPTH) {
         float* hidden = tile.hidden + (keep ? from : 0);
         const int64_t depth = l.hidden - from < DEPTH ? l.hidden - from : DEPTH;
         for (int64_t i = 0; i < tile.count; ++i)
-            mix_pair(l, tile, i, in.pre, from, padded(depth), true, hidden + i * tile.hidden_row);
+            mix_pair<Finish::Relu>(l, tile, i, in.pre, from, padded(depth),
+                                   hidden + i * tile.hidden_row);
         tail_product(l, in, tile, hidden, from, padded(depth));
         for_panels(l.panel_columns, [&](int64_t first, int64_t columns) {
             const float* panel = in.W_panels + first * l.hidden + from * columns;
@@ -294,11 +296,24 @@ void reduce(const Shape& shape, float* const* scratch, int threads, const Gradie
         give(common.logit_bias, {1, l.class_row, l.classes, out.logit_bias, l.classes});
         give(common.W_L, {l.hidden, l.panel_columns, whole, out.W_L, l.classes});
         for (int64_t j = 0; j < l.tail; ++j)
-            give(common.W_tail + j * l.hidden_row, {l.hidden, 1, 1, out.W_L + whole + j, l.classes});
+            give(common.W_tail + j * l.hidden_row,
+                 {l.hidden, 1, 1, out.W_L + whole + j, l.classes});
     }
 }
 
 // ---------------------------------------------------------------- surfaces
+
+// One pair's activations, [hidden]; whole vectors are streamed if every row is aligned.
+void surface_row(const Layout& l, const Operands& in, const Tile& tile, int64_t i, bool aligned,
+                 float* out) {
+    const int64_t whole = l.hidden / LANES * LANES;
+    if (aligned) return mix_pair<Finish::StreamedRelu>(l, tile, i, in.pre, 0, whole, out);
+    mix_pair<Finish::Relu>(l, tile, i, in.pre, 0, whole, out);
+    if (whole == l.hidden) return;
+    float rest[LANES];
+    mix_pair<Finish::Relu>(l, tile, i, in.pre, whole, LANES, rest);
+    __builtin_memcpy(out + whole, rest, static_cast<size_t>(l.hidden - whole) * sizeof(float));
+}
 
 void activations(const Shape& shape, const Tables& t, const float* memory, const Batch& batch,
                  float* scratch, float* surfaces) {
@@ -306,20 +321,15 @@ void activations(const Shape& shape, const Tables& t, const float* memory, const
     const Operands in(l, t, false, memory);
     Arena arena(scratch);
     Tile tile(l, false, arena);
-    const int64_t whole = l.hidden / LANES * LANES;
+    const bool aligned =
+        l.hidden == l.hidden_row && reinterpret_cast<uintptr_t>(surfaces) % sizeof(Vec) == 0;
     for (int64_t first = 0; first < batch.count; first += TILE) {
         open_tile(l, batch, first, tile);
         attend(l, t, tile);
-        for (int64_t i = 0; i < tile.count; ++i) {
-            float* out = surfaces + batch.number(first + i) * l.hidden;
-            mix_pair(l, tile, i, in.pre, 0, whole, true, out);
-            if (whole == l.hidden) continue;
-            float rest[LANES];
-            mix_pair(l, tile, i, in.pre, whole, LANES, true, rest);
-            __builtin_memcpy(out + whole, rest,
-                             static_cast<size_t>(l.hidden - whole) * sizeof(float));
-        }
+        for (int64_t i = 0; i < tile.count; ++i)
+            surface_row(l, in, tile, i, aligned, surfaces + batch.number(first + i) * l.hidden);
     }
+    end_of_stream();
 }
 
 bool supported() { return GRID_SUPPORTED; }

@@ -3,6 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "cpu_target.h"
 
@@ -26,6 +29,26 @@ inline Vec load(const float* from) {
 }
 
 inline void store(float* to, Vec v) { __builtin_memcpy(to, &v, sizeof v); }
+
+// A store that bypasses the caches, to an address aligned like a Vec; for data written once.
+inline void stream(float* to, Vec v) {
+#if defined(GRID_TARGET_AVX512)
+    _mm512_stream_ps(to, (__m512)v);
+#elif defined(GRID_TARGET_AVX2)
+    _mm256_stream_ps(to, (__m256)v);
+#elif defined(__x86_64__)
+    _mm_stream_ps(to, (__m128)v);
+#else
+    store(to, v);
+#endif
+}
+
+// Orders the streamed data before what this thread writes next.
+inline void end_of_stream() {
+#if defined(__x86_64__)
+    _mm_sfence();
+#endif
+}
 
 inline Vec splat(float x) { return x - Vec{}; }
 
@@ -115,7 +138,7 @@ inline Vec log1p_of_nonnegative(Vec x) {
     const Vec u = 1.0f + x;
     const Vec lost = (x - (u - 1.0f)) / u;
     const IVec exponent = (IVec)((UVec)u - sqrt_half) >> 23;
-    const Vec f = (Vec)((UVec)u - ((UVec)exponent << 23)) - 1.0f;  // in [sqrt(1/2) - 1, sqrt(2) - 1)
+    const Vec f = (Vec)((UVec)u - ((UVec)exponent << 23)) - 1.0f;  // 1 + f in [sqrt(1/2), sqrt(2))
     const Vec n = __builtin_convertvector(exponent, Vec);
     const Vec f2 = f * f;
     Vec poly = splat(7.0376836292e-2f);
