@@ -32,8 +32,14 @@ class NoToolkit(Exception):
 def build(sources: Path, target: Path) -> tuple[list[str], list[str]]:
     """(object files, options that link them with the static runtime), or NoToolkit."""
     toolkit = find_toolkit()
-    compile_kernels(toolkit, sources, target)
+    if not is_newer(target, [Path(__file__), toolkit.nvcc, *sources.glob("*.h"), *sources.glob("*.cu*")]):
+        compile_kernels(toolkit, sources, target)
     return [str(target)], [f"-L{toolkit.libraries}", "-lcudart_static", "-ldl", "-lrt"]
+
+
+def is_newer(target: Path, sources: list[Path]) -> bool:
+    """Was the target made after every source?"""
+    return target.exists() and target.stat().st_mtime > max(path.stat().st_mtime for path in sources)
 
 
 def candidates(environment: Mapping[str, str], site_packages: Path) -> Iterator[Path]:

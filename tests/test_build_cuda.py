@@ -1,6 +1,7 @@
 """How the build finds a CUDA compiler, what it compiles for, and that the kernels compile cleanly."""
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,16 @@ def test_what_the_compiler_complains_of_is_passed_on(tmp_path):
     toolkit = build_cuda.find_toolkit({"CUDA_HOME": str(tmp_path / "cuda")}, tmp_path)
     with pytest.raises(build_cuda.NoToolkit, match="no such luck"):
         build_cuda.compile_kernels(toolkit, ROOT / "csrc", tmp_path / "grid_cuda.o")
+
+
+def test_kernels_are_compiled_again_only_after_a_change(tmp_path):
+    old, new, missing = (tmp_path / name for name in ("old", "new", "missing"))
+    for age, path in ((10, old), (20, new)):
+        path.touch()
+        os.utime(path, (age, age))
+    assert build_cuda.is_newer(new, [old])
+    assert not build_cuda.is_newer(old, [old, new])
+    assert not build_cuda.is_newer(missing, [old])
 
 
 @pytest.mark.parametrize(
