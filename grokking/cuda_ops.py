@@ -82,8 +82,6 @@ class _Call:
     def __init__(self, tables: Tables) -> None:
         self.module = _cuda_module()
         self.device = tables.s0.device
-        if self.device.type != "cuda":
-            raise ValueError(f"s0 is on {self.device}, expected a CUDA device")
         self.tables = [table.detach().contiguous() for table in tables]
         (p, heads), (d_mlp, classes) = tables.s0.shape, tables.W_L.shape
         self.sizes, self.classes = (p, heads, d_mlp, classes), classes
@@ -96,9 +94,9 @@ class _Call:
             self.check(name, table, torch.float32, shape)
 
     def __call__(self, function: Any, scratch_bytes: int, *arguments: Any) -> None:
+        index, stream = _place(self.device)
         scratch = torch.empty(scratch_bytes, dtype=torch.uint8, device=self.device)
-        stream = torch.cuda.current_stream(self.device)
-        place = (self.device.index, stream.cuda_stream, _address(scratch))
+        place = (index, stream, _address(scratch))
         function(place, self.sizes, [_address(table) for table in self.tables], *arguments)
 
     def check(self, name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
@@ -134,6 +132,14 @@ def _cuda_module() -> Any:
     if module is None or not hasattr(module, "cuda_evaluate"):
         raise RuntimeError(f"no CUDA kernel: {reason or 'the extension was built without it'}")
     return module
+
+
+def _place(device: torch.device) -> tuple[int, int]:
+    """(index, address of torch's current stream) of a CUDA device."""
+    if device.type != "cuda":
+        raise ValueError(f"the tables are on {device}, expected a CUDA device")
+    stream = torch.cuda.current_stream(device)
+    return stream.device_index, stream.cuda_stream
 
 
 def _address(tensor: Tensor) -> int:

@@ -44,6 +44,14 @@ def build(program: Path, *flags: str, kernels: Path = ROOT / "csrc", source: str
     return program
 
 
+def compile_module(path: Path, *includes: str) -> None:
+    """Compile tests/cuda/emulated_module.cpp, an extension module."""
+    paths = [f"-I{include}" for include in (*includes, HERE, ROOT / "csrc")]
+    runtime = emulation_object(False)
+    sources = ["-x", "c++", HERE / "emulated_module.cpp", "-x", "none", runtime]
+    compile_with("-O1", "-fPIC", "-fvisibility=hidden", "-shared", *paths, *sources, "-o", path)
+
+
 @cache
 def emulation_object(knows_threads: bool) -> Path:
     """tests/cuda/emulation.cpp, compiled once. It is not instrumented: it tells ThreadSanitizer what orders threads."""
@@ -51,7 +59,7 @@ def emulation_object(knows_threads: bool) -> Path:
     atexit.register(folder.cleanup)
     target = Path(folder.name) / "emulation.o"
     told = ["-DEMULATION_TSAN"] if knows_threads else []
-    compile_with("-O2", *told, "-I", HERE, "-c", HERE / "emulation.cpp", "-o", target)
+    compile_with("-O2", "-fPIC", *told, "-I", HERE, "-c", HERE / "emulation.cpp", "-o", target)
     return target
 
 

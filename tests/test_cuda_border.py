@@ -1,0 +1,144 @@
+"""From torch functions through addresses to kernels and back: the Python side of CUDA, in emulation.
+
+The extension's own bindings and launchers, compiled over emulated kernels, get CPU tensors.
+"""
+
+import importlib.util
+import sysconfig
+
+import pybind11
+import pytest
+import torch
+from conftest import require
+from emulation import compile_module
+
+from grokking import cuda_ops, ops
+from grokking.data import generators, split_pairs, targets
+from grokking.engine import FoldedEngine, PlainEngine
+from grokking.extension import CUDA, Kernel
+from grokking.first_use import disagreement
+from grokking.model import Tables, Transformer, fold
+
+KERNEL, CPU = Kernel(CUDA, 1), torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory):
+    require("g++")
+    path = tmp_path_factory.mktemp("border") / f"emulated_module{sysconfig.get_config_var('EXT_SUFFIX')}"
+    compile_module(path, pybind11.get_include(), sysconfig.get_path("include"))
+    spec = importlib.util.spec_from_file_location("emulated_module", path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+@pytest.fixture(autouse=True)
+def emulated(module, monkeypatch):
+    """cuda_ops over the emulated module, whose second device holds the CPU's tensors."""
+    monkeypatch.setattr(cuda_ops, "_cuda_module", lambda: module)
+    monkeypatch.setattr(cuda_ops, "_place", lambda device: (1, 0))
+
+
+@pytest.fixture
+def problem():
+    """(tables, pairs, targets) of a small random model."""
+    tables = fold(Transformer(7, 8, 2, 9, torch.Generator().manual_seed(2)))
+    pairs = torch.arange(0, 49, 2)
+    return Tables(*(table.detach() for table in tables)), pairs, targets(7)[pairs]
+
+
+def test_first_use_passes():
+    assert disagreement(KERNEL, CPU) == ""
+
+
+def test_training_and_probing_agree_with_plain_pytorch():
+    for_weights, for_split = generators(3)
+    model, split = Transformer(11, 12, 3, 17, for_weights), split_pairs(11, 0.4, for_split)
+    engines = FoldedEngine(11, split, KERNEL), PlainEngine(11, split, CPU)
+    sums = torch.zeros(2, 11, 11, dtype=torch.float64)
+    steps = [engine.training_step(model, s) for engine, s in zip(engines, sums, strict=True)]
+    probes = [engine.validate(model, s) for engine, s in zip(engines, sums, strict=True)]
+    for ours, plain in ((steps[0].score, steps[1].score), probes):
+        assert ours.loss == pytest.approx(plain.loss, rel=1e-5)
+        assert ours.accuracy == plain.accuracy
+    torch.testing.assert_close(sums[0], sums[1], rtol=1e-4, atol=1e-4)
+    ours, plain = (torch.autograd.grad(step.loss, list(model.parameters())) for step in steps)
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(*(engine.surfaces(model, [4, 16]) for engine in engines))
+
+
+def test_gradients_are_scaled_by_what_comes_from_above(problem):
+    tables, pairs, goal = problem
+    tables = Tables(*(table.requires_grad_() for table in tables))
+    once = torch.autograd.grad(ops.pair_loss(tables, pairs, goal, KERNEL).mean, tables)
+    thrice = torch.autograd.grad(3 * ops.pair_loss(tables, pairs, goal, KERNEL).mean, tables)
+    for a, b in zip(once, thrice, strict=True):
+        torch.testing.assert_close(3 * a, b)
+
+
+def test_many_pairs_are_evaluated_in_parts_that_fit_in_memory(problem, monkeypatch):
+    tables, pairs, goal = problem
+    sums = torch.zeros(2, 7, 7, dtype=torch.float64)
+    whole = ops.evaluate(tables, pairs, goal, KERNEL, True, sums[0])
+    monkeypatch.setattr(cuda_ops, "CHUNK", 30)  # 4 pairs of 7 logits; 25 pairs are 7 parts
+    parts = ops.evaluate(tables, pairs, goal, KERNEL, True, sums[1])
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
+    assert parts.correct == whole.correct
+    assert torch.equal(parts.logits, whole.logits)
+    torch.testing.assert_close(sums[0], sums[1], rtol=1e-12, atol=1e-12)
+
+
+def test_strided_tables_are_copied_not_misread(problem):
+    tables, pairs, goal = problem
+    wide = torch.full((9, 14), torch.nan)
+    wide[:, ::2] = tables.W_L
+    strided = tables._replace(W_L=wide[:, ::2])
+    assert ops.evaluate(strided, pairs, goal, KERNEL) == ops.evaluate(tables, pairs, goal, KERNEL)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"W_L": torch.zeros(9, 6)}, r"C is \(7, 2, 7\) .*, expected \(7, 2, 6\)"),
+        ({"B": torch.zeros(7, 2, 8)}, r"B is \(7, 2, 8\) .*, expected \(7, 2, 9\)"),
+        ({"s2": torch.zeros(2, dtype=torch.float64)}, r"s2 is \(2,\) torch.float64 .*, expected \(2,\) torch.float32"),
+        ({"D": torch.zeros(7, 2, 7, device="meta")}, "D is .* on meta, expected .* on cpu"),
+    ],
+)  # fmt: skip
+def test_tables_of_another_shape_type_or_device_are_refused(problem, change, message):
+    tables, pairs, goal = problem
+    with pytest.raises(ValueError, match=message):
+        ops.evaluate(tables._replace(**change), pairs, goal, KERNEL)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "goal", "message"),
+    [
+        ([0, 49], [0, 0], "pairs holds 0 to 49, expected 0 <= value < 49"),
+        ([-1, 3], [0, 0], "pairs holds -1 to 3"),
+        ([0, 1], [0, 7], "targets holds 0 to 7, expected 0 <= value < 7"),
+        ([0, 1], [0, 1, 2], r"targets is \(3,\)"),
+        ([], [], "pairs is empty"),
+    ],
+)
+def test_pairs_and_targets_out_of_range_are_refused(problem, pairs, goal, message):
+    pairs, goal = (torch.tensor(values, dtype=torch.int64) for values in (pairs, goal))
+    for call in (ops.evaluate, ops.pair_loss):
+        with pytest.raises(ValueError, match=message):
+            call(problem[0], pairs, goal, KERNEL)
+
+
+def test_pairs_changed_in_place_are_checked_again(problem):
+    tables, pairs, goal = problem
+    ops.evaluate(tables, pairs, goal, KERNEL)
+    pairs[3] = 49
+    with pytest.raises(ValueError, match="pairs holds 0 to 49"):
+        ops.evaluate(tables, pairs, goal, KERNEL)
+
+
+def test_an_error_of_the_device_is_an_exception_with_its_number(problem, monkeypatch):
+    monkeypatch.setattr(cuda_ops, "_place", lambda device: (5, 0))  # there are two
+    with pytest.raises(RuntimeError, match=r"the CUDA kernel failed: .*\(CUDA error 101\)"):
+        ops.evaluate(*problem, KERNEL)
