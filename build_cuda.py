@@ -32,14 +32,18 @@ class NoToolkit(Exception):
 def build(sources: Path, target: Path) -> tuple[list[str], list[str]]:
     """(object files, options that link them with the static runtime), or NoToolkit."""
     toolkit = find_toolkit()
-    if not is_newer(target, [Path(__file__), toolkit.nvcc, *sources.glob("*.h"), *sources.glob("*.cu*")]):
+    if not is_newer(
+        target, [Path(__file__), toolkit.nvcc, *sources.glob("*.h"), *sources.glob("*.cu*")]
+    ):
         compile_kernels(toolkit, sources, target)
     return [str(target)], [f"-L{toolkit.libraries}", "-lcudart_static", "-ldl", "-lrt"]
 
 
 def is_newer(target: Path, sources: list[Path]) -> bool:
     """Was the target made after every source?"""
-    return target.exists() and target.stat().st_mtime > max(path.stat().st_mtime for path in sources)
+    return target.exists() and target.stat().st_mtime > max(
+        path.stat().st_mtime for path in sources
+    )
 
 
 def candidates(environment: Mapping[str, str], site_packages: Path) -> Iterator[Path]:
@@ -54,7 +58,9 @@ def candidates(environment: Mapping[str, str], site_packages: Path) -> Iterator[
     yield from sorted(site_packages.glob("nvidia/cu*/bin/nvcc"), reverse=True)
 
 
-def find_toolkit(environment: Mapping[str, str] = os.environ, site_packages: Path | None = None) -> Toolkit:
+def find_toolkit(
+    environment: Mapping[str, str] = os.environ, site_packages: Path | None = None
+) -> Toolkit:
     """The first nvcc that answers, or NoToolkit with the reason."""
     packages = site_packages or Path(sysconfig.get_path("purelib"))
     found = [path for path in candidates(environment, packages) if os.access(path, os.X_OK)]
@@ -62,7 +68,9 @@ def find_toolkit(environment: Mapping[str, str] = os.environ, site_packages: Pat
         raise NoToolkit("no nvcc in CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda or NVIDIA's wheels")
     nvcc = found[0]
     listed = ask(nvcc, "--list-gpu-arch")
-    architectures = sorted(a for a in map(int, re.findall(r"compute_(\d+)\b", listed)) if a >= OLDEST)
+    architectures = sorted(
+        a for a in map(int, re.findall(r"compute_(\d+)\b", listed)) if a >= OLDEST
+    )
     if not architectures:
         raise NoToolkit(f"{nvcc} compiles for nothing newer than compute capability 7.0")
     return Toolkit(nvcc, architectures, static_runtime(nvcc))
@@ -82,7 +90,9 @@ def static_runtime(nvcc: Path) -> Path:
 def ask(nvcc: Path, *arguments: str) -> str:
     done = subprocess.run([nvcc, *arguments], capture_output=True, text=True)
     if done.returncode != 0:
-        raise NoToolkit(f"{nvcc} {' '.join(arguments)} failed: {' '.join(done.stderr.split())[:150]}")
+        raise NoToolkit(
+            f"{nvcc} {' '.join(arguments)} failed: {' '.join(done.stderr.split())[:150]}"
+        )
     return done.stdout + done.stderr
 
 
@@ -100,13 +110,15 @@ def machine_code(architectures: list[int]) -> list[str]:
 
 
 def compile_kernels(toolkit: Toolkit, sources: Path, target: Path) -> None:
-    """Compile csrc/grid_cuda.cu for every generation of GPU; NoToolkit says what nvcc complained of."""
+    """Compile csrc/grid_cuda.cu for every generation of GPU; NoToolkit holds nvcc's complaint."""
     host = ["-ccbin", os.environ["CXX"].split()[0]] if os.environ.get("CXX") else []
     target.parent.mkdir(parents=True, exist_ok=True)
-    command = [
+    command: list[str | Path] = [
         toolkit.nvcc, *FLAGS, *host, *machine_code(toolkit.architectures), "--threads", "0",
         "-c", sources / "grid_cuda.cu", "-o", target,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise NoToolkit(f"nvcc could not compile the kernels: {' '.join(done.stderr.split())[:200]}")
+        raise NoToolkit(
+            f"nvcc could not compile the kernels: {' '.join(done.stderr.split())[:200]}"
+        )

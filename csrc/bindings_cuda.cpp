@@ -1,5 +1,5 @@
-// The CUDA half of the module: grid_cuda.h for integer addresses of device memory, sizes and a stream.
-// grokking/cuda_ops.py checks shapes, dtypes and ranges, which only torch can see.
+// The CUDA half of the module: grid_cuda.h for integer addresses of device memory, sizes and a
+// stream. grokking/cuda_ops.py checks shapes, dtypes and ranges, which only torch can see.
 #include "bindings_cuda.h"
 
 #include <pybind11/stl.h>
@@ -36,7 +36,8 @@ grid::cuda::Call call_of(const Place& place) {
 }
 
 void check(int error) {
-    if (error != 0) throw std::runtime_error("the CUDA kernel failed: " + grid::cuda::error_text(error));
+    if (error != 0)
+        throw std::runtime_error("the CUDA kernel failed: " + grid::cuda::error_text(error));
 }
 
 void evaluate(const Place& place, const Sizes& sizes, const Addresses& tables, Address pairs,
@@ -48,11 +49,13 @@ void evaluate(const Place& place, const Sizes& sizes, const Addresses& tables, A
 }
 
 void pair_loss(const Place& place, const Sizes& sizes, const Addresses& tables, Address pairs,
-               Address targets, int64_t count, float scale, Address score, const Addresses& gradients, Address class_sums) {
+               Address targets, int64_t count, float scale, Address score,
+               const Addresses& gradients, Address class_sums) {
     py::gil_scoped_release unlocked;
     check(grid::cuda::pair_loss(call_of(place), shape_of(sizes), tables_of<const float>(tables),
                                 {at<int64_t>(pairs), at<int64_t>(targets), count}, scale,
-                                at<double>(score), tables_of<float>(gradients), at<double>(class_sums)));
+                                at<double>(score), tables_of<float>(gradients),
+                                at<double>(class_sums)));
 }
 
 void activations(const Place& place, const Sizes& sizes, const Addresses& tables, Address neurons,
@@ -65,22 +68,29 @@ void activations(const Place& place, const Sizes& sizes, const Addresses& tables
 }  // namespace
 
 void bind_cuda(py::module_& module) {
-    module.def("cuda_devices", [] {
-        const grid::cuda::Devices found = grid::cuda::devices();
-        return std::pair(found.count, found.reason);
-    }, "(number of devices, why there are none).");
-    module.def("cuda_evaluate_scratch",
-               [](const Sizes& s, int64_t n) { return grid::cuda::evaluate_scratch(shape_of(s), n); },
-               "Bytes of scratch memory that cuda_evaluate needs for n pairs.");
-    module.def("cuda_pair_loss_scratch",
-               [](const Sizes& s, int64_t n) { return grid::cuda::pair_loss_scratch(shape_of(s), n); },
-               "Bytes of scratch memory that cuda_pair_loss needs for n pairs.");
-    module.def("cuda_activations_scratch",
-               [](const Sizes& s) { return grid::cuda::activations_scratch(shape_of(s)); },
-               "Bytes of scratch memory that cuda_activations needs.");
+    module.def(
+        "cuda_devices",
+        [] {
+            const grid::cuda::Devices found = grid::cuda::devices();
+            return std::pair(found.count, found.reason);
+        },
+        "(number of devices, why there are none).");
+    module.def(
+        "cuda_evaluate_scratch",
+        [](const Sizes& s, int64_t n) { return grid::cuda::evaluate_scratch(shape_of(s), n); },
+        "Bytes of scratch memory that cuda_evaluate needs for n pairs.");
+    module.def(
+        "cuda_pair_loss_scratch",
+        [](const Sizes& s, int64_t n) { return grid::cuda::pair_loss_scratch(shape_of(s), n); },
+        "Bytes of scratch memory that cuda_pair_loss needs for n pairs.");
+    module.def(
+        "cuda_activations_scratch",
+        [](const Sizes& s) { return grid::cuda::activations_scratch(shape_of(s)); },
+        "Bytes of scratch memory that cuda_activations needs.");
     module.def("cuda_evaluate", &evaluate,
                "Fills score [2] and, unless 0, logits [n, c]; adds to class_sums [p, c].");
     module.def("cuda_pair_loss", &pair_loss,
-               "Fills score [2] and the gradients of scale * the sum; adds to class_sums [p, c] unless 0.");
+               "Fills score [2] and the gradients of scale * the sum; adds to class_sums [p, c] "
+               "unless 0.");
     module.def("cuda_activations", &activations, "Fills surfaces [p, p, n] of the chosen neurons.");
 }

@@ -29,19 +29,21 @@ constexpr int WARPS = THREADS / WARP;
 constexpr int ROWS_PER_WARP = ROWS / WARPS, COLUMNS_PER_LANE = COLUMNS / WARP;
 static_assert(ROWS_PER_WARP * WARPS == ROWS && ROWS_PER_WARP == 8, "two 16-byte stores a lane");
 static_assert(COLUMNS == THREADS, "a thread fills one column of the right operand");
-static_assert(ROWS == WARP && DEPTH == WARP, "a warp fills one row or one column of the left operand");
+static_assert(ROWS == WARP && DEPTH == WARP,
+              "a warp fills one row or one column of the left operand");
 
 // Both operands in shared memory. Rows of `left` stay aligned to 16 bytes and, like columns of
-// `right`, are an odd number of (16-byte, 4-byte) banks apart, so that a warp's stores do not collide.
+// `right`, are an odd number of (16-byte, 4-byte) banks apart, so that a warp's stores do not
+// collide.
 struct ProductTile {
     float left[DEPTH][ROWS + 4];
     float right[DEPTH][COLUMNS + 1];
 };
 
-constexpr int TOTAL_THREADS = 256;     // of the one block that adds up the score
-constexpr int HEADS_AT_ONCE = 4;       // heads whose sums a thread keeps in registers
-constexpr int PAIRS_PER_THREAD = 8;    // of the activation surfaces
-constexpr int PAIRS_PER_SPLIT = 256;   // pairs of one partial gradient of W_L, at least
+constexpr int TOTAL_THREADS = 256;    // of the one block that adds up the score
+constexpr int HEADS_AT_ONCE = 4;      // heads whose sums a thread keeps in registers
+constexpr int PAIRS_PER_THREAD = 8;   // of the activation surfaces
+constexpr int PAIRS_PER_SPLIT = 256;  // pairs of one partial gradient of W_L, at least
 constexpr int MAX_SPLITS = 64;
 static_assert(PAIRS_PER_SPLIT % DEPTH == 0, "a split is whole tiles");
 
@@ -63,20 +65,23 @@ constexpr unsigned blocks_for(int64_t items, int64_t per_block) {
 }
 
 // One thread for each of `items`.
-constexpr Launch each_launch(int64_t items) { return {blocks_for(items, THREADS), 1, 1, THREADS, 0}; }
+constexpr Launch each_launch(int64_t items) {
+    return {blocks_for(items, THREADS), 1, 1, THREADS, 0};
+}
 
 // One warp for each of `items`.
 constexpr Launch warp_launch(int64_t items) { return {blocks_for(items, WARPS), 1, 1, THREADS, 0}; }
 
 // [rows, columns] of a product in `splits` partial sums.
 constexpr Launch product_launch(int64_t rows, int64_t columns, int64_t splits = 1) {
-    return {blocks_for(rows, ROWS), blocks_for(columns, COLUMNS), static_cast<unsigned>(splits), THREADS,
-            sizeof(ProductTile)};
+    return {blocks_for(rows, ROWS), blocks_for(columns, COLUMNS), static_cast<unsigned>(splits),
+            THREADS, sizeof(ProductTile)};
 }
 
 // A block for each of p operands and each of `keys` ways to group the pairs.
 constexpr Launch group_launch(const Sizes& s, int keys) {
-    return {static_cast<unsigned>(s.p), static_cast<unsigned>(keys), 1, THREADS, sizeof(GroupCounts)};
+    return {static_cast<unsigned>(s.p), static_cast<unsigned>(keys), 1, THREADS,
+            sizeof(GroupCounts)};
 }
 
 // A block for each of p operands (or sums of two) and each THREADS columns of `width`.
@@ -85,7 +90,8 @@ constexpr Launch operand_launch(const Sizes& s, int64_t width) {
 }
 
 constexpr Launch surface_launch(const Sizes& s, int64_t neurons) {
-    return {blocks_for(int64_t{s.p} * s.p, PAIRS_PER_THREAD), blocks_for(neurons, THREADS), 1, THREADS, 0};
+    return {blocks_for(int64_t{s.p} * s.p, PAIRS_PER_THREAD), blocks_for(neurons, THREADS), 1,
+            THREADS, 0};
 }
 
 constexpr Launch total_launch() { return {1, 1, 1, TOTAL_THREADS, sizeof(ScoreTotals)}; }

@@ -12,12 +12,14 @@ Sizes sizes_of(const Shape& s) {
             static_cast<int>(s.classes)};
 }
 
-// Launches on the call's device and stream until one launch fails; gives the thread its device back.
+// Launches on the call's device and stream until one launch fails; gives the thread its device
+// back.
 class Launcher {
    public:
     Launcher(const Call& call, const Shape& s, int64_t pairs)
         : stream_(static_cast<cudaStream_t>(call.stream)) {
-        error_ = fits(s.p, s.heads, s.d_mlp, s.classes, pairs) ? cudaSuccess : cudaErrorInvalidValue;
+        error_ =
+            fits(s.p, s.heads, s.d_mlp, s.classes, pairs) ? cudaSuccess : cudaErrorInvalidValue;
         if (error_ == cudaSuccess) error_ = cudaGetDevice(&previous_);
         if (error_ == cudaSuccess) error_ = cudaSetDevice(call.device);
     }
@@ -76,48 +78,57 @@ struct Forward {
     GroupsByKey groups;
 
     Forward(const Shape& s, int64_t n, Arena& arena)
-        : alpha(arena.take<float4>(n * s.heads)), logits(arena.take<float>(n * s.classes)),
-          losses(arena.take<float>(n)), correct(arena.take<int>(n)),
+        : alpha(arena.take<float4>(n * s.heads)),
+          logits(arena.take<float>(n * s.classes)),
+          losses(arena.take<float>(n)),
+          correct(arena.take<int>(n)),
           groups(arena.take_groups(s.p, n)) {}
 };
 
 // What the gradients of n pairs need beside that.
 struct Backward {
-    float* post;             // later d_pre
-    float* W_L_parts;        // [splits, K, c]
-    float4* d_scores;        // [n, H]
-    float* hidden_sums;      // [p, K]
-    float* logit_sums;       // [p, c]
-    float* s2_parts;         // [p, H]
+    float* post;         // later d_pre
+    float* W_L_parts;    // [splits, K, c]
+    float4* d_scores;    // [n, H]
+    float* hidden_sums;  // [p, K]
+    float* logit_sums;   // [p, c]
+    float* s2_parts;     // [p, H]
 
     Backward(const Shape& s, int64_t n, Arena& arena)
         : post(arena.take<float>(n * s.d_mlp)),
           W_L_parts(arena.take<float>(split_count(n) * s.d_mlp * s.classes)),
-          d_scores(arena.take<float4>(n * s.heads)), hidden_sums(arena.take<float>(s.p * s.d_mlp)),
-          logit_sums(arena.take<float>(s.p * s.classes)), s2_parts(arena.take<float>(s.p * s.heads)) {}
+          d_scores(arena.take<float4>(n * s.heads)),
+          hidden_sums(arena.take<float>(s.p * s.d_mlp)),
+          logit_sums(arena.take<float>(s.p * s.classes)),
+          s2_parts(arena.take<float>(s.p * s.heads)) {}
 };
 
 // The score of all pairs, and with `post` scale * g in the place of the logits.
-void score(Launcher& launch, const Sizes& s, const Tables& t, const Pairs& pairs, const Forward& work,
-           float* logits, float* post, float scale, double* totals, double* class_sums) {
+void score(Launcher& launch, const Sizes& s, const Tables& t, const Pairs& pairs,
+           const Forward& work, float* logits, float* post, float scale, double* totals,
+           double* class_sums) {
     const int n = static_cast<int>(pairs.count);
     launch(each_launch(pairs.count * s.heads), attend, s, t, pairs.numbers, n, work.alpha);
-    launch(product_launch(n, s.classes), logits_of_pairs, s, t, pairs.numbers, n, work.alpha, logits, post);
+    launch(product_launch(n, s.classes), logits_of_pairs, s, t, pairs.numbers, n, work.alpha,
+           logits, post);
     if (class_sums) {
         launch(group_launch(s, 1), group_pairs, s, pairs.numbers, n, int{BY_SUM}, work.groups);
-        launch(operand_launch(s, s.classes), add_class_sums, s, work.groups.by[BY_SUM], logits, class_sums);
+        launch(operand_launch(s, s.classes), add_class_sums, s, work.groups.by[BY_SUM], logits,
+               class_sums);
     }
-    launch(warp_launch(n), score_pairs, s, pairs.targets, n, scale, post != nullptr, logits, work.losses,
-           work.correct);
+    launch(warp_launch(n), score_pairs, s, pairs.targets, n, scale, post != nullptr, logits,
+           work.losses, work.correct);
     launch(total_launch(), add_scores, work.losses, work.correct, n, totals);
 }
 
 // The gradients of one mixture's tables and bias from d_out [n, width].
 void mixture_gradient(Launcher& launch, const Sizes& s, int width, const Forward& work,
-                      const float* d_out, float* row_sums, float* first, float* second, float* bias) {
+                      const float* d_out, float* row_sums, float* first, float* second,
+                      float* bias) {
     const Launch each = operand_launch(s, width);
     const float* weights = &work.alpha->x;
-    launch(each, table_gradient, s.heads, width, work.groups.by[BY_A], weights, d_out, first, row_sums);
+    launch(each, table_gradient, s.heads, width, work.groups.by[BY_A], weights, d_out, first,
+           row_sums);
     launch(each, table_gradient, s.heads, width, work.groups.by[BY_B], weights + 1, d_out, second,
            static_cast<float*>(nullptr));
     launch(each_launch(width), add_parts, row_sums, s.p, int64_t{width}, bias);
@@ -129,8 +140,10 @@ Devices devices() {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
     if (error == cudaSuccess && count > 0) return {count, ""};
-    if (error == cudaErrorInsufficientDriver) return {0, "no NVIDIA driver, or one too old (CUDA error 35)"};
-    if (error == cudaSuccess || error == cudaErrorNoDevice) return {0, "no CUDA device (CUDA error 100)"};
+    if (error == cudaErrorInsufficientDriver)
+        return {0, "no NVIDIA driver, or one too old (CUDA error 35)"};
+    if (error == cudaSuccess || error == cudaErrorNoDevice)
+        return {0, "no CUDA device (CUDA error 100)"};
     return {0, error_text(error)};
 }
 
@@ -158,18 +171,19 @@ size_t activations_scratch(const Shape& s) {
     return arena.used();
 }
 
-int evaluate(const Call& call, const Shape& shape, const Tables& t, const Pairs& pairs, double* totals,
-             float* logits, double* class_sums) {
+int evaluate(const Call& call, const Shape& shape, const Tables& t, const Pairs& pairs,
+             double* totals, float* logits, double* class_sums) {
     Launcher launch(call, shape, pairs.count);
     Arena arena(call.scratch);
     const Sizes s = sizes_of(shape);
     const Forward work(shape, pairs.count, arena);
-    score(launch, s, t, pairs, work, logits ? logits : work.logits, nullptr, 1.0f, totals, class_sums);
+    score(launch, s, t, pairs, work, logits ? logits : work.logits, nullptr, 1.0f, totals,
+          class_sums);
     return launch.error();
 }
 
-int pair_loss(const Call& call, const Shape& shape, const Tables& t, const Pairs& pairs, float scale,
-              double* totals, const Gradients& out, double* class_sums) {
+int pair_loss(const Call& call, const Shape& shape, const Tables& t, const Pairs& pairs,
+              float scale, double* totals, const Gradients& out, double* class_sums) {
     Launcher launch(call, shape, pairs.count);
     Arena arena(call.scratch);
     const Sizes s = sizes_of(shape);
@@ -189,8 +203,8 @@ int pair_loss(const Call& call, const Shape& shape, const Tables& t, const Pairs
     mixture_gradient(launch, s, s.classes, work, g, back.logit_sums, out.C, out.D, out.logit_bias);
     launch(warp_launch(n), score_gradient_of_pairs, s, t, pairs.numbers, n, work.alpha, d_pre, g,
            back.d_scores);
-    launch(operand_launch(s, s.heads), score_gradient, s, work.groups, back.d_scores, out.s0, out.s1,
-           back.s2_parts);
+    launch(operand_launch(s, s.heads), score_gradient, s, work.groups, back.d_scores, out.s0,
+           out.s1, back.s2_parts);
     launch(each_launch(s.heads), add_parts, back.s2_parts, s.p, int64_t{s.heads}, out.s2);
     return launch.error();
 }
@@ -201,9 +215,10 @@ int activations(const Call& call, const Shape& shape, const Tables& t, const int
     const Sizes s = sizes_of(shape);
     auto* alpha = Arena(call.scratch).take<float4>(shape.p * shape.p * shape.heads);
     const int n = s.p * s.p;
-    launch(each_launch(int64_t{n} * s.heads), attend, s, t, static_cast<const int64_t*>(nullptr), n, alpha);
-    launch(surface_launch(s, count), surfaces_of_neurons, s, t, neurons, static_cast<int>(count), alpha,
-           surfaces);
+    launch(each_launch(int64_t{n} * s.heads), attend, s, t, static_cast<const int64_t*>(nullptr), n,
+           alpha);
+    launch(surface_launch(s, count), surfaces_of_neurons, s, t, neurons, static_cast<int>(count),
+           alpha, surfaces);
     return launch.error();
 }
 

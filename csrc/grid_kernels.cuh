@@ -17,7 +17,6 @@ constexpr unsigned ALL_LANES = 0xffffffffu;
 
 __device__ inline int lane() { return static_cast<int>(threadIdx.x) % WARP; }
 __device__ inline int warp() { return static_cast<int>(threadIdx.x) / WARP; }
-__device__ inline int global_thread() { return static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); }
 
 // The block's dynamic shared memory.
 template <typename T>
@@ -197,7 +196,8 @@ __global__ void __launch_bounds__(THREADS)
     logits_of_pairs(Sizes s, Tables t, const int64_t* numbers, int count, const float4* alpha,
                     float* logits, float* post) {
     auto& tile = shared_memory<ProductTile>();
-    const PairRows rows(numbers, static_cast<int>(blockIdx.x) * ROWS + warp() * ROWS_PER_WARP, count, s.p);
+    const PairRows rows(numbers, static_cast<int>(blockIdx.x) * ROWS + warp() * ROWS_PER_WARP,
+                        count, s.p);
     const Mixture hidden{t.pre_bias, t.A, t.B, s.heads, s.d_mlp};
     const int first_class = static_cast<int>(blockIdx.y) * COLUMNS;
     Sums sums = {};
@@ -329,10 +329,13 @@ __device__ inline int count_flags(GroupCounts& counts, bool flag, int* before) {
 }
 
 // Block (value, y) collects the pairs whose key first_key + y has that value.
-__global__ void group_pairs(Sizes s, const int64_t* numbers, int count, int first_key, GroupsByKey groups) {
+__global__ void group_pairs(Sizes s, const int64_t* numbers, int count, int first_key,
+                            GroupsByKey groups) {
     auto& counts = shared_memory<GroupCounts>();
     const int value = static_cast<int>(blockIdx.x), key = first_key + static_cast<int>(blockIdx.y);
-    const Groups out = key == BY_A ? groups.by[BY_A] : key == BY_B ? groups.by[BY_B] : groups.by[BY_SUM];
+    const Groups out = key == BY_A   ? groups.by[BY_A]
+                       : key == BY_B ? groups.by[BY_B]
+                                     : groups.by[BY_SUM];
     int smaller = 0;
     for (int i = static_cast<int>(threadIdx.x); i < count; i += THREADS)
         smaller += key_of(pair_at(numbers, i, s.p), key, s.p) < value;
@@ -370,7 +373,8 @@ __global__ void add_class_sums(Sizes s, Groups by_sum, const float* logits, doub
 
 // partial[z] = post^T g over the pairs of split z: [splits, K, c].
 __global__ void __launch_bounds__(THREADS)
-    weight_gradient(Sizes s, int count, int pairs_each, const float* post, const float* g, float* partial) {
+    weight_gradient(Sizes s, int count, int pairs_each, const float* post, const float* g,
+                    float* partial) {
     auto& tile = shared_memory<ProductTile>();
     const int begin = static_cast<int>(blockIdx.z) * pairs_each;
     const int end = begin + pairs_each < count ? begin + pairs_each : count;
@@ -428,8 +432,8 @@ __global__ void add_parts(const float* partial, int parts, int64_t items, float*
 }
 
 // One side of a mixture's gradient. rows: d_out [n, width]; weights: alpha0 or alpha1 of pair i and
-// head h at weights[4 * (i * H + h)]. Block (v, y) sums the pairs of group v, thread by thread one k:
-// table[v, h, k] = sum_i weights_ih rows[i, k]; row_sums[v, k] = sum_i rows[i, k] (may be null).
+// head h at weights[4 * (i * H + h)]. Block (v, y) sums the pairs of group v, thread by thread one
+// k: table[v, h, k] = sum_i weights_ih rows[i, k]; row_sums[v, k] = sum_i rows[i, k] (may be null).
 __global__ void table_gradient(int heads, int width, Groups groups, const float* weights,
                                const float* rows, float* table, float* row_sums) {
     const int value = static_cast<int>(blockIdx.x);
@@ -444,7 +448,8 @@ __global__ void table_gradient(int heads, int width, Groups groups, const float*
             plain += x;
 #pragma unroll
             for (int q = 0; q < HEADS_AT_ONCE; ++q)
-                if (first + q < heads) of_head[q] += weights[4 * (row_of(i, heads) + first + q)] * x;
+                if (first + q < heads)
+                    of_head[q] += weights[4 * (row_of(i, heads) + first + q)] * x;
         }
 #pragma unroll
         for (int q = 0; q < HEADS_AT_ONCE; ++q)
@@ -454,9 +459,11 @@ __global__ void table_gradient(int heads, int width, Groups groups, const float*
     }
 }
 
-// Adds this lane's share of d_out . first[a, h] and d_out . second[b, h] for up to HEADS_AT_ONCE heads.
-__device__ inline void add_alpha_gradient(const Mixture& m, Pair pair, int first_head, const float* d_out,
-                                          float (&d0)[HEADS_AT_ONCE], float (&d1)[HEADS_AT_ONCE]) {
+// Adds this lane's share of d_out . first[a, h] and d_out . second[b, h] for up to HEADS_AT_ONCE
+// heads.
+__device__ inline void add_alpha_gradient(const Mixture& m, Pair pair, int first_head,
+                                          const float* d_out, float (&d0)[HEADS_AT_ONCE],
+                                          float (&d1)[HEADS_AT_ONCE]) {
     const float* first = m.first + row_of(row_of(pair.a, m.heads) + first_head, m.width);
     const float* second = m.second + row_of(row_of(pair.b, m.heads) + first_head, m.width);
     for (int k = lane(); k < m.width; k += WARP) {
@@ -495,9 +502,10 @@ __global__ void score_gradient_of_pairs(Sizes s, Tables t, const int64_t* number
     }
 }
 
-// s0[v, h] and this value's part of s2 [p, H] from the pairs with a = v; s1[v, h] from those with b = v.
-__global__ void score_gradient(Sizes s, GroupsByKey groups, const float4* d_scores, float* s0, float* s1,
-                               float* s2_parts) {
+// s0[v, h] and this value's part of s2 [p, H] from the pairs with a = v; s1[v, h] from those with b
+// = v.
+__global__ void score_gradient(Sizes s, GroupsByKey groups, const float4* d_scores, float* s0,
+                               float* s1, float* s2_parts) {
     const int value = static_cast<int>(blockIdx.x);
     const int h = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
     if (h >= s.heads) return;
@@ -529,6 +537,7 @@ __global__ void surfaces_of_neurons(Sizes s, Tables t, const int64_t* neurons, i
     for (int r = 0; r < ROWS_PER_WARP; ++r)
         if (rows.has(r)) surfaces[row_of(rows.first + r, neuron_count) + j] = relu(values[r]);
 }
-static_assert(PAIRS_PER_THREAD == ROWS_PER_WARP, "a thread of surfaces_of_neurons has one PairRows");
+static_assert(PAIRS_PER_THREAD == ROWS_PER_WARP,
+              "a thread of surfaces_of_neurons has one PairRows");
 
 }  // namespace grid::cuda

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from grokking.extension import Kernel, load
-from grokking.model import Tables
+from grokking.folding import Tables
 
 CHUNK = 2**26  # logits evaluated at once, which bounds the memory of `evaluate`
 
-_in_range: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # tensor -> (version, end) found good
+_in_range = WeakTensorKeyDictionary()  # tensor -> (version, end) that were found good
 
 
 def evaluate(
@@ -34,7 +34,10 @@ def evaluate(
             call.module.cuda_evaluate,
             call.module.cuda_evaluate_scratch(call.sizes, count),
             *(_address(pairs[part]), _address(targets[part]), count, _address(score)),
-            *(0 if logits is None else _address(logits[part]), 0 if sums is None else _address(sums)),
+            *(
+                0 if logits is None else _address(logits[part]),
+                0 if sums is None else _address(sums),
+            ),
         )
     if class_sums is not None and sums is not None:
         class_sums.copy_(sums)
@@ -45,7 +48,7 @@ def evaluate(
 def pair_loss(
     tables: Tables, pairs: Tensor, targets: Tensor, _: Kernel, class_sums: Tensor | None
 ) -> tuple[float, int, list[Tensor]]:
-    """(sum of the losses, number correct, gradients of the mean loss); adds to class_sums [p, c]."""
+    """(sum of the losses, number correct, gradients of their mean); adds to class_sums [p, c]."""
     call = _Call(tables)
     call.check_pairs(pairs, targets)
     sums = None if class_sums is None else class_sums.to(call.device)
@@ -85,11 +88,16 @@ class _Call:
         self.tables = [table.detach().contiguous() for table in tables]
         (p, heads), (d_mlp, classes) = tables.s0.shape, tables.W_L.shape
         self.sizes, self.classes = (p, heads, d_mlp, classes), classes
-        shapes = Tables(
-            s0=(p, heads), s1=(p, heads), s2=(heads,), A=(p, heads, d_mlp), B=(p, heads, d_mlp),
-            pre_bias=(d_mlp,), W_L=(d_mlp, classes), C=(p, heads, classes), D=(p, heads, classes),
-            logit_bias=(classes,),
-        )  # fmt: skip
+        shapes: tuple[tuple[int, ...], ...] = (
+            *((p, heads), (p, heads), (heads,)),  # s0, s1, s2
+            *(
+                (p, heads, d_mlp),
+                (p, heads, d_mlp),
+                (d_mlp,),
+                (d_mlp, classes),
+            ),  # A, B, pre_bias, W_L
+            *((p, heads, classes), (p, heads, classes), (classes,)),  # C, D, logit_bias
+        )
         for name, table, shape in zip(Tables._fields, self.tables, shapes, strict=True):
             self.check(name, table, torch.float32, shape)
 
@@ -115,11 +123,11 @@ class _Call:
         self.check("targets", targets, torch.int64, tuple(pairs.shape))
 
     def check_indices(self, name: str, indices: Tensor, end: int) -> None:
-        """Range of int64 [n]; looked at once per tensor and version, because it waits for the device."""
+        """Range of int64 [n]; once per tensor and version, because looking waits for the device."""
         self.check(name, indices, torch.int64, (indices.numel(),))
         if len(indices) == 0:
             raise ValueError(f"{name} is empty, expected at least one value")
-        if _in_range.get(indices) == (indices._version, end):
+        if indices in _in_range and _in_range[indices] == (indices._version, end):
             return
         least, most = (int(bound) for bound in torch.aminmax(indices))
         if least < 0 or most >= end:

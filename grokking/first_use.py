@@ -1,4 +1,4 @@
-"""Before the CUDA kernel is trusted on a GPU, it is held to plain PyTorch on that GPU, once a process."""
+"""Before the CUDA kernel is trusted on a GPU, it is held to plain PyTorch there, once a process."""
 
 from collections.abc import Callable
 from functools import cache
@@ -10,7 +10,8 @@ from grokking import ops
 from grokking.data import targets
 from grokking.errors import UserError
 from grokking.extension import CUDA, Kernel, cuda_devices
-from grokking.model import Tables, Transformer, fold
+from grokking.folding import Tables
+from grokking.model import Transformer, fold
 
 MODULUS, D_MODEL, HEADS, D_MLP = 37, 24, 3, 75  # odd, and no multiple of any tile
 PLAIN = Kernel(None, 1)
@@ -58,7 +59,11 @@ def disagreement(kernel: Kernel, device: torch.device) -> str:
         for use, dtype in ((kernel, torch.float32), (PLAIN, torch.float32), (PLAIN, torch.float64))
     )
     difference = compare(ours, plain, exact)
-    return f"{kernel.name} disagrees with plain PyTorch on {device}: {difference}" if difference else ""
+    return (
+        f"{kernel.name} disagrees with plain PyTorch on {device}: {difference}"
+        if difference
+        else ""
+    )
 
 
 def compare(ours: Values, plain: Values, exact: Values) -> str:
@@ -76,7 +81,7 @@ def compare(ours: Values, plain: Values, exact: Values) -> str:
 
 
 def everything(tables: Tables, kernel: Kernel) -> Values:
-    """All that a kernel computes, by name: from two thirds of the pairs, and from every third neuron."""
+    """All that a kernel computes, by name, from two thirds of the pairs and every third neuron."""
     device = tables.s0.device
     pairs = torch.arange(MODULUS**2, device=device)
     pairs = pairs[pairs % 3 != 1]
@@ -92,6 +97,8 @@ def everything(tables: Tables, kernel: Kernel) -> Values:
         "correct": torch.tensor([loss.correct, found.correct], dtype=torch.float64),
         "logits": found.logits.detach(),
         "class_sums": class_sums,
-        "surfaces": ops.activations(tables, torch.arange(0, D_MLP, 3, device=device), kernel).detach(),
+        "surfaces": ops.activations(
+            tables, torch.arange(0, D_MLP, 3, device=device), kernel
+        ).detach(),
         **{f"the gradient of {n}": g for n, g in zip(Tables._fields, gradients, strict=True)},
     }

@@ -18,7 +18,8 @@ from grokking.data import generators, split_pairs, targets
 from grokking.engine import FoldedEngine, PlainEngine
 from grokking.extension import CUDA, Kernel, cuda_devices
 from grokking.first_use import first_use_fault
-from grokking.model import Tables, Transformer, fold
+from grokking.folding import Tables
+from grokking.model import Transformer, fold
 
 MODULUS = 113
 ROUNDS, WARM_UP = 50, 5
@@ -38,7 +39,9 @@ def devices() -> list[torch.device]:
 def use() -> None:
     for device in devices():
         fault = first_use_fault(device)
-        print(f"{device} ({torch.cuda.get_device_name(device)}): {fault or 'agrees with plain PyTorch'}")
+        print(
+            f"{device} ({torch.cuda.get_device_name(device)}): {fault or 'agrees with plain PyTorch'}"
+        )
         if fault:
             sys.exit(1)
 
@@ -64,9 +67,13 @@ def jobs(device: torch.device) -> dict[str, dict[str, Job]]:
     engines = FoldedEngine(MODULUS, split, ours, device), PlainEngine(MODULUS, split, device)
     ways = {"kernel": ours, "folded, plain PyTorch": plain}
     return {
-        "evaluate 12769 pairs": {n: lambda k=k: ops.evaluate(tables, every, goal, k) for n, k in ways.items()},
+        "evaluate 12769 pairs": {
+            n: lambda k=k: ops.evaluate(tables, every, goal, k) for n, k in ways.items()
+        },
         "loss and gradients of 3830 pairs": {n: lambda k=k: gradients(k) for n, k in ways.items()},
-        "512 surfaces": {n: lambda k=k: ops.activations(tables, neurons, k) for n, k in ways.items()},
+        "512 surfaces": {
+            n: lambda k=k: ops.activations(tables, neurons, k) for n, k in ways.items()
+        },
         "epoch without the optimiser": {
             "kernel": lambda: epoch(engines[0]),
             "last position, plain PyTorch": lambda: epoch(engines[1]),

@@ -22,7 +22,10 @@ STRICT = [
     "-Werror", "all-warnings", "-Xptxas", "-v,--warn-on-spills,--warn-on-local-memory-usage,-Werror",
     "--compiler-options", "-Wall,-Wextra,-Werror",
 ]  # fmt: skip
-MARKS = "<!-- resources: written by scripts/cuda_resources.py --update docs/cuda.md -->", "<!-- end -->"
+MARKS = (
+    "<!-- resources: written by scripts/cuda_resources.py --update docs/cuda.md -->",
+    "<!-- end -->",
+)
 
 
 class Use(NamedTuple):
@@ -85,7 +88,9 @@ def table(uses: list[Use]) -> str:
         cells = [str(registers.get((kernel, a), "-")) for a in architectures]
         lines.append("| " + " | ".join([f"`{kernel}`", *cells]) + " |")
     stack, spills = sum(use.stack for use in uses), sum(use.spills for use in uses)
-    return "\n".join([*lines, "", f"Spilled: {spills} bytes; stack: {stack} bytes, in all of them together."])
+    return "\n".join(
+        [*lines, "", f"Spilled: {spills} bytes; stack: {stack} bytes, in all of them together."]
+    )
 
 
 def update(document: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
@@ -97,7 +102,9 @@ def update(document: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--update", metavar="FILE", type=Path, help="write the table into this document")
+    parser.add_argument(
+        "--update", metavar="FILE", type=Path, help="write the table into this document"
+    )
     options = parser.parse_args()
     try:
         toolkit = build_cuda.find_toolkit()

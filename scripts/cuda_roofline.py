@@ -15,7 +15,10 @@ from typing import NamedTuple
 
 from cuda_resources import update
 
-MARKS = "<!-- roofline: written by scripts/cuda_roofline.py --update docs/cuda.md -->", "<!-- end -->"
+MARKS = (
+    "<!-- roofline: written by scripts/cuda_roofline.py --update docs/cuda.md -->",
+    "<!-- end -->",
+)
 P, HEADS, D_MLP, CLASSES = 113, 4, 512, 113
 ALL, TRAIN = P * P, 3830
 ROWS, COLUMNS, DEPTH, WARP, WARPS = 32, 128, 32, 32, 4  # csrc/cuda_launch.h
@@ -156,18 +159,34 @@ def table(works: list[Work]) -> str:
     lines.append("|---|---|---:|---:|---:|" + "---|" * len(GPUS))
     for work in works:
         bounds = [bound(work, gpu) for gpu in GPUS]
-        cells = [f"`{work.kernel.split()[0]}`{work.kernel[len(work.kernel.split()[0]) :]}", work.problem]
-        cells += [f"{work.useful / 1e9:.3f}", str(work.blocks), f"{work.blocks * work.l2_bytes / 1e6:.0f}"]
-        cells += [f"{time:.1f} ({what}; arithmetic alone {work.useful / g.tflops / 1e6:.1f})" for (time, what), g in zip(bounds, GPUS)]
+        cells = [
+            f"`{work.kernel.split()[0]}`{work.kernel[len(work.kernel.split()[0]) :]}",
+            work.problem,
+        ]
+        cells += [
+            f"{work.useful / 1e9:.3f}",
+            str(work.blocks),
+            f"{work.blocks * work.l2_bytes / 1e6:.0f}",
+        ]
+        cells += [
+            f"{time:.1f} ({what}; arithmetic alone {work.useful / g.tflops / 1e6:.1f})"
+            for (time, what), g in zip(bounds, GPUS)
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--update", metavar="FILE", type=Path, help="write the table into this document")
+    parser.add_argument(
+        "--update", metavar="FILE", type=Path, help="write the table into this document"
+    )
     options = parser.parse_args()
-    works = [logits("12769 pairs", ALL), logits("8939 pairs", ALL - TRAIN), logits("3830 pairs", TRAIN)]
+    works = [
+        logits("12769 pairs", ALL),
+        logits("8939 pairs", ALL - TRAIN),
+        logits("3830 pairs", TRAIN),
+    ]
     works += [weight_gradient(), hidden_gradient(), table_gradients(), score_gradient(), surfaces()]
     text = table(works)
     print(text)

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from grokking.model import Tables
+from grokking.folding import Tables
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "tests" / "cuda"
-FLAGS = "-std=c++17 -g -Wall -Wextra -Werror -Wno-unknown-pragmas".split()
+FLAGS = ["-std=c++17", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
 
 
 FLAVOURS = {  # flags of g++; the sanitizers stop at the first report
@@ -36,11 +36,15 @@ class Answer(NamedTuple):
     surfaces: Tensor  # [p, p, neurons]
 
 
-def build(program: Path, *flags: str, kernels: Path = ROOT / "csrc", source: str = "emulated") -> Path:
+def build(
+    program: Path, *flags: str, kernels: Path = ROOT / "csrc", source: str = "emulated"
+) -> Path:
     """Compile tests/cuda/{source}.cpp with the kernels in the folder `kernels`; returns the program."""
     includes = ["-I", HERE, "-I", kernels]
     runtime = emulation_object("-fsanitize=thread" in flags)
-    compile_with(*flags, *includes, "-x", "c++", HERE / f"{source}.cpp", "-x", "none", runtime, "-o", program)
+    compile_with(
+        *flags, *includes, "-x", "c++", HERE / f"{source}.cpp", "-x", "none", runtime, "-o", program
+    )
     return program
 
 
@@ -54,7 +58,7 @@ def compile_module(path: Path, *includes: str) -> None:
 
 @cache
 def emulation_object(knows_threads: bool) -> Path:
-    """tests/cuda/emulation.cpp, compiled once. It is not instrumented: it tells ThreadSanitizer what orders threads."""
+    """tests/cuda/emulation.cpp, compiled once. Not instrumented: it tells ThreadSanitizer the order."""
     folder = TemporaryDirectory(prefix="emulation")
     atexit.register(folder.cleanup)
     target = Path(folder.name) / "emulation.o"
@@ -117,7 +121,9 @@ def emulate(program: Path, request: Request, seed: int = 0) -> Answer:
     return parse(answer.read_bytes(), request)
 
 
-def execute(program: Path, request: Request, seed: int = 0) -> tuple["subprocess.CompletedProcess[str]", Path]:
+def execute(
+    program: Path, request: Request, seed: int = 0
+) -> tuple["subprocess.CompletedProcess[str]", Path]:
     """(the finished process, the file of its answer)."""
     asked, answer = program.with_suffix(".request"), program.with_suffix(".answer")
     asked.write_bytes(request.to_bytes())

@@ -34,7 +34,10 @@ def fake_nvcc(folder: Path, listed: str = LISTED, runtime: bool = True) -> Path:
 
 
 def test_the_users_word_comes_before_path_before_the_usual_place_before_wheels(tmp_path):
-    on_path, in_wheel = fake_nvcc(tmp_path / "path"), fake_nvcc(tmp_path / "site" / "nvidia" / "cu13")
+    on_path, in_wheel = (
+        fake_nvcc(tmp_path / "path"),
+        fake_nvcc(tmp_path / "site" / "nvidia" / "cu13"),
+    )
     environment = {"CUDA_HOME": "/a", "CUDA_PATH": "/b", "PATH": str(on_path.parent)}
     found = list(build_cuda.candidates(environment, tmp_path / "site"))
     assert found == [Path("/a/bin/nvcc"), Path("/b/bin/nvcc"), on_path, build_cuda.USUAL, in_wheel]
@@ -43,7 +46,9 @@ def test_the_users_word_comes_before_path_before_the_usual_place_before_wheels(t
 def test_a_toolkit_is_its_compiler_its_architectures_and_its_static_runtime(tmp_path):
     nvcc = fake_nvcc(tmp_path / "cuda")
     toolkit = build_cuda.find_toolkit({"CUDA_HOME": str(tmp_path / "cuda")}, tmp_path)
-    assert toolkit == build_cuda.Toolkit(nvcc, [75, 80, 86, 90, 121], tmp_path / "cuda" / "targets" / "lib")
+    assert toolkit == build_cuda.Toolkit(
+        nvcc, [75, 80, 86, 90, 121], tmp_path / "cuda" / "targets" / "lib"
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +66,9 @@ def test_a_toolkit_that_cannot_serve_says_why(tmp_path, listed, runtime, reason)
 
 def test_without_nvcc_the_reason_names_every_place_that_was_searched(tmp_path, monkeypatch):
     monkeypatch.setattr(build_cuda, "USUAL", tmp_path / "nvcc")
-    with pytest.raises(build_cuda.NoToolkit, match="CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda or NVIDIA"):
+    with pytest.raises(
+        build_cuda.NoToolkit, match="CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda or NVIDIA"
+    ):
         build_cuda.find_toolkit({"PATH": str(tmp_path)}, tmp_path)
 
 
@@ -95,7 +102,10 @@ def test_kernels_are_compiled_again_only_after_a_change(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("1", "nvcc could not compile the kernels: grid_cuda.cu(1): error: no such luck"), ("2", "GROK_BUILD_CUDA is '2'")],
+    [
+        ("1", "nvcc could not compile the kernels: grid_cuda.cu(1): error: no such luck"),
+        ("2", "GROK_BUILD_CUDA is '2'"),
+    ],
 )
 def test_a_build_that_must_have_cuda_fails_loudly(tmp_path, value, message):
     fake_nvcc(tmp_path / "cuda")
@@ -139,7 +149,9 @@ def test_every_kernel_compiles_for_every_architecture_without_warning_spill_or_s
     assert len(uses) == len(kernels) * len(toolkit.architectures)
     for use in uses:
         assert (use.spills, use.stack) == (0, 0), use
-        assert use.registers <= 128, f"{use}: fewer than four blocks of 128 threads would fit a multiprocessor"
+        assert use.registers <= 128, (
+            f"{use}: fewer than four blocks of 128 threads would fit a multiprocessor"
+        )
 
 
 def test_the_documented_roofline_is_what_the_script_counts(resources, tmp_path, monkeypatch):

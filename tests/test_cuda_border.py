@@ -1,4 +1,4 @@
-"""From torch functions through addresses to kernels and back: the Python side of CUDA, in emulation.
+"""From torch functions through addresses to kernels and back: CUDA's Python side, in emulation.
 
 The extension's own bindings and launchers, compiled over emulated kernels, get CPU tensors.
 """
@@ -17,7 +17,8 @@ from grokking.data import generators, split_pairs, targets
 from grokking.engine import FoldedEngine, PlainEngine
 from grokking.extension import CUDA, Kernel
 from grokking.first_use import disagreement
-from grokking.model import Tables, Transformer, fold
+from grokking.folding import Tables
+from grokking.model import Transformer, fold
 
 KERNEL, CPU = Kernel(CUDA, 1), torch.device("cpu")
 
@@ -25,7 +26,10 @@ KERNEL, CPU = Kernel(CUDA, 1), torch.device("cpu")
 @pytest.fixture(scope="module")
 def module(tmp_path_factory):
     require("g++")
-    path = tmp_path_factory.mktemp("border") / f"emulated_module{sysconfig.get_config_var('EXT_SUFFIX')}"
+    path = (
+        tmp_path_factory.mktemp("border")
+        / f"emulated_module{sysconfig.get_config_var('EXT_SUFFIX')}"
+    )
     compile_module(path, pybind11.get_include(), sysconfig.get_path("include"))
     spec = importlib.util.spec_from_file_location("emulated_module", path)
     loaded = importlib.util.module_from_spec(spec)

@@ -26,11 +26,31 @@ class Fault(NamedTuple):
 BARRIER = "    __syncthreads();\n"
 FILL = "int d = {}; d {} DEPTH; ++d) tile.right"
 FAULTS = [
-    Fault("no barrier before a product", f"sums) {{\n{BARRIER}", "sums) {\n", "thread", "data race"),
-    Fault("no barrier after a product", f"{BARRIER}}}\n\n// Calls", "}\n\n// Calls", "thread", "data race"),
+    Fault(
+        "no barrier before a product", f"sums) {{\n{BARRIER}", "sums) {\n", "thread", "data race"
+    ),
+    Fault(
+        "no barrier after a product",
+        f"{BARRIER}}}\n\n// Calls",
+        "}\n\n// Calls",
+        "thread",
+        "data race",
+    ),
     Fault("no order between the lanes of a warp", "__syncwarp();", "", "thread", "data race"),
-    Fault("blocks that write one element", "starts[value] = next", "starts[0] = next", "thread", "data race"),
-    Fault("one row too many", FILL.format(0, "<"), FILL.format(0, "<="), "address", "heap-buffer-overflow"),
+    Fault(
+        "blocks that write one element",
+        "starts[value] = next",
+        "starts[0] = next",
+        "thread",
+        "data race",
+    ),
+    Fault(
+        "one row too many",
+        FILL.format(0, "<"),
+        FILL.format(0, "<="),
+        "address",
+        "heap-buffer-overflow",
+    ),
     Fault(
         "a launch with too little shared memory",
         "sizeof(ProductTile)}",

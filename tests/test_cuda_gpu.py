@@ -1,4 +1,4 @@
-"""The CUDA kernel on a real GPU. scripts/check_gpu.sh runs these; without a GPU there is nothing to test."""
+"""The CUDA kernel on a real GPU; without one there is nothing to test. For scripts/check_gpu.sh."""
 
 import pytest
 import torch
@@ -8,10 +8,12 @@ from grokking.data import generators, split_pairs, targets
 from grokking.engine import FoldedEngine, PlainEngine
 from grokking.extension import CUDA, Kernel, cuda_devices
 from grokking.first_use import disagreement
-from grokking.model import Tables, Transformer, fold
+from grokking.folding import Tables
+from grokking.model import Transformer, fold
 
 pytestmark = pytest.mark.skipif(
-    cuda_devices()[0] == 0 or not torch.cuda.is_available(), reason="no GPU that torch and the kernel see"
+    cuda_devices()[0] == 0 or not torch.cuda.is_available(),
+    reason="no GPU that torch and the kernel see",
 )
 KERNEL = Kernel(CUDA, 1)
 DEVICES = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
@@ -89,5 +91,7 @@ def test_strided_tables_are_copied_not_misread():
     wide = torch.zeros(512, 226, device=DEVICES[0])
     wide[:, ::2] = tables.W_L
     pairs, goal = torch.arange(64, device=DEVICES[0]), targets(113).to(DEVICES[0])[:64]
-    a, b = (ops.evaluate(t, pairs, goal, KERNEL) for t in (tables, tables._replace(W_L=wide[:, ::2])))
+    a, b = (
+        ops.evaluate(t, pairs, goal, KERNEL) for t in (tables, tables._replace(W_L=wide[:, ::2]))
+    )
     assert a == b

@@ -14,12 +14,12 @@ from emulation import FLAVOURS, Answer, Request, build, emulate, make_request
 
 from grokking import ops
 from grokking.extension import Kernel
-from grokking.model import Tables
+from grokking.folding import Tables
 
 PLAIN = Kernel(None, 1)
 UNIT = torch.finfo(torch.float32).eps
 
-# (p, H, d_mlp, pairs, neurons): p around the tiles of 32 and 128, odd heads and widths, splits of pairs
+# (p, H, d_mlp, pairs, neurons): p around the tiles of 32 and 128, odd heads and widths, 2 splits
 SIZES = [
     (2, 1, 1, 4, 1),
     (3, 3, 5, 9, 5),
@@ -64,7 +64,9 @@ def assert_accurate(answer: Answer, request: Request) -> None:
 
     for name in ("logits", "class_sums", "training_class_sums", "surfaces"):
         compare(name, getattr(answer, name), getattr(baseline, name), getattr(exact, name))
-    for name, *parts in zip(Tables._fields, answer.gradients, baseline.gradients, exact.gradients, strict=True):
+    for name, *parts in zip(
+        Tables._fields, answer.gradients, baseline.gradients, exact.gradients, strict=True
+    ):
         compare(f"gradient of {name}", *parts)
     for name in ("score", "training_score"):
         ours, true = getattr(answer, name), getattr(exact, name)
@@ -104,7 +106,9 @@ def test_the_order_in_which_threads_run_changes_no_bit(programs):
 
 def test_nan_and_infinity_reach_every_pair_they_concern_and_no_other(programs):
     request = make_request(5, 2, 33, 25, 1)
-    request = request._replace(pairs=torch.arange(25), targets=(torch.arange(25) // 5 + torch.arange(25) % 5) % 5)
+    request = request._replace(
+        pairs=torch.arange(25), targets=(torch.arange(25) // 5 + torch.arange(25) % 5) % 5
+    )
     clean = emulate(programs["plain"], request).logits
     request.tables.A[2, 1, 4] = torch.nan
     request.tables.D[3, 0, 1] = torch.inf

@@ -32,13 +32,18 @@ def test_a_first_use_that_disagrees_falls_back_and_says_so():
 
 
 def test_without_a_device_auto_is_plain_pytorch_with_the_reason():
-    kernel = kernel_on_gpu("auto", GPU, 2, no_device, lambda _: pytest.fail("used without a device"))
+    kernel = kernel_on_gpu(
+        "auto", GPU, 2, no_device, lambda _: pytest.fail("used without a device")
+    )
     assert kernel == Kernel(None, 2, "the CUDA kernel cannot run here: no NVIDIA driver")
 
 
 @pytest.mark.parametrize(
     ("requested", "message"),
-    [(CUDA, "cannot run here: no NVIDIA driver"), ("avx2", "runs on the CPU, but the device is cuda:0")],
+    [
+        (CUDA, "cannot run here: no NVIDIA driver"),
+        ("avx2", "runs on the CPU, but the device is cuda:0"),
+    ],
 )
 def test_a_kernel_asked_for_by_name_that_cannot_run_on_the_gpu_is_refused(requested, message):
     with pytest.raises(UserError, match=message):
@@ -83,7 +88,9 @@ def test_a_kernel_that_computes_something_else_is_found(fault):
     else:
         wrong[3, 1, 4] = torch.nan
     assert compare(right, right, exact) == ""
-    assert "the gradient of B is off by" in compare({**right, "the gradient of B": wrong}, right, exact)
+    assert "the gradient of B is off by" in compare(
+        {**right, "the gradient of B": wrong}, right, exact
+    )
 
 
 def tables_for_comparison():

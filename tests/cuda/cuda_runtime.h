@@ -1,5 +1,6 @@
-// Stands in for CUDA's header of this name, so that csrc/grid_cuda.cu and its kernels can be compiled
-// by g++ and run without a GPU. How threads, barriers and shuffles behave is in emulation.cpp.
+// Stands in for CUDA's header of this name, so that csrc/grid_cuda.cu and its kernels can be
+// compiled by g++ and run without a GPU. How threads, barriers and shuffles behave is in
+// emulation.cpp.
 #pragma once
 
 #include <cmath>
@@ -29,9 +30,9 @@ struct Position {
 Position here();
 
 // One of the three as a variable that reads like CUDA's.
-template <dim3 Position::*which>
+template <dim3 Position::* which>
 struct Coordinates {
-    template <unsigned dim3::*axis>
+    template <unsigned dim3::* axis>
     struct Axis {
         operator unsigned() const { return here().*which.*axis; }
     };
@@ -56,10 +57,10 @@ unsigned ballot(unsigned mask, bool flag);
 // Runs `kernel` once for every thread of the grid.
 void launch(dim3 grid, dim3 threads, size_t shared_size, const std::function<void()>& kernel);
 
-extern int device;         // the current one, of two
-extern int launched_on;    // the device and stream of the last launch
+extern int device;       // the current one, of two
+extern int launched_on;  // the device and stream of the last launch
 extern void* launched_in;
-extern unsigned seed;      // of the order in which threads run
+extern unsigned seed;  // of the order in which threads run
 
 }  // namespace emulation
 
@@ -111,8 +112,8 @@ template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments... arguments) {
     const dim3 grid = config->gridDim, block = config->blockDim;
-    if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 || grid.z > 65535 || block.x > 1024 ||
-        block.y != 1 || block.z != 1 || config->dynamicSmemBytes > 48 * 1024)
+    if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 || grid.z > 65535 ||
+        block.x > 1024 || block.y != 1 || block.z != 1 || config->dynamicSmemBytes > 48 * 1024)
         return cudaErrorInvalidConfiguration;
     emulation::launched_on = emulation::device;
     emulation::launched_in = config->stream;

@@ -1,6 +1,6 @@
-// Runs the CUDA kernels in emulation: emulated REQUEST ANSWER SEED. Both files are plain arrays in the
-// order of `main` (tests/emulation.py writes the one and reads the other); the seed decides the order
-// in which threads run.
+// Runs the CUDA kernels in emulation: emulated REQUEST ANSWER SEED. Both files are plain arrays in
+// the order of `main` (tests/emulation.py writes the one and reads the other); the seed decides the
+// order in which threads run.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -34,8 +34,8 @@ struct Store {
     template <typename Make>
     Store(const grid::Shape& s, Make make) {
         const int64_t ph = s.p * s.heads;
-        for (int64_t size : {ph, ph, s.heads, ph * s.d_mlp, ph * s.d_mlp, s.d_mlp, s.d_mlp * s.classes,
-                             ph * s.classes, ph * s.classes, s.classes})
+        for (int64_t size : {ph, ph, s.heads, ph * s.d_mlp, ph * s.d_mlp, s.d_mlp,
+                             s.d_mlp * s.classes, ph * s.classes, ph * s.classes, s.classes})
             of.push_back(make(size));
     }
     template <typename T>
@@ -61,8 +61,8 @@ struct Scratch {
 void check(int error) {
     const bool there = emulation::launched_on == 1 && emulation::launched_in == &stream;
     if (error == 0 && there && emulation::device == 0) return;
-    std::fprintf(stderr, "emulated: error %d, device %d, launched on %d\n", error, emulation::device,
-                 emulation::launched_on);
+    std::fprintf(stderr, "emulated: error %d, device %d, launched on %d\n", error,
+                 emulation::device, emulation::launched_on);
     std::exit(65);
 }
 
@@ -81,7 +81,9 @@ int main(int, char** arguments) {
     const auto neurons = read<int64_t>(request, neuron_count);
     const grid::Pairs pairs{numbers.data(), targets.data(), n};
     const auto t = tables.view<const float>();
-    const auto unset = [](int64_t size) { return std::vector<float>(static_cast<size_t>(size), std::nanf("")); };
+    const auto unset = [](int64_t size) {
+        return std::vector<float>(static_cast<size_t>(size), std::nanf(""));
+    };
 
     std::vector<double> score(2), class_sums(static_cast<size_t>(s.p * s.classes), 1.0);
     std::vector<double> training_class_sums = class_sums;
@@ -95,14 +97,15 @@ int main(int, char** arguments) {
 
     Store gradients(s, unset);
     const Scratch for_loss(grid::cuda::pair_loss_scratch(s, n));
-    check(grid::cuda::pair_loss(for_loss.call(), s, t, pairs, scale, score.data(), gradients.view<float>(),
-                                training_class_sums.data()));
+    check(grid::cuda::pair_loss(for_loss.call(), s, t, pairs, scale, score.data(),
+                                gradients.view<float>(), training_class_sums.data()));
     write(answer, score);
     write(answer, training_class_sums);
     for (const auto& gradient : gradients.of) write(answer, gradient);
 
     std::vector<float> surfaces = unset(s.p * s.p * neuron_count);
     const Scratch for_surfaces(grid::cuda::activations_scratch(s));
-    check(grid::cuda::activations(for_surfaces.call(), s, t, neurons.data(), neuron_count, surfaces.data()));
+    check(grid::cuda::activations(for_surfaces.call(), s, t, neurons.data(), neuron_count,
+                                  surfaces.data()));
     write(answer, surfaces);
 }

@@ -1,11 +1,12 @@
 // Runs the threads of a CUDA block on the CPU: each is a fiber with a stack of its own, which runs
 // until it waits for others. One fiber runs at a time, but nothing orders two of them except what
-// orders them on a GPU (__syncthreads, __syncwarp), and ThreadSanitizer is told so: it reports a race
-// whatever the order in which they happened to run. Shuffles order nothing, and neither do blocks.
+// orders them on a GPU (__syncthreads, __syncwarp), and ThreadSanitizer is told so: it reports a
+// race whatever the order in which they happened to run. Shuffles order nothing, and neither do
+// blocks.
 //
-// Shared memory is a heap block of exactly the launch's size, filled with NaN. A barrier or a shuffle
-// that some thread does not reach, or a mask that leaves out a lane, ends the process with a message.
-// This file itself is compiled without ThreadSanitizer.
+// Shared memory is a heap block of exactly the launch's size, filled with NaN. A barrier or a
+// shuffle that some thread does not reach, or a mask that leaves out a lane, ends the process with
+// a message. This file itself is compiled without ThreadSanitizer.
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -77,8 +78,8 @@ const std::function<void()>* body;
 
 [[noreturn]] void stop(const char* what) {
     const Position& at = running->position;
-    std::fprintf(stderr, "emulation: %s (block %u %u %u, thread %u)\n", what, at.block.x, at.block.y,
-                 at.block.z, at.thread.x);
+    std::fprintf(stderr, "emulation: %s (block %u %u %u, thread %u)\n", what, at.block.x,
+                 at.block.y, at.block.z, at.thread.x);
     std::_Exit(70);
 }
 
@@ -101,8 +102,8 @@ void resume(Fiber& fiber) {
     swapcontext(&scheduler, &fiber.context);
 }
 
-// Fibers for one block after another. A block's barriers order its bank for ever after, so there are
-// two banks, and each block gets one by chance: races between blocks show too.
+// Fibers for one block after another. A block's barriers order its bank for ever after, so there
+// are two banks, and each block gets one by chance: races between blocks show too.
 std::vector<Fiber> make_bank() {
     std::vector<Fiber> bank(MOST_THREADS);
     char* stacks = static_cast<char*>(mmap(nullptr, STACK * MOST_THREADS, PROT_READ | PROT_WRITE,

@@ -29,7 +29,8 @@ static void check_sizes(int64_t size) {
     EXPECT(product.threads == 128 && product.shared_bytes == (32 * 36 + 32 * 129) * 4);
     EXPECT(group_launch(s, 2).x == size && group_launch(s, 2).y == 2);
     EXPECT(operand_launch(s, 512).x == size && operand_launch(s, 512).y == 4);
-    EXPECT(covers(surface_launch(s, size).x, size * size, 8) && covers(surface_launch(s, size).y, size, 128));
+    EXPECT(covers(surface_launch(s, size).x, size * size, 8) &&
+           covers(surface_launch(s, size).y, size, 128));
 
     const int64_t splits = split_count(size), each = pairs_per_split(size);
     EXPECT(splits >= 1 && splits <= 64 && each % 32 == 0 && splits * each >= size);
@@ -58,7 +59,8 @@ static void check_errors() {
 }
 
 int main() {
-    for (int64_t size : {1, 2, 3, 31, 32, 33, 113, 127, 128, 129, 255, 256, 257, 3830, 12769, 16384, 16385, 99999})
+    for (int64_t size :
+         {1, 2, 3, 31, 32, 33, 113, 127, 128, 129, 255, 256, 257, 3830, 12769, 16384, 16385, 99999})
         check_sizes(size);
     check_limits();
     check_errors();
