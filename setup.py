@@ -146,7 +146,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
-    packages=["grokking", "grokking.sweep"],
+    packages=["grokking", "grokking.analysis", "grokking.pictures", "grokking.sweep"],
     install_requires=["torch>=2.10", "numpy>=2.2", "plotly>=6.0", "tqdm>=4.66"],
     extras_require={"test": ["pytest>=8", "hypothesis>=6.100"]},
     entry_points={"console_scripts": ["grokking = grokking.__main__:main"]},

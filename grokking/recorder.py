@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from grokking import measures, trajectory
+from grokking import trajectory
+from grokking.analysis import measures
 from grokking.artifacts import write_history
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
 from grokking.errors import RunError, UserError

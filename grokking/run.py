@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from grokking import measures, trajectory
+from grokking import trajectory
+from grokking.analysis import measures
 from grokking.artifacts import (
     SCHEMA_VERSION,
     Surface,
@@ -31,10 +32,10 @@ from grokking.environment import (
 from grokking.errors import UserError
 from grokking.extension import CUDA, Kernel, choose_kernel
 from grokking.first_use import kernel_on_gpu
+from grokking.pictures.run_pages import write_run_pages
 from grokking.progress import Progress, clock
 from grokking.recorder import Recorder, newest_checkpoint
 from grokking.run_folder import REPORT_FILES, check_free, claimed, clear
-from grokking.run_pages import write_run_pages
 from grokking.signals import graceful
 from grokking.state import TrainingState, from_record, new_state, weights_of
 from grokking.train import train

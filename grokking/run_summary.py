@@ -5,9 +5,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from grokking.analysis.fourier import strongest_wave
 from grokking.artifacts import read_grokking, read_json, read_surface
 from grokking.cli import Parser
-from grokking.fourier import strongest_wave
 
 SINGLE_FREQUENCY = 0.85  # share of variance above which a neuron counts as one wave (Nanda et al., 2023)
 

@@ -13,11 +13,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from browser import Chromium  # noqa: E402
 
-from grokking import progress_measures  # noqa: E402
+from grokking.analysis import progress_measures  # noqa: E402
+from grokking.analysis.phases import find_phases  # noqa: E402
 from grokking.cli import Parser, run_main  # noqa: E402
-from grokking.pages import Figures, write_page  # noqa: E402
-from grokking.phases import find_phases  # noqa: E402
-from grokking.progress_figures import progress_figure  # noqa: E402
+from grokking.pictures.pages import Figures, write_page  # noqa: E402
+from grokking.pictures.progress_figures import progress_figure  # noqa: E402
 
 
 def main() -> None:

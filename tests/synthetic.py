@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from grokking.analysis.fourier import Array
 from grokking.artifacts import History, Surface
-from grokking.fourier import Array
 
 
 def neuron(p: int, k: int, phase: float = 0.7) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import neuron
 
-from grokking.fourier import (
+from grokking.analysis.fourier import (
     Array,
     diagonal_periodicity,
     fourier_basis,

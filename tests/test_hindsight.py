@@ -8,10 +8,10 @@ import pytest
 import torch
 from test_train import CPU, TINY
 
-from grokking.circuit import ablate, cosines_explain, direction_fits, output_residual
+from grokking.analysis.circuit import ablate, cosines_explain, direction_fits, output_residual
+from grokking.analysis.fourier import frequency_shares
+from grokking.analysis.hindsight import examine
 from grokking.extension import Kernel, implementations
-from grokking.fourier import frequency_shares
-from grokking.hindsight import examine
 from grokking.state import labeled_record, new_state, weights_of
 
 P, KEYS = 7, [1, 3]

@@ -8,14 +8,14 @@ import pytest
 import torch
 from test_train import CPU, TINY, resume, run
 
-from grokking import measures
+from grokking.analysis import measures
+from grokking.analysis.hindsight import examine
+from grokking.analysis.measures import append, forget_after, measure, read
+from grokking.analysis.spectra import cosine_amplitudes
 from grokking.engine import FoldedEngine, PlainEngine
 from grokking.errors import UserError
 from grokking.extension import Kernel
-from grokking.hindsight import examine
-from grokking.measures import append, forget_after, measure, read
 from grokking.recorder import Recorder
-from grokking.spectra import cosine_amplitudes
 from grokking.state import labeled_record, new_state, weights_of
 
 

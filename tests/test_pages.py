@@ -11,7 +11,7 @@ from browser import Chromium
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from grokking.errors import RunError
-from grokking.pages import Block, Facts, Figures, Links, Prose, Table, write_page
+from grokking.pictures.pages import Block, Facts, Figures, Links, Prose, Table, write_page
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>&\"\u2028"
 

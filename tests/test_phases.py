@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from grokking.phases import Phases, find_phases
-from grokking.progress_measures import ProgressMeasures
+from grokking.analysis.phases import Phases, find_phases
+from grokking.analysis.progress_measures import ProgressMeasures
 
 EPOCHS = [0, 10, 20, 30, 40, 50, 60, 70]
 TRAINING = [4.0, 1e-2, 1e-6, 1e-7, 1e-7, 1e-7, 1e-7, 1e-7]

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from grokking.phases import Phases
-from grokking.progress_figures import progress_figure
-from grokking.progress_measures import ProgressMeasures
+from grokking.analysis.phases import Phases
+from grokking.analysis.progress_measures import ProgressMeasures
+from grokking.pictures.progress_figures import progress_figure
 
 EPOCHS = [0, 8, 64]
 MEASURES = ProgressMeasures(

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from conftest import TINY, clean_environment
 
-from grokking import progress_measures
+from grokking import config
+from grokking.analysis import progress_measures
+from grokking.analysis.phases import Phases
+from grokking.analysis.report import departures, main, report
+from grokking.analysis.report_card import Findings, report_card
 from grokking.checkpoint import load_checkpoint
 from grokking.errors import UserError
-from grokking.phases import Phases
-from grokking.report import departures, main, report
-from grokking.report_card import Findings, report_card
 from grokking.run_folder import run_files
 
 GOOD = Findings(
@@ -101,7 +102,6 @@ def dataclasses_config():
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory):
     """A tiny finished run."""
-    from grokking import config
     from grokking.run import run
 
     directory = tmp_path_factory.mktemp("report") / "run"
@@ -139,7 +139,7 @@ def test_measures_run_from_the_first_recorded_epoch_to_the_final_model(run_direc
 
 
 def test_the_ends_of_the_phases_are_labelled(run_directory, monkeypatch):
-    import grokking.investigation as investigation
+    import grokking.analysis.investigation as investigation
 
     for phases in (Phases(4, 10, 16), Phases(4, 12, None)):  # the second outdates the first
         monkeypatch.setattr(investigation, "find_phases", lambda _, found=phases: found)

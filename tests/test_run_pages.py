@@ -8,7 +8,7 @@ from plotly.offline import get_plotlyjs_version
 from synthetic import flat_surface, history, phases, surface
 
 from grokking.artifacts import Surface
-from grokking.run_pages import write_run_pages
+from grokking.pictures.run_pages import write_run_pages
 
 LIBRARY = f"plotly-{get_plotlyjs_version()}.min.js"
 SURFACES = [surface(31, 7, 102), flat_surface(31)]

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from grokking.fourier import frequency_shares
-from grokking.spectra import (
+from grokking.analysis.fourier import frequency_shares
+from grokking.analysis.spectra import (
     component_norms,
     cosine_amplitudes,
     cross_entropy,

@@ -1,6 +1,6 @@
 """One look per weight decay, told apart without colour too."""
 
-from grokking.style import weight_decay_styles
+from grokking.pictures.style import weight_decay_styles
 
 
 def test_the_usual_weight_decays_look_the_same_in_every_sweep() -> None:

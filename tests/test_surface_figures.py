@@ -10,12 +10,12 @@ import pytest
 from browser import Chromium, Page
 from synthetic import flat_surface, neuron, surface
 
+from grokking.analysis.fourier import strongest_wave, wave_order
 from grokking.artifacts import Surface
-from grokking.fourier import strongest_wave, wave_order
-from grokking.pages import Facts, Figures, write_page
-from grokking.surface_figures import combined_figures, heatmap_figure, surface_figure
-from grokking.surface_pages import surface_facts, write_surface_page
-from grokking.surface_views import surface_title, views
+from grokking.pictures.pages import Facts, Figures, write_page
+from grokking.pictures.surface_figures import combined_figures, heatmap_figure, surface_figure
+from grokking.pictures.surface_pages import surface_facts, write_surface_page
+from grokking.pictures.surface_views import surface_title, views
 
 
 def labels(figure: go.Figure) -> list[str]:

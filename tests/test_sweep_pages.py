@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweep_folders import typical_sweep, write_run
 
-from grokking.style import weight_decay_styles
+from grokking.pictures.style import weight_decay_styles
 from grokking.sweep.analysis import analyze
 from grokking.sweep.curves import accuracy_figure, facets
 from grokking.sweep.figures import distribution_figure, scaling_figure, survival_figure

@@ -5,7 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from grokking.detection import THRESHOLD
-from grokking.style import MUTED, TEMPLATE
+from grokking.pictures.style import MUTED, TEMPLATE
 from grokking.sweep.look import marker, styles, titled, with_epoch_axis
 from grokking.sweep.records import RunRecord, Sweep
 from grokking.sweep.thinning import thinned

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from grokking.style import INK, MUTED, TEMPLATE, Style
+from grokking.pictures.style import INK, MUTED, TEMPLATE, Style
 from grokking.sweep.look import axis_buttons, marker, styles, titled, with_epoch_axis
 from grokking.sweep.records import RunRecord, Sweep
 from grokking.sweep.survival import kaplan_meier

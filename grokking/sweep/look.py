@@ -4,7 +4,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from grokking.style import Style, weight_decay_styles
+from grokking.pictures.style import Style, weight_decay_styles
 from grokking.sweep.records import Sweep
 
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from grokking.cli import Parser
 from grokking.errors import RunError
-from grokking.pages import Block, Figures, Links, Prose, Table, write_page
+from grokking.pictures.pages import Block, Figures, Links, Prose, Table, write_page
 from grokking.sweep.analysis import analyze
 from grokking.sweep.curves import accuracy_figure, facets, loss_figure
 from grokking.sweep.figures import distribution_figure, scaling_figure, survival_figure

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from grokking.artifacts import History, Series
-from grokking.style import INK, MUTED, TEMPLATE, TRAINING, VALIDATION, Style
+from grokking.pictures.style import INK, MUTED, TEMPLATE, TRAINING, VALIDATION, Style
 
 _LOOK_FOR = (
     "Look for the gap: training accuracy reaches 100% early (memorisation), validation accuracy "

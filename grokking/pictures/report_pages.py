@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from grokking.pages import Block, Figures, Prose, Table, write_page
-from grokking.phases import Phases
-from grokking.progress_figures import progress_figure
-from grokking.progress_measures import ProgressMeasures
-from grokking.report_card import Row
+from grokking.analysis.phases import Phases
+from grokking.analysis.progress_measures import ProgressMeasures
+from grokking.analysis.report_card import Row
+from grokking.pictures.pages import Block, Figures, Prose, Table, write_page
+from grokking.pictures.progress_figures import progress_figure
 
 
 def write_report_page(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grokking.fourier import Array, fourier_basis
+from grokking.analysis.fourier import Array, fourier_basis
 
 KEY_SHARE = 0.25  # of the largest norm in W_L: what a frequency must exceed to be a key frequency
 

@@ -6,16 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from grokking import circuit, trajectory
+from grokking import trajectory
+from grokking.analysis import circuit
+from grokking.analysis.hindsight import State, examine, look_back
+from grokking.analysis.phases import Phases, find_phases
+from grokking.analysis.progress_measures import ProgressMeasures
+from grokking.analysis.report_card import Findings
 from grokking.artifacts import read_grokking
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
 from grokking.environment import available_cores, set_torch_threads
 from grokking.errors import UserError
 from grokking.extension import Kernel, choose_kernel
-from grokking.hindsight import State, examine, look_back
-from grokking.phases import Phases, find_phases
-from grokking.progress_measures import ProgressMeasures
-from grokking.report_card import Findings
 
 
 class Investigation(NamedTuple):

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from grokking.phases import RULE, Phases
+from grokking.analysis.phases import RULE, Phases
 
 if TYPE_CHECKING:  # at run time that would import torch
-    from grokking.circuit import Ablation, DirectionFit
+    from grokking.analysis.circuit import Ablation, DirectionFit
 
 TWICE = 2.0
 KEY_COUNTS = range(3, 7)  # the paper: 5 in its mainline run, 3 to 5 in other seeds

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from grokking.analysis.fourier import strongest_wave
 from grokking.artifacts import read_surface
 from grokking.cli import Parser
 from grokking.errors import UserError
-from grokking.fourier import strongest_wave
-from grokking.surface_pages import surface_facts, write_combined_page, write_surface_page
-from grokking.surface_views import surface_title
+from grokking.pictures.surface_pages import surface_facts, write_combined_page, write_surface_page
+from grokking.pictures.surface_views import surface_title
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from grokking import ops
-from grokking.fourier import Array, fourier_basis
-from grokking.hindsight import State
-from grokking.spectra import cosine_amplitudes, project
+from grokking.analysis.fourier import Array, fourier_basis
+from grokking.analysis.hindsight import State
+from grokking.analysis.spectra import cosine_amplitudes, project
 
 
 class DirectionFit(NamedTuple):

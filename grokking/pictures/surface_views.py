@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from grokking.analysis.fourier import Permutation, Wave, wave_order
 from grokking.artifacts import Surface
-from grokking.fourier import Permutation, Wave, wave_order
 
 _LONG_PERIOD = 10  # operands a wave must span to look smooth on natural axes
 _DOMINANT = 0.5  # share of the variance from which a neuron is one wave and not a mixture

@@ -28,8 +28,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grokking.errors import RunError, UserError
-from grokking.spectra import (
+from grokking.analysis.spectra import (
     component_norms,
     cosine_amplitudes,
     frequency_norms,
@@ -38,6 +37,7 @@ from grokking.spectra import (
     key_frequencies,
     restricted_loss,
 )
+from grokking.errors import RunError, UserError
 
 NAME = "measures.npy"
 PARAMETERS = (

@@ -16,13 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grokking import ops
-from grokking.data import targets
-from grokking.extension import Kernel
-from grokking.folding import Tables
-from grokking.fourier import Array
-from grokking.model import Transformer, fold
-from grokking.progress_measures import ProgressMeasures
-from grokking.spectra import (
+from grokking.analysis.fourier import Array
+from grokking.analysis.progress_measures import ProgressMeasures
+from grokking.analysis.spectra import (
     component_norms,
     cross_entropy,
     frequency_norms,
@@ -32,6 +28,10 @@ from grokking.spectra import (
     restricted_loss,
     surface_shares,
 )
+from grokking.data import targets
+from grokking.extension import Kernel
+from grokking.folding import Tables
+from grokking.model import Transformer, fold
 
 PERIODIC = 0.85  # share of its variance in one frequency beyond which a neuron counts as periodic
 

@@ -5,11 +5,11 @@ from typing import Literal
 
 import numpy as np
 
+from grokking.analysis.fourier import diagonal_periodicity, strongest_wave
 from grokking.artifacts import Surface
-from grokking.fourier import diagonal_periodicity, strongest_wave
-from grokking.pages import Block, Facts, Figures, write_page
-from grokking.surface_figures import combined_figures, surface_figure
-from grokking.surface_views import surface_title
+from grokking.pictures.pages import Block, Facts, Figures, write_page
+from grokking.pictures.surface_figures import combined_figures, surface_figure
+from grokking.pictures.surface_views import surface_title
 
 PlotlyJs = Literal["inline", "shared"]
 

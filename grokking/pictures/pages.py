@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from grokking.artifacts import atomic_write_text
-from grokking.page_assets import POLICY, SCRIPT, STYLESHEET
+from grokking.pictures.page_assets import POLICY, SCRIPT, STYLESHEET
 
 
 @dataclass(frozen=True)

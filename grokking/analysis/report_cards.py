@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from grokking.analysis.report import report
 from grokking.artifacts import SCHEMA_VERSION, write_json
 from grokking.cli import Parser
-from grokking.report import report
 from grokking.run_summary import summarize
 
 

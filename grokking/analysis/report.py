@@ -9,14 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from grokking import progress_measures
+from grokking.analysis import progress_measures
+from grokking.analysis.report_card import Findings, Row, report_card
+from grokking.analysis.spectra import has_spectrum
 from grokking.artifacts import SCHEMA_VERSION, read_config, write_json
 from grokking.cli import Parser
 from grokking.config import FIELDS
 from grokking.errors import UserError
-from grokking.report_card import Findings, Row, report_card
-from grokking.report_pages import write_report_page
-from grokking.spectra import has_spectrum
+from grokking.pictures.report_pages import write_report_page
 
 NAME = "report_card.json"
 DESCRIPTION = (
@@ -45,7 +45,7 @@ def report(directory: Path) -> tuple[dict[str, Any], list[Row]]:
         raise UserError(
             f"{directory} has modulus {config['modulus']}; Fourier measures need an odd one >= 3"
         )
-    from grokking.investigation import investigate
+    from grokking.analysis.investigation import investigate
 
     epoch, found, measures = investigate(directory)
     rows = report_card(found)

@@ -1,6 +1,6 @@
 """The stylesheet and the script that every page carries inline."""
 
-from grokking.style import FONT, INK, MUTED, RULE
+from grokking.pictures.style import FONT, INK, MUTED, RULE
 
 # No page fetches anything: the browser itself enforces it.
 POLICY = (

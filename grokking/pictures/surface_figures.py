@@ -10,10 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from grokking.analysis.fourier import Array, Permutation, strongest_wave
 from grokking.artifacts import Surface
-from grokking.fourier import Array, Permutation, strongest_wave
-from grokking.style import SEQUENTIAL, TEMPLATE
-from grokking.surface_views import View, surface_title, views
+from grokking.pictures.style import SEQUENTIAL, TEMPLATE
+from grokking.pictures.surface_views import View, surface_title, views
 
 _TICKS = 6  # labelled operands on an axis, about
 

@@ -6,10 +6,20 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from grokking.analysis.phases import Phases
+from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.artifacts import Series
-from grokking.phases import Phases
-from grokking.progress_measures import ProgressMeasures
-from grokking.style import GREEN, INK, MUTED, ORANGE, PURPLE, TEMPLATE, TRAINING, VALIDATION, Style
+from grokking.pictures.style import (
+    GREEN,
+    INK,
+    MUTED,
+    ORANGE,
+    PURPLE,
+    TEMPLATE,
+    TRAINING,
+    VALIDATION,
+    Style,
+)
 
 RESTRICTED = Style(GREEN, "longdash", "diamond")
 EXCLUDED = Style(PURPLE, "dashdot", "x")

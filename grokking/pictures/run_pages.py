@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from grokking.analysis.fourier import strongest_wave
 from grokking.artifacts import History, Surface
-from grokking.fourier import strongest_wave
-from grokking.history_figures import history_figure
-from grokking.pages import Figures, Links, Prose, write_page
-from grokking.surface_figures import heatmap_figure
-from grokking.surface_pages import write_combined_page
-from grokking.surface_views import surface_title, views
+from grokking.pictures.history_figures import history_figure
+from grokking.pictures.pages import Figures, Links, Prose, write_page
+from grokking.pictures.surface_figures import heatmap_figure
+from grokking.pictures.surface_pages import write_combined_page
+from grokking.pictures.surface_views import surface_title, views
 
 GALLERY = 12  # surfaces shown on the index itself
 

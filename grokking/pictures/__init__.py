@@ -1,0 +1,7 @@
+"""Records -> plotly figures -> pages. Nothing here needs torch, and no page asks the network.
+
+style, page_assets            how everything looks
+surface_views, *_figures      records to figures, pure functions
+pages                         figures, tables and text to standalone HTML
+*_pages, visualize            which figures make which page
+"""

@@ -1,0 +1,91 @@
+"""How every picture looks: colours, dashes, markers, and the plotly template.
+
+Colours are Okabe and Ito's ("Color Universal Design", 2008): distinct for
+colour-blind readers. No picture relies on colour alone.
+"""
+
+from collections.abc import Iterable
+from itertools import cycle
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+
+INK, MUTED, RULE = "#1c2430", "#5b6675", "#e3e7ec"
+FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
+SEQUENTIAL = "Viridis"  # for sequences from little to much
+DIVERGING = "RdBu"  # for signed values, centred at 0
+
+
+class Style(NamedTuple):
+    """One line's look: a colour and two further cues."""
+
+    color: str
+    dash: str
+    symbol: str
+
+
+TRAINING = Style(BLUE, "dot", "circle")
+VALIDATION = Style(VERMILLION, "solid", "square")
+
+_WEIGHT_DECAYS = {
+    0.0: Style(BLACK, "longdashdot", "cross"),
+    0.1: Style(PURPLE, "dashdot", "x"),
+    0.3: Style(SKY_BLUE, "longdash", "triangle-down"),
+    0.5: Style(ORANGE, "dot", "diamond"),
+    1.0: Style(BLUE, "solid", "circle"),
+    2.0: Style(VERMILLION, "dash", "square"),
+    3.0: Style(GREEN, "longdash", "triangle-up"),
+}
+
+
+def weight_decay_styles(weight_decays: Iterable[float]) -> dict[float, Style]:
+    """One style per weight decay, ascending.
+
+    The usual values always look the same; others take the looks that are left,
+    then repeat the colours with another dash and marker.
+    """
+    wanted = sorted(set(weight_decays))
+    styles = {value: _WEIGHT_DECAYS[value] for value in wanted if value in _WEIGHT_DECAYS}
+    free = [style for style in _WEIGHT_DECAYS.values() if style not in styles.values()]
+    usual = list(_WEIGHT_DECAYS.values())
+    shifted = [
+        Style(usual[i].color, usual[i - shift].dash, usual[i - shift].symbol)
+        for shift in range(1, len(usual))
+        for i in range(len(usual))
+    ]
+    looks = cycle(free + shifted)
+    return {value: styles.get(value) or next(looks) for value in wanted}
+
+
+def _axis(**extra: object) -> dict[str, object]:
+    return {"gridcolor": RULE, "linecolor": MUTED, "zeroline": False, "automargin": True} | extra
+
+
+def _template() -> go.layout.Template:
+    scene_axis = {
+        "backgroundcolor": "#f6f8fa",
+        "gridcolor": "#d5dbe2",
+        "showbackground": True,
+        "zeroline": False,
+    }
+    return go.layout.Template(
+        layout={
+            "font": {"family": FONT, "size": 13, "color": INK},
+            "paper_bgcolor": "white",
+            "plot_bgcolor": "white",
+            "colorway": [BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY_BLUE, BLACK],
+            "hoverlabel": {"font": {"family": FONT, "size": 13}, "align": "left"},
+            "hovermode": "closest",
+            "legend": {"bgcolor": "rgba(255,255,255,0.8)"},
+            "margin": {"l": 56, "r": 16, "t": 24, "b": 48},
+            "xaxis": _axis(ticks="outside"),
+            "yaxis": _axis(),
+            "scene": dict.fromkeys(("xaxis", "yaxis", "zaxis"), scene_axis),
+        }
+    )
+
+
+TEMPLATE = _template()
