@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from grokking.errors import UserError
 
-
 CUDA = "cuda"  # name of the implementation for NVIDIA GPUs
 
 
