@@ -34,6 +34,11 @@ def machine(record: Mapping[str, Any]) -> str:
     )
 
 
+def note(record: Mapping[str, Any]) -> str:
+    """What whoever measured wants the reader to know."""
+    return f" {record['note']}" if record.get("note") else ""
+
+
 def epoch(value: int | None) -> str:
     return "not by the end" if value is None else f"{value:,}"
 
@@ -48,6 +53,10 @@ def reference(results: Path) -> str:
         ["training accuracy reaches 99 %", f"epoch {epoch(run['memorization_epoch'])}"],
         ["validation accuracy reaches 90 % and stays", f"epoch {epoch(run['grok_epoch'])}"],
         [
+            f"validation accuracy first passes {', '.join(run['validation_accuracy_passes'])}",
+            f"epochs {', '.join(map(epoch, run['validation_accuracy_passes'].values()))}",
+        ],
+        [
             f"validation accuracy at epoch {run['final_epoch']:,}",
             f"{run['final_validation_accuracy']:.2%}",
         ],
@@ -60,7 +69,8 @@ def reference(results: Path) -> str:
             f"{run['single_frequency_neurons']} of {len(waves)}: neuron (frequency, share) {', '.join(waves)}",
         ],
     ]
-    return markdown(["the reference run: seed 42, weight decay 1.0", ""], rows) + f"\n{machine(run)}\n"
+    table = markdown(["the reference run: seed 42, weight decay 1.0", ""], rows)
+    return f"{table}\n{machine(run)}{note(record)}\n"
 
 
 def paths(results: Path) -> str:

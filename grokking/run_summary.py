@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from grokking.analysis.fourier import strongest_wave
-from grokking.artifacts import read_grokking, read_json, read_surface
+from grokking.artifacts import History, read_grokking, read_history, read_json, read_surface
 from grokking.cli import Parser
 
 SINGLE_FREQUENCY = 0.85  # share of variance above which a neuron counts as one wave (Nanda et al., 2023)
 
+LEVELS = (0.1, 0.5, 0.9, 0.99)
 MEASURED = (
     "memorization_epoch",
     "grok_epoch",
@@ -26,6 +27,7 @@ MEASURED = (
 def summarize(directory: Path) -> dict[str, Any]:
     """The figures of one run folder; UserError if a file is missing or damaged."""
     config, result = read_json(directory / "config.json"), read_grokking(directory)
+    history = read_history(directory)
     waves = [exported_wave(path) for path in sorted(directory.glob("activation_surface_neuron_*.json"))]
     waves.sort(key=lambda wave: wave["neuron"])
     return {
@@ -33,11 +35,18 @@ def summarize(directory: Path) -> dict[str, Any]:
         "weight_decay": config["config"]["weight_decay"]["value"],
         "variables": {e["variable"]: e["value"] for e in config["config"].values() if was_set(e)},
         **{key: result[key] for key in MEASURED},
+        "validation_accuracy_passes": {f"{level:.0%}": passes(history, level) for level in LEVELS},
         "exported_neurons": waves,
         "single_frequency_neurons": sum(wave["share"] > SINGLE_FREQUENCY for wave in waves),
         "date": date.fromtimestamp((directory / "grokking.json").stat().st_mtime).isoformat(),
         **{key: config[key] for key in ("kernel", "threads", "device_name", "versions")},
     }
+
+
+def passes(history: History, level: float) -> int | None:
+    """First probed epoch with at least this validation accuracy."""
+    pairs = zip(history.epochs, history.validation_accuracies, strict=True)
+    return next((epoch for epoch, v in pairs if v is not None and v >= level), None)
 
 
 def was_set(entry: dict[str, Any]) -> bool:
@@ -57,6 +66,8 @@ def main() -> int:
     """Print the summaries of run folders as one JSON object."""
     parser = Parser(prog="summarize_runs.py", description="Finished runs in a few numbers, as JSON.")
     parser.add_argument("run", nargs="+", type=Path, help="folder of a finished run")
-    runs = [summarize(directory) for directory in parser.parse_args().run]
-    print(json.dumps({"runs": runs}, indent=1))
+    parser.add_argument("--note", default="", help="what a reader of the numbers should know")
+    arguments = parser.parse_args()
+    runs = [summarize(directory) for directory in arguments.run]
+    print(json.dumps({"note": arguments.note, "runs": runs}, indent=1))
     return 0

@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""A page as a PNG for the docs: screenshot.py PAGE.html OUT.png [--press LABEL] [--size 1280x800]
+
+Needs Chromium, by way of the tests' own driver.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from browser import Chromium  # noqa: E402
+
+from grokking.cli import Parser, run_main  # noqa: E402
+from grokking.errors import UserError  # noqa: E402
+
+
+def main() -> None:
+    parser = Parser(prog="screenshot.py", description="A page as a PNG.")
+    parser.add_argument("page", type=Path)
+    parser.add_argument("output", type=Path, metavar="OUT.png")
+    parser.add_argument("--press", metavar="LABEL", help="click the button with this text first")
+    parser.add_argument("--size", default="1280x800", help="window, in pixels (default: %(default)s)")
+    arguments = parser.parse_args()
+    if not arguments.page.is_file():
+        raise UserError(f"{arguments.page}: no such page")
+    width, _, height = arguments.size.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UserError(f"--size is {arguments.size!r}, expected WIDTHxHEIGHT in pixels")
+    with Chromium() as chromium:
+        with chromium.open(arguments.page, width=int(width), height=int(height)) as page:
+            if arguments.press:
+                page.press(arguments.press)
+            page.settle()
+            arguments.output.write_bytes(page.screenshot())
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
