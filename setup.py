@@ -65,7 +65,7 @@ class BuildKernel(build_ext):
     cuda_fallback = ""  # why there is no CUDA in the extension
 
     def run(self) -> None:
-        wanted, reason = requested("GROK_BUILD_EXT"), None
+        wanted, reason, inplace = requested("GROK_BUILD_EXT"), None, self.inplace
         if wanted == "0":
             reason = "the extension was switched off by GROK_BUILD_EXT=0 when it was installed"
         else:
@@ -76,6 +76,7 @@ class BuildKernel(build_ext):
                     raise
                 summary = " ".join(str(error).split())[:200]
                 reason = f"the extension could not be built ({summary})"
+        self.inplace = inplace  # setuptools forgets it when its run() raises
         if reason:
             self.extensions.clear()
             print(f"grokking: plain PyTorch will be used, because {reason}", file=sys.stderr)

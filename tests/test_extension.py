@@ -1,5 +1,6 @@
 """The compiled module's border: what it refuses, and which kernel a run gets and why."""
 
+import shutil
 import subprocess
 import sys
 import types
@@ -214,6 +215,19 @@ def test_a_build_that_falls_back_leaves_its_reason_in_the_package(variables, rea
     exec((tmp_path / "lib/grokking/_build_info.py").read_text(), found)
     assert reason in found["FALLBACK"]
     assert not list(tmp_path.glob("lib/grokking/_C*"))
+
+
+def test_an_editable_install_without_a_compiler_keeps_its_reason_too(tmp_path):
+    """There the package is the source tree, where setuptools builds in place."""
+    for name in ("setup.py", "build_cuda.py", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "grokking").mkdir()
+    shutil.copy(ROOT / "grokking" / "__init__.py", tmp_path / "grokking")
+    shutil.copytree(ROOT / "csrc", tmp_path / "csrc")
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    environment = clean_environment(**NO_COMPILER, GROK_BUILD_CUDA="0")
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert "no-such-compiler" in (tmp_path / "grokking" / "_build_info.py").read_text()
 
 
 def test_a_build_that_was_demanded_fails_loudly(tmp_path):
