@@ -149,7 +149,10 @@ setup(
     python_requires=">=3.10",
     packages=["grokking", "grokking.analysis", "grokking.pictures", "grokking.sweep"],
     install_requires=["torch>=2.10", "numpy>=2.2", "plotly>=6.0", "tqdm>=4.66"],
-    extras_require={"test": ["pytest>=8", "hypothesis>=6.100"]},
+    extras_require={
+        "test": ["pytest>=8", "hypothesis>=6.100"],
+        "bench": ["transformer-lens==3.9.0"],  # the last release with HookedTransformer
+    },
     entry_points={"console_scripts": ["grokking = grokking.__main__:main"]},
     ext_modules=[Extension("grokking._C", sources=[])],
     cmdclass={"build_ext": BuildKernel},
