@@ -78,6 +78,7 @@ def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds + 1):
         for name, call in work.items():
+            time.sleep(0.01)  # until the idle threads of the one before have stopped spinning
             began = time.perf_counter()
             call()
             times[name].append(1e3 * (time.perf_counter() - began))

@@ -1,6 +1,7 @@
 """What bench.py compares: the same model, epoch and evaluation, in every way people run it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -135,6 +136,17 @@ def transformer_lens(task: Task) -> Peer:
     return torch_peer("TransformerLens", task, model, lambda: model(train)[:, 2], hooked, surfaces)
 
 
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """As in a run with the kernel: torch's idle threads would spin on the cores of the kernel's."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def folded(task: Task, kernel: Kernel) -> Peer:
     """This project's path: fold, the fused kernel, backward, AdamW."""
     model, p = task.model(), task.modulus
@@ -142,6 +154,7 @@ def folded(task: Task, kernel: Kernel) -> Peer:
     goal, every, neurons = task.targets[task.train], torch.arange(p * p), torch.arange(D_MLP)
     out = torch.empty(p, p, D_MLP)
 
+    @one_torch_thread()
     def epoch() -> float:
         step = ops.pair_loss(fold(model), task.train, goal, kernel)
         optimizer.zero_grad()
@@ -153,10 +166,12 @@ def folded(task: Task, kernel: Kernel) -> Peer:
     def tables() -> Tables:
         return fold(model)
 
+    @one_torch_thread()
     def evaluate() -> tuple[float, float]:
         result = ops.evaluate(tables(), every, task.targets, kernel)
         return result.loss, result.correct / (p * p)
 
+    @one_torch_thread()
     def surfaces() -> Tensor:
         return ops.activations(tables(), neurons, kernel, out)
 
