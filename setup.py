@@ -21,7 +21,15 @@ sys.path.insert(0, str(ROOT))  # pip builds without it
 import build_cuda  # noqa: E402
 
 NATIVE = "csrc"
-FLAGS = ["-std=c++17", "-O3", "-g0", "-ffp-contract=fast", "-fvisibility=hidden", "-Wno-psabi", "-pthread"]
+FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-g0",
+    "-ffp-contract=fast",
+    "-fvisibility=hidden",
+    "-Wno-psabi",
+    "-pthread",
+]
 
 AVX2 = ["-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw"]
@@ -59,6 +67,13 @@ def units(cuda: bool) -> list[tuple[str, str, list[str]]]:
     return [("bindings", "bindings.cpp", ["-DGRID_CUDA"] if cuda else []), *tiles, *others]
 
 
+def first_complaint(output: str) -> str:
+    """The line of a failed build that says what was wrong, or its first."""
+    lines = output.strip().splitlines() or ["no message"]
+    telling = [line for line in lines if "error:" in line or "not found" in line]
+    return " ".join((telling or lines)[0].split())[:200]
+
+
 class BuildKernel(build_ext):
     """Compiles the object files side by side, links them, and records why when it cannot."""
 
@@ -74,8 +89,7 @@ class BuildKernel(build_ext):
             except Exception as error:  # whatever the compiler or its absence raises
                 if wanted == "1" or isinstance(error, build_cuda.NoToolkit):
                     raise
-                summary = " ".join(str(error).split())[:200]
-                reason = f"the extension could not be built ({summary})"
+                reason = f"the extension could not be built ({first_complaint(str(error))})"
         self.inplace = inplace  # setuptools forgets it when its run() raises
         if reason:
             self.extensions.clear()
@@ -125,7 +139,7 @@ class BuildKernel(build_ext):
             ninja.build(str(target), "link", objects)
 
     def cuda_parts(self) -> tuple[list[str], list[str]]:
-        """(object files, linker options) of the CUDA kernels; without them, none and the reason kept."""
+        """(object files, linker options) of the CUDA kernels, or none, with the reason kept."""
         wanted = requested("GROK_BUILD_CUDA")
         if wanted == "0":
             self.cuda_fallback = "CUDA was switched off by GROK_BUILD_CUDA=0 when it was installed"

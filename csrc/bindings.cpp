@@ -68,7 +68,8 @@ T* data_of(const char* name, py::handle object, std::initializer_list<Dimension>
     return static_cast<T*>(const_cast<void*>(array.data()));
 }
 
-int64_t extent(const char* name, const py::array& array, py::ssize_t dimensions, py::ssize_t which) {
+int64_t extent(const char* name, const py::array& array, py::ssize_t dimensions,
+               py::ssize_t which) {
     if (array.ndim() != dimensions)
         refuse(std::string(name) + " is " + shape_text(array) + ", expected " +
                std::to_string(dimensions) + " dimensions");
@@ -185,7 +186,8 @@ PYBIND11_MODULE(_C, module) {
     module.def("evaluate", &evaluate, py::arg("tables"), py::arg("pairs"), py::arg("targets"),
                py::arg("implementation"), py::arg("threads"), py::arg("logits") = py::none(),
                py::arg("class_sums") = py::none(),
-               "(sum of the losses, number correct); fills logits [n, c], adds to class_sums [p, c].");
+               "(sum of the losses, number correct); fills logits [n, c], adds to "
+               "class_sums [p, c].");
     module.def("pair_loss", &pair_loss, py::arg("tables"), py::arg("pairs"), py::arg("targets"),
                py::arg("implementation"), py::arg("threads"), py::arg("scale"),
                py::arg("gradients"), py::arg("class_sums") = py::none(),

@@ -49,7 +49,7 @@ struct Pairs {
 
 struct Score {
     double loss_sum = 0.0;  // nats, summed over the pairs
-    int64_t correct = 0;    // pairs whose first largest logit is the target and whose loss is a number
+    int64_t correct = 0;    // pairs whose loss is a number and first largest logit the target
 };
 
 // How the caller wants it computed; the result is bit-identical for equal plans.

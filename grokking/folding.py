@@ -51,7 +51,7 @@ class Weights(NamedTuple):
 
 def fold_weights(weights: Weights) -> Tables:
     """Tables whose logits equal the model's at `=`, exactly and differentiably (once)."""
-    return Tables(*_Fold.apply(*weights))
+    return Tables(*_Fold.apply(*weights))  # type: ignore[no-untyped-call]
 
 
 class _Saved(NamedTuple):

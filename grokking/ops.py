@@ -13,8 +13,9 @@ from torch import Tensor
 
 from grokking import cuda_ops
 from grokking.extension import CUDA, Kernel, load
+from grokking.folding import Tables
 from grokking.loss import cross_entropy, is_correct
-from grokking.model import Tables, relu
+from grokking.model import relu
 
 CHUNK = 4096  # pairs the reference evaluates at once, which bounds its memory
 
@@ -50,7 +51,7 @@ def pair_loss(
     if kernel.name is None:
         return _reference_pair_loss(tables, pairs, targets, class_sums)
     score: list[float] = []
-    mean = _PairLoss.apply(score, pairs, targets, kernel, class_sums, *tables)
+    mean = _PairLoss.apply(score, pairs, targets, kernel, class_sums, *tables)  # type: ignore[no-untyped-call]
     return PairLoss(mean, score[0], int(score[1]))
 
 
@@ -113,7 +114,9 @@ class _PairLoss(torch.autograd.Function):
         *tables: Tensor,
     ) -> Tensor:
         on_device = cuda_ops.pair_loss if kernel.name == CUDA else _cpu_pair_loss
-        loss_sum, correct, gradients = on_device(Tables(*tables), pairs, targets, kernel, class_sums)
+        loss_sum, correct, gradients = on_device(
+            Tables(*tables), pairs, targets, kernel, class_sums
+        )
         score.extend((loss_sum / len(pairs), correct))
         ctx.gradients = gradients
         return torch.tensor(loss_sum / len(pairs), dtype=torch.float32, device=pairs.device)
@@ -183,7 +186,7 @@ def _reference_evaluate(
     tables: Tables, pairs: Tensor, targets: Tensor, logits: bool, class_sums: Tensor | None
 ) -> Evaluation:
     loss_sum, correct, kept = 0.0, 0, []
-    for part, goal in zip(pairs.split(CHUNK), targets.split(CHUNK), strict=True):
+    for part, goal in zip(torch.split(pairs, CHUNK), torch.split(targets, CHUNK), strict=True):
         of_part, _ = reference_logits(tables, part)
         loss_sum += cross_entropy(of_part, goal).double().sum().item()
         correct += int(is_correct(of_part, goal).sum())
@@ -206,5 +209,5 @@ def _add_class_sums(
 def _reference_activations(tables: Tables, neurons: Tensor) -> Tensor:
     p = len(tables.s0)
     every = torch.arange(p * p, device=neurons.device)
-    parts = [reference_logits(tables, part)[1][:, neurons] for part in every.split(CHUNK)]
+    parts = [reference_logits(tables, part)[1][:, neurons] for part in torch.split(every, CHUNK)]
     return torch.cat(parts).reshape(p, p, len(neurons))

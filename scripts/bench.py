@@ -86,7 +86,7 @@ def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
 
 
 def compare(threads: int, rounds: int, compiled: bool) -> dict[str, Any]:
-    """Medians of every job for every contestant at p = 113, and the FMA peak in the same minutes."""
+    """Medians of every job for every contestant at p = 113, and the FMA peak beside them."""
     torch.set_num_threads(threads)
     peers = list(contestants(make_task(113), threads, compiled))
     check_parity(peers)
@@ -128,7 +128,9 @@ def peers_with_avx512_mkl(arguments: argparse.Namespace) -> dict[str, Any] | Non
         command = [sys.executable, __file__, "--only-compare", f"--out={folder}"]
         command += ["--quick"] * arguments.quick + ["--no-compile"] * arguments.no_compile
         environment = {**os.environ, "LD_PRELOAD": str(preload_avx512_mkl(Path(folder)))}
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, text=True, check=True
+        )
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -168,7 +170,9 @@ def main() -> None:
     }
     text = bench_report.markdown(results)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "bench.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "bench.json").write_text(
+        json.dumps(results, indent=1) + "\n", encoding="utf-8"
+    )
     (arguments.out / "bench.md").write_text(text, encoding="utf-8")
     print(text)
     print(json.dumps(results))

@@ -58,8 +58,12 @@ def score(logits: Tensor, goal: Tensor) -> tuple[float, float]:
 
 
 def torch_peer(
-    name: str, task: Task, model: torch.nn.Module, train: Callable[[], Tensor],
-    every: Callable[[], Tensor], surfaces: Callable[[], Tensor] | None,
+    name: str,
+    task: Task,
+    model: torch.nn.Module,
+    train: Callable[[], Tensor],
+    every: Callable[[], Tensor],
+    surfaces: Callable[[], Tensor] | None,
 ) -> Peer:
     """A peer whose `train()` and `every()` are the logits of the training and of all pairs."""
     optimizer = adamw(p for p in model.parameters() if p.requires_grad)
@@ -83,7 +87,12 @@ def textbook(task: Task) -> Peer:
     model, tokens = task.model(), task.tokens()
     train = tokens[task.train]
     return torch_peer(
-        "textbook PyTorch", task, model, lambda: model(train)[:, 2], lambda: model(tokens)[:, 2], None
+        "textbook PyTorch",
+        task,
+        model,
+        lambda: model(train)[:, 2],
+        lambda: model(tokens)[:, 2],
+        None,
     )
 
 
@@ -112,15 +121,22 @@ def transformer_lens(task: Task) -> Peer:
 
     settings = {"n_layers": 1, "n_heads": NUM_HEADS, "d_model": D_MODEL, "d_mlp": D_MLP, "n_ctx": 3}
     config = HookedTransformerConfig(
-        **settings, d_head=D_MODEL // NUM_HEADS, act_fn="relu", normalization_type=None,
-        d_vocab=task.modulus + 1, d_vocab_out=task.modulus, device="cpu",
+        **settings,
+        d_head=D_MODEL // NUM_HEADS,
+        act_fn="relu",
+        normalization_type=None,
+        d_vocab=task.modulus + 1,
+        d_vocab_out=task.modulus,
+        device="cpu",
     )
     model = HookedTransformer(config)
     weights = dict(task.model().named_parameters())
     for name, parameter in model.named_parameters():
         field = name.rsplit(".", 1)[-1]
         parameter.requires_grad = field in weights
-        parameter.data = weights[field].data.clone() if field in weights else torch.zeros_like(parameter)
+        parameter.data = (
+            weights[field].data.clone() if field in weights else torch.zeros_like(parameter)
+        )
 
     tokens, kept = task.tokens(), {}
     train = tokens[task.train]

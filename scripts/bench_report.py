@@ -26,8 +26,12 @@ def times(comparison: dict[str, Any], ours: str) -> str:
             header.append(f"{job}, {threads} thread{'s' * (threads != '1')}")
             best = found[job][ours]
             for name, value in found[job].items():
-                rows.setdefault(name, {})[header[-1]] = f"{milliseconds(value)} ({value / best:.1f}x)"
-    return table(header, [[name, *(row.get(h, "") for h in header[1:])] for name, row in rows.items()])
+                rows.setdefault(name, {})[header[-1]] = (
+                    f"{milliseconds(value)} ({value / best:.1f}x)"
+                )
+    return table(
+        header, [[name, *(row.get(h, "") for h in header[1:])] for name, row in rows.items()]
+    )
 
 
 def fractions(results: dict[str, Any], ours: str) -> str:
@@ -45,7 +49,14 @@ def fractions(results: dict[str, Any], ours: str) -> str:
 
 
 def scaling(results: dict[str, Any]) -> str:
-    header = ["modulus", "epoch, ms", "evaluate, ms", "GFLOP", "time per FLOP against 113", "extra memory, MB"]
+    header = [
+        "modulus",
+        "epoch, ms",
+        "evaluate, ms",
+        "GFLOP",
+        "time per FLOP against 113",
+        "extra memory, MB",
+    ]
     rows = [
         [
             str(row["modulus"]),
@@ -60,23 +71,39 @@ def scaling(results: dict[str, Any]) -> str:
     return table(header, rows)
 
 
+def conditions(results: dict[str, Any]) -> str:
+    """Hardware, versions, number of rounds and date: what a published number needs."""
+    machine = results["machine"]
+    packages = ("python", "torch", "numpy", "transformer-lens")
+    versions = ", ".join(f"{name} {machine[name]}" for name in packages)
+    return (
+        f"`{results['command']}` on {machine['processor']} (family, model, stepping "
+        f"{machine['family']}; {machine['cores']} cores; AVX-512: "
+        f"{'yes' if machine['avx512'] else 'no'}), {machine['system']}, {versions}, "
+        f"{machine['date']}. Medians of {results['rounds']} interleaved rounds in ms; in brackets, "
+        "times what the best kernel takes. Every contestant starts from the same weights and was "
+        "checked to compute the same losses; all use fused AdamW. The kernel's times include the "
+        "folding of the weights into its tables."
+    )
+
+
 def markdown(results: dict[str, Any]) -> str:
-    machine, ours = results["machine"], f"kernel {results['kernel']}"
-    versions = ", ".join(f"{name} {machine[name]}" for name in ("python", "torch", "numpy", "transformer-lens"))
+    """The whole page."""
+    ours = f"kernel {results['kernel']}"
     parts = [
         "# Benchmark",
-        f"`{results['command']}` on {machine['processor']} (family, model, stepping "
-        f"{machine['family']}; {machine['cores']} cores; AVX-512: {'yes' if machine['avx512'] else 'no'}), "
-        f"{machine['system']}, {versions}, {machine['date']}. Medians of {results['rounds']} interleaved "
-        "rounds in ms; in brackets, times what the best kernel takes. Every contestant starts from the "
-        "same weights and was checked to compute the same losses; all use fused AdamW.",
+        conditions(results),
         "\n".join(f"- {job}: {what}" for job, what in JOBS.items()),
         times(results["threads"], ours),
-        f"The evaluation against the FMA peak measured in the same rounds: {fractions(results, ours)}.",
+        "The evaluation against the FMA peak measured in the same rounds: "
+        f"{fractions(results, ours)}.",
     ]
     if results["threads_avx512_mkl"]:
-        parts += ["## With MKL's AVX-512 path switched on", times(results["threads_avx512_mkl"], ours)]
+        parts.append("## With MKL's AVX-512 path switched on")
+        parts.append(times(results["threads_avx512_mkl"], ours))
     else:
-        parts.append("MKL takes its AVX-512 path on this processor by itself, so the peers are timed once.")
+        parts.append(
+            "MKL takes its fastest path on this processor by itself: peers are timed once."
+        )
     parts += [f"## Over the modulus ({ours}, 1 thread)", scaling(results)]
     return "\n\n".join(parts) + "\n"

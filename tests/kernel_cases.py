@@ -1,6 +1,6 @@
 """Tables and pairs on which the kernels are compared, and the rule of the comparison."""
 
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -23,7 +23,7 @@ class Case(NamedTuple):
     targets: Tensor
 
 
-@lru_cache(maxsize=None)
+@cache
 def make_case(p, heads, d_mlp, classes=None, density=0.7, spread=1.0, sharpness=1.0, seed=0):
     """Random float32 tables; `spread` scales attention scores, `sharpness` the logits.
 
@@ -51,7 +51,9 @@ def make_case(p, heads, d_mlp, classes=None, density=0.7, spread=1.0, sharpness=
     pairs = torch.randperm(p * p, generator=generator)[:count].sort().values
     answers = ops.reference_logits(tables, pairs)[0].argmax(1)
     random = torch.randint(c, (count,), generator=generator)
-    return Case(tables, pairs, torch.where(torch.rand(count, generator=generator) < 0.5, answers, random))
+    return Case(
+        tables, pairs, torch.where(torch.rand(count, generator=generator) < 0.5, answers, random)
+    )
 
 
 class Reference(NamedTuple):
@@ -75,7 +77,7 @@ def compute(case: Case, kernel: Kernel, dtype=torch.float32) -> Reference:
     return Reference(evaluation.loss, evaluation.correct, evaluation.logits, sums, gradients)
 
 
-@lru_cache(maxsize=None)
+@cache
 def references(case_arguments) -> tuple[Reference, Reference]:
     """(float64, float32) results of plain PyTorch for make_case(*case_arguments)."""
     case = make_case(*case_arguments)
@@ -96,7 +98,7 @@ def assert_as_good_as_pytorch(name, actual, baseline, exact, scale=None):
 
 
 def assert_gradients_as_good_as_pytorch(actual: Tables, baseline: Tables, exact: Tables):
-    """For every table; its gradient is a difference of sums that are as large as the largest one."""
+    """For every table; each is a difference of sums that are as large as the largest of them."""
     scale = max(gradient.abs().max() for gradient in exact)
     for field, *gradients in zip(Tables._fields, actual, baseline, exact, strict=True):
         assert_as_good_as_pytorch(field, *gradients, scale=scale)

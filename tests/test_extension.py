@@ -50,12 +50,18 @@ def test_equal_logits_give_the_loss_of_a_guess():
     ("changes", "message"),
     [
         ({"A": np.zeros((P, HEADS, D_MLP))}, "A is float64, expected float32"),
-        ({"B": np.zeros((P, HEADS, 5), np.float32)}, r"B is (5, 2, 5), expected (p=5, H=2, d_mlp=6)"),
+        (
+            {"B": np.zeros((P, HEADS, 5), np.float32)},
+            r"B is (5, 2, 5), expected (p=5, H=2, d_mlp=6)",
+        ),
         ({"s1": np.zeros((HEADS, P), np.float32)}, r"s1 is (2, 5), expected (p=5, H=2)"),
         ({"s0": np.zeros(P, np.float32)}, "s0 is (5), expected 2 dimensions"),
         ({"pre_bias": np.zeros((1, D_MLP), np.float32)}, "pre_bias is (1, 6), expected (d_mlp=6)"),
         ({"s2": np.zeros(3, np.float32)}, "s2 is (3), expected (H=2)"),
-        ({"C": np.zeros((P, HEADS, 2 * CLASSES), np.float32)[..., ::2]}, "C is strided, expected C-contiguous"),
+        (
+            {"C": np.zeros((P, HEADS, 2 * CLASSES), np.float32)[..., ::2]},
+            "C is strided, expected C-contiguous",
+        ),
         ({"D": np.zeros((P, HEADS, CLASSES), ">f4")}, "D is >f4, expected float32"),
         ({"pairs": np.arange(4, dtype=np.int32)}, "pairs is int32, expected int64"),
         ({"pairs": np.array([0, 1, 2, 25])}, "pairs[3] is 25, expected 0 <= value < 25"),
@@ -64,8 +70,14 @@ def test_equal_logits_give_the_loss_of_a_guess():
         ({"targets": np.zeros(3, np.int64)}, "targets is (3), expected (n=4)"),
         ({"threads": 0}, "threads is 0, expected at least 1"),
         ({"implementation": "mmx"}, "implementation 'mmx' is not one this processor can run"),
-        ({"logits": np.zeros((PAIRS, 6), np.float32)}, "logits is (4, 6), expected (n=4, classes=7)"),
-        ({"class_sums": np.zeros((P, CLASSES), np.float32)}, "class_sums is float32, expected float64"),
+        (
+            {"logits": np.zeros((PAIRS, 6), np.float32)},
+            "logits is (4, 6), expected (n=4, classes=7)",
+        ),
+        (
+            {"class_sums": np.zeros((P, CLASSES), np.float32)},
+            "class_sums is float32, expected float64",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -117,7 +129,9 @@ def test_neurons_outside_the_layer_are_refused():
 def test_no_pairs_are_a_score_of_nothing():
     empty = np.zeros(0, np.int64)
     for name in module.implementations():
-        score = module.evaluate(**arguments(pairs=empty, targets=empty, implementation=name, threads=3))
+        score = module.evaluate(
+            **arguments(pairs=empty, targets=empty, implementation=name, threads=3)
+        )
         assert score == (0.0, 0)
 
 
@@ -206,7 +220,10 @@ def test_the_build_refuses_a_switch_it_does_not_know(value, tmp_path):
 
 @pytest.mark.parametrize(
     ("variables", "reason"),
-    [({"GROK_BUILD_EXT": "0"}, "switched off by GROK_BUILD_EXT=0"), (NO_COMPILER, "no-such-compiler")],
+    [
+        ({"GROK_BUILD_EXT": "0"}, "switched off by GROK_BUILD_EXT=0"),
+        (NO_COMPILER, "no-such-compiler"),
+    ],
     ids=["switched off", "no compiler"],
 )
 def test_a_build_that_falls_back_leaves_its_reason_in_the_package(variables, reason, tmp_path):

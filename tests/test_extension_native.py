@@ -11,7 +11,13 @@ def test_every_implementation_is_clean_under_the_sanitizer(sanitizer, tmp_path):
     compiler = require("g++")
     (tmp_path / "empty.cpp").write_text("int main() {}")
     supported = subprocess.run(
-        [compiler, f"-fsanitize={sanitizer}", str(tmp_path / "empty.cpp"), "-o", str(tmp_path / "empty")],
+        [
+            compiler,
+            f"-fsanitize={sanitizer}",
+            str(tmp_path / "empty.cpp"),
+            "-o",
+            str(tmp_path / "empty"),
+        ],
         capture_output=True,
     )
     if supported.returncode != 0:
