@@ -5,6 +5,7 @@
 #include <new>
 #include <numeric>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 
 #include "cpu_kernels.h"
@@ -105,7 +106,14 @@ void in_parallel(int threads, Body body) {
         }
     };
     std::vector<std::thread> others;
-    for (int thread = 1; thread < threads; ++thread) others.emplace_back(guarded, thread);
+    others.reserve(static_cast<size_t>(threads));
+    for (int thread = 1; thread < threads; ++thread) {
+        try {
+            others.emplace_back(guarded, thread);
+        } catch (const std::system_error&) {  // the system has no more threads to give
+            guarded(thread);
+        }
+    }
     guarded(0);
     for (std::thread& other : others) other.join();
     for (const std::exception_ptr& failure : failures)
