@@ -25,7 +25,18 @@ export GROK_STOP_AFTER_GROK="${GROK_STOP_AFTER_GROK-1000}"
 "$PYTHON" -m grokking
 
 folder="${GROK_ARTIFACTS_DIR:-artifacts}"
-surface="$(find "$folder" -maxdepth 1 -name 'activation_surface_neuron_*.json' | LC_ALL=C sort | head -n 1)"
+[[ "$folder" == /* ]] || folder="$ROOT/$folder"
+# The exported neuron that is most nearly a single wave.
+surface="$("$PYTHON" - "$folder" <<'PYTHON'
+import sys
+from pathlib import Path
+
+from grokking.run_summary import exported_wave
+
+surfaces = sorted(Path(sys.argv[1]).glob("activation_surface_neuron_*.json"))
+print(max(surfaces, key=lambda path: exported_wave(path)["share"]))
+PYTHON
+)"
 "$PYTHON" scripts/visualize_activation_surface.py "$surface"
 
 echo

@@ -1,4 +1,4 @@
-"""File formats: what is written reads back, what is damaged is refused in one line, nothing is half-written."""
+"""File formats: round trips, one line for every damaged file, nothing half-written."""
 
 import json
 import math

@@ -7,6 +7,8 @@ import subprocess
 import pytest
 from conftest import ROOT, TINY, clean_environment, require
 
+from grokking.run_summary import exported_wave
+
 INSTALLED = ROOT / ".venv" / "installed[test]"
 
 
@@ -81,12 +83,14 @@ def test_quickstart_trains_draws_and_reuses_with_no_network(tmp_path):
 
     first = quickstart()
     assert first.returncode == 0, first.stderr
-    for name in (
-        "visualizations/index.html",
-        "activation_surface_neuron_0.html",
-        "activation_surface_neuron_0_combined.html",
-    ):
-        assert (folder / name).exists()
+    assert (folder / "visualizations" / "index.html").exists()
+    (combined,) = folder.glob("activation_surface_neuron_*_combined.html")
+    shares = {
+        path.stem: exported_wave(path)["share"]
+        for path in folder.glob("activation_surface_neuron_*.json")
+    }
+    assert shares[combined.stem.removesuffix("_combined")] == max(shares.values())
+    assert str(combined) in first.stdout
     assert str(folder / "visualizations" / "index.html") in first.stdout
     second = quickstart()
     assert second.returncode == 0, second.stderr
