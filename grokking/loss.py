@@ -48,5 +48,8 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def is_correct(logits: Tensor, targets: Tensor) -> Tensor:
-    """bool [n]: the first maximum of the logits [n, c] is the target, and no logit is NaN."""
-    return (logits.argmax(dim=1) == targets) & ~logits.isnan().any(dim=1)
+    """bool [n]: the first maximum of the logits [n, c] is the target, and the loss is not NaN.
+
+    The loss is NaN where a logit is, and where the maximum is infinite.
+    """
+    return (logits.argmax(dim=1) == targets) & logits.amax(dim=1).isfinite()

@@ -72,6 +72,9 @@ def test_a_tie_counts_for_the_first_maximum_only():
     assert is_correct(logits, torch.tensor([0, 1])).tolist() == [True, False]
 
 
-def test_nan_is_never_correct():
-    logits = torch.tensor([[math.nan, 0.0], [5.0, math.nan]])
-    assert is_correct(logits, torch.tensor([0, 0])).tolist() == [False, False]
+@pytest.mark.parametrize(
+    "row", [[math.nan, 0.0], [5.0, math.nan], [math.inf, 0.0], [-math.inf, -math.inf], [1.0, 0.0]]
+)
+def test_a_pair_whose_loss_is_nan_is_never_correct(row):
+    logits, target = torch.tensor([row]), torch.tensor([0])
+    assert is_correct(logits, target).item() == (not cross_entropy(logits, target).isnan().item())
