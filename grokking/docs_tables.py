@@ -30,7 +30,8 @@ def machine(record: Mapping[str, Any]) -> str:
     threads = f"{record['threads']} thread{'s' if record['threads'] > 1 else ''}"
     return (
         f"{record['device_name']}, {threads}, kernel {record['kernel']}, torch {versions['torch']}, "
-        f"Python {versions['python']}, {record['date']}."
+        f"Python {versions['python']}, commit {(versions.get('git_commit') or 'unknown')[:7]}, "
+        f"{record['date']}."
     )
 
 

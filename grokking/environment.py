@@ -40,7 +40,7 @@ def set_torch_threads(kernel: Kernel) -> None:
     """All threads for plain PyTorch, one beside the fused kernel.
 
     What is left to torch then takes a millisecond or two. Its idle threads would spin on the cores
-    that the kernel needs: with another program on the machine an epoch took ten times as long.
+    that the kernel needs: another busy program on the machine then slows every epoch.
     """
     torch.set_num_threads(kernel.threads if kernel.name is None else 1)
 
@@ -50,7 +50,7 @@ def denormals_as_zero() -> Iterator[None]:
     """Let numbers below 1.2e-38 be 0 on this thread and on threads that it starts.
 
     After memorising, the gradient of most logits is that small, and on an x86 core each product
-    with such a number takes a detour: a training step takes 25 times as long.
+    with such a number takes a detour, which slows the whole training step.
     """
     torch.set_flush_denormal(True)  # False, and without effect, where the processor cannot
     try:
