@@ -9,7 +9,7 @@ from grokking import ops
 from grokking.data import Split, all_pairs, targets
 from grokking.extension import Kernel
 from grokking.loss import cross_entropy, is_correct
-from grokking.model import Tables, Transformer, fold
+from grokking.model import Tables, Transformer, fold, fold_for_surfaces
 
 CPU = torch.device("cpu")
 CHUNK = 8192  # pairs evaluated at once by the plain path, which bounds its memory
@@ -116,7 +116,7 @@ class FoldedEngine:
     @torch.no_grad()
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         chosen = torch.tensor(neurons, device=self.device)
-        return ops.activations(fold(model), chosen, self.kernel).cpu()
+        return ops.activations(fold_for_surfaces(model), chosen, self.kernel).cpu()
 
 
 def choose_engine(modulus: int, split: Split, device: torch.device, kernel: Kernel) -> Engine:

@@ -87,3 +87,12 @@ def fold(model: Transformer) -> Tables:
     attention weights sum to one, so the third is eliminated.
     """
     return fold_weights(Weights(*(getattr(model, name) for name in Weights._fields)))
+
+
+def fold_for_surfaces(model: Transformer) -> Tables:
+    """Tables for the activation surfaces alone: `fold` with the read-out cut to its first class.
+
+    No surface depends on W_U, and its products are a third of the folding.
+    """
+    weights = Weights(*(getattr(model, name) for name in Weights._fields))
+    return fold_weights(weights._replace(W_U=weights.W_U[:, :1]))

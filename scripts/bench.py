@@ -61,9 +61,12 @@ def contestants(task: Task, threads: int, compiled: bool) -> Iterator[Peer]:
 
 
 def check_parity(peers: list[Peer]) -> None:
-    """All start from the same weights: loss and accuracy before, and loss after three epochs."""
+    """All start from the same weights: surfaces, loss and accuracy before, and loss after three epochs."""
     results = {}
+    surfaces = peers[1].surfaces()
     for peer in peers:
+        if peer.surfaces and not torch.allclose(peer.surfaces(), surfaces, rtol=1e-4, atol=1e-5):
+            sys.exit(f"bench: {peer.name} computes other surfaces than {peers[1].name}")
         loss, accuracy = peer.evaluate()
         results[peer.name] = (loss, accuracy, [peer.epoch() for _ in range(3)][-1])
     expected = results[peers[0].name]

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from grokking import ops
 from grokking.data import all_pairs, generators, split_pairs, targets
 from grokking.extension import Kernel
-from grokking.model import Tables, Transformer, fold
+from grokking.model import Tables, Transformer, fold, fold_for_surfaces
 
 D_MODEL, NUM_HEADS, D_MLP = 128, 4, 512
 
@@ -187,8 +187,9 @@ def folded(task: Task, kernel: Kernel) -> Peer:
         result = ops.evaluate(tables(), every, task.targets, kernel)
         return result.loss, result.correct / (p * p)
 
+    @torch.no_grad()
     @one_torch_thread()
     def surfaces() -> Tensor:
-        return ops.activations(tables(), neurons, kernel, out)
+        return ops.activations(fold_for_surfaces(model), neurons, kernel, out)
 
     return Peer(f"kernel {kernel.name}", epoch, evaluate, surfaces)
