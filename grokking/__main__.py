@@ -23,7 +23,8 @@ writes its histories, checkpoints, activation surfaces and pictures into a folde
 
 subcommands:
   sweep            train a grid of weight decays and seeds, analyse and plot it
-  report RUN_DIR   hold what a run learned against the paper's figures
+  report RUN_DIR   tell the story of a run and hold it against the paper's figures
+  export CHECKPOINT   write weights for TransformerLens, safetensors or numpy
 options:
   --print-config   show the value of every variable and where it comes from, and stop
   --help, -h       this text
@@ -61,8 +62,14 @@ def dispatch(arguments: list[str]) -> int:
         from grokking.analysis.report import main as report
 
         return report(rest)
+    elif first == "export":
+        from grokking.interchange import main as export
+
+        return export(rest)
     else:
-        raise UserError(f"unknown argument {first!r}, expected sweep, report or an option; see --help")
+        raise UserError(
+            f"unknown argument {first!r}, expected sweep, report, export or an option; see --help"
+        )
     return 0
 
 
