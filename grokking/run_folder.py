@@ -12,6 +12,8 @@ from grokking.errors import RunError, UserError
 REPORT_FILES = (
     "report_card.json",
     "report.html",
+    "film.html",
+    "gallery.html",
     "progress_measures.json",
     "checkpoint_labeled/circuit_formation.pt",
     "checkpoint_labeled/cleanup.pt",

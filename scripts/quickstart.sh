@@ -38,8 +38,14 @@ print(max(surfaces, key=lambda path: exported_wave(path)["share"]))
 PYTHON
 )"
 "$PYTHON" scripts/visualize_activation_surface.py "$surface"
+echo
+if "$PYTHON" -m grokking report --brief "$folder"; then
+  story="$folder/report.html    the story of the run, with a film and a gallery of its neurons"
+else # an even modulus has no Fourier measures
+  story="$folder/visualizations/index.html    the run: curves and surfaces"
+fi
 
 echo
 echo "Open in a browser:"
-echo "  $folder/visualizations/index.html    the run: curves and surfaces"
+echo "  $story"
 echo "  ${surface%.json}_combined.html    one neuron's wave, to turn and zoom"

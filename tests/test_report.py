@@ -124,7 +124,22 @@ def test_the_command_prints_and_writes_the_same_card(run_directory, capsys):
         assert {"paper", "run", "value", "accepted", "definition"} <= row.keys()
     judged = [row["verdict"] for row in card["rows"] if row["passed"] is not None]
     assert (card["passed"], card["failed"]) == (judged.count("PASS"), judged.count("FAIL"))
-    assert "Progress measures" in (run_directory / "report.html").read_text()
+    assert "2. The circuit grows on the plateau" in (run_directory / "report.html").read_text()
+
+
+def test_the_brief_card_has_one_line_per_row(run_directory, capsys):
+    assert main([str(run_directory), "--brief"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Report card at epoch 40")
+    assert "key frequencies" in lines[1] and len(lines) == 1 + 11 + 2
+    assert lines[-1] == f"open {run_directory / 'report.html'}"
+
+
+def test_film_gallery_and_report_are_written_and_linked(run_directory):
+    report(run_directory)
+    page = (run_directory / "report.html").read_text()
+    for name in ("film.html", "gallery.html", "visualizations/index.html"):
+        assert (run_directory / name).exists() and f'href="{name}"' in page
 
 
 def test_measures_run_from_the_first_recorded_epoch_to_the_final_model(run_directory):

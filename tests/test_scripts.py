@@ -91,7 +91,8 @@ def test_quickstart_trains_draws_and_reuses_with_no_network(tmp_path):
     }
     assert shares[combined.stem.removesuffix("_combined")] == max(shares.values())
     assert str(combined) in first.stdout
-    assert str(folder / "visualizations" / "index.html") in first.stdout
+    assert str(folder / "report.html") in first.stdout
+    assert (folder / "film.html").exists() and (folder / "gallery.html").exists()
     second = quickstart()
     assert second.returncode == 0, second.stderr
     assert "finished; nothing to do" in second.stdout

@@ -78,9 +78,20 @@ class State:
         return float(self.losses[self.validation].mean(dtype=np.float64))
 
     @property
+    def training_accuracy(self) -> float:
+        return self._accuracy(self.train)
+
+    @property
     def validation_accuracy(self) -> float:
-        right = self.logits[self.validation].argmax(axis=1) == self.targets[self.validation]
-        return float(right.mean())
+        return self._accuracy(self.validation)
+
+    def _accuracy(self, pairs: NDArray[np.int64]) -> float:
+        return float((self.logits[pairs].argmax(axis=1) == self.targets[pairs]).mean())
+
+    @property
+    def embedding(self) -> NDArray[np.float32]:
+        """W_E of the operands, [p, d_model]."""
+        return self.model.W_E.numpy()[: self.modulus]
 
     def key_frequencies(self) -> list[int]:
         """The key rule (see spectra.py) applied to this state's W_L."""
@@ -173,6 +184,6 @@ def measures_of(state: State, keys: Sequence[int]) -> dict[str, Any]:
         "excluded_losses_by_frequency": excluded.one_at_a_time,
         "periodic_neurons": state.periodic_neurons(),
         "squares_total": sum(float(w.double().square().sum()) for w in parameters.values()),
-        "W_E_gini": gini(component_norms(parameters["W_E"][: state.modulus].numpy())),
+        "W_E_gini": gini(component_norms(state.embedding)),
         "W_L_gini": gini(component_norms(state.tables.W_L.numpy().T)),
     }

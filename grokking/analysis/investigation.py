@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from grokking import trajectory
-from grokking.analysis import circuit
+from grokking.analysis import circuit, scenes
 from grokking.analysis.hindsight import State, examine, look_back
 from grokking.analysis.phases import Phases, find_phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.report_card import Findings
+from grokking.analysis.scenes import Scenes
 from grokking.artifacts import read_grokking
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
 from grokking.environment import available_cores, set_torch_threads
@@ -20,11 +21,12 @@ from grokking.extension import Kernel, choose_kernel
 
 
 class Investigation(NamedTuple):
-    """`measures` and the phases in `found` are None where no trajectory was recorded."""
+    """`measures`, the film and the phases in `found` are None where no trajectory was recorded."""
 
     epoch: int  # of the weights that stand for the trained model
     found: Findings
     measures: ProgressMeasures | None
+    scenes: Scenes
 
 
 def investigate(directory: Path) -> Investigation:
@@ -43,7 +45,8 @@ def investigate(directory: Path) -> Investigation:
     if phases is not None:
         save_phases(directory, phases)
     found = findings(state, last["config"], keys, phases, grok_epoch(directory))
-    return Investigation(state.epoch, found, measures)
+    pictures = shoot(directory, state, measures, kernel)
+    return Investigation(state.epoch, found, measures, pictures)
 
 
 def last_checkpoint(directory: Path) -> dict[str, Any]:
@@ -71,6 +74,26 @@ def measure_trajectory(
         yield last
 
     return look_back(checkpoints(), keys, kernel) if earlier else None
+
+
+def shoot(
+    directory: Path, state: State, measures: ProgressMeasures | None, kernel: Kernel
+) -> Scenes:
+    """What the pictures show: the film, all neurons, the circles."""
+    keys = state.key_frequencies()
+    gallery, film = scenes.gallery(state), None
+    stars = scenes.cast(gallery, keys)
+    frames = scenes.frames_that_fit(state.modulus, len(stars))
+    if measures is not None and stars and frames > 1:
+        paths = trajectory.recorded(directory)
+        epochs = scenes.film_epochs(measures, frames)
+        shots = (
+            state if epoch == state.epoch else examine(load_checkpoint(paths[epoch]), kernel)
+            for epoch in epochs
+        )
+        film = scenes.film(shots, keys, stars)
+    surfaces = scenes.final_surfaces(state, [neuron for neuron, _ in stars])
+    return Scenes(film, gallery, scenes.circles(state.embedding, keys), surfaces)
 
 
 def save_phases(directory: Path, phases: Phases) -> None:

@@ -12,16 +12,19 @@ from typing import Any
 from grokking.analysis import progress_measures
 from grokking.analysis.report_card import Findings, Row, report_card
 from grokking.analysis.spectra import has_spectrum
-from grokking.artifacts import SCHEMA_VERSION, read_config, write_json
+from grokking.artifacts import SCHEMA_VERSION, History, read_config, read_run, write_json
 from grokking.cli import Parser
 from grokking.config import FIELDS
 from grokking.errors import UserError
-from grokking.pictures.report_pages import write_report_page
+from grokking.pictures.film_pages import write_film_page
+from grokking.pictures.gallery_pages import write_gallery_page
+from grokking.pictures.report_pages import Story, write_report_page
 
-NAME = "report_card.json"
+NAME, REPORT, FILM, GALLERY = "report_card.json", "report.html", "film.html", "gallery.html"
 DESCRIPTION = (
-    "Hold a run against the figures of Nanda et al. (2023): prints the report card and writes "
-    "report_card.json, progress_measures.json, report.html and the phases' labelled checkpoints."
+    "Tell the story of a run and hold it against the figures of Nanda et al. (2023): prints the "
+    "report card and writes report.html, film.html, gallery.html, report_card.json, "
+    "progress_measures.json and the phases' labelled checkpoints."
 )
 
 
@@ -31,10 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "run", type=Path, metavar="RUN_DIR", help="folder of a run, finished or not"
     )
-    directory: Path = parser.parse_args(arguments).run
+    parser.add_argument("--brief", action="store_true", help="print one line per row")
+    given = parser.parse_args(arguments)
+    directory: Path = given.run
     record, rows = report(directory)
-    print(card_text(record, rows))
-    print(f"written: {directory / NAME}, {directory / 'report.html'}")
+    print(brief_text(record, rows) if given.brief else card_text(record, rows))
+    print(f"written: {directory / NAME}")
+    print(f"open {directory / REPORT}")
     return 0
 
 
@@ -47,14 +53,42 @@ def report(directory: Path) -> tuple[dict[str, Any], list[Row]]:
         )
     from grokking.analysis.investigation import investigate
 
-    epoch, found, measures = investigate(directory)
+    investigation = investigate(directory)
+    epoch, found, measures, scenes = investigation
     rows = report_card(found)
     record = card_record(config, epoch, found, rows)
     if measures is not None:
         progress_measures.write(directory, measures)
-    write_report_page(directory / "report.html", headline(record), rows, measures, found.phases)
+    told = f"seed {record['seed']}, weight decay {record['weight_decay']:g}, epoch {epoch:,}"
+    if scenes.film is None:
+        (directory / FILM).unlink(missing_ok=True)
+    else:
+        write_film_page(directory / FILM, f"The film of a run: {told}", scenes.film)
+    title = f"All neurons of a run: {told}"
+    write_gallery_page(directory / GALLERY, title, scenes.gallery, found.key_frequencies)
+    story = Story(*finished(directory), measures, found.phases, scenes, rows, links(directory))
+    write_report_page(directory / REPORT, f"The story of a run: {told}", story)
     write_json(directory / NAME, record)
     return record, rows
+
+
+def finished(directory: Path) -> tuple[History | None, dict[str, Any] | None]:
+    """The history and grokking.json of a finished run."""
+    names = ("grokking.json", "loss_history.json", "accuracy_history.json")
+    if not all((directory / name).exists() for name in names):
+        return None, None
+    run = read_run(directory)
+    return run.history, run.grokking
+
+
+def links(directory: Path) -> list[tuple[str, str]]:
+    """The run's other pages, as far as they exist."""
+    pages = {
+        FILM: "The film: waves rise in the neurons",
+        GALLERY: "The gallery: all neurons",
+        "visualizations/index.html": "The exported neurons",
+    }
+    return [(page, what) for page, what in pages.items() if (directory / page).exists()]
 
 
 def card_record(
@@ -87,6 +121,12 @@ def headline(record: dict[str, Any]) -> str:
         f"Report card at epoch {record['epoch']:,}: seed {record['seed']}, weight decay "
         f"{record['weight_decay']:g}, {record['passed']} of {judged} rows pass"
     )
+
+
+def brief_text(record: dict[str, Any], rows: Sequence[Row]) -> str:
+    """The card without tolerances and definitions."""
+    lines = [f"  {row.verdict:<10}  {row.what}: {row.run}" for row in rows]
+    return "\n".join([headline(record), *lines])
 
 
 def card_text(record: dict[str, Any], rows: Sequence[Row]) -> str:

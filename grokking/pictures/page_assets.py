@@ -40,28 +40,41 @@ dd {{ margin: 0; font-variant-numeric: tabular-nums; }}
 .scroll {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }}
 caption {{ text-align: left; color: var(--muted); padding-bottom: 4px; }}
+summary {{ color: var(--muted); font-size: .9rem; cursor: pointer; margin: .3em 0; }}
+@media print {{
+  .buttons, .bar, details {{ display: none; }}
+  figure, tr {{ break-inside: avoid; }}
+  h2 {{ break-after: avoid; }}
+}}
 th, td {{ text-align: left; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--rule);
   overflow-wrap: normal; }}
 """
 
-# Draws a figure into the element of that id; its buttons call plotly with their own arguments.
+# plot: draws a figure into an element. draw: into the element of that id, whose buttons call plotly
+# with their own arguments.
 SCRIPT = """
-function draw(id, figure, buttons) {
-  const plot = document.getElementById(id);
+function plot(element, figure, more = {}) {
   if (!window.Plotly) {
-    plot.textContent = "The copy of plotly.js that belongs beside this page is missing.";
+    element.textContent = "The copy of plotly.js that belongs beside this page is missing.";
     return;
   }
-  Plotly.newPlot(plot, figure.data, figure.layout, {
+  Plotly.newPlot(element, figure.data, figure.layout, {
     responsive: true, displaylogo: false, showSendToCloud: false, showLink: false,
     plotlyServerURL: "", topojsonURL: "", toImageButtonOptions: {filename: document.title},
+    ...more,
   });
+}
+
+function draw(id, figure, buttons) {
+  const element = document.getElementById(id);
+  plot(element, figure);
+  if (!window.Plotly) return;
   buttons.forEach((button, number) => {
-    const element = document.getElementById(id + "-button-" + (number + 1));
-    element.addEventListener("click", () => {
-      for (const other of element.parentElement.children)
-        other.setAttribute("aria-pressed", other === element);
-      Plotly[button.method](plot, ...button.args);
+    const control = document.getElementById(id + "-button-" + (number + 1));
+    control.addEventListener("click", () => {
+      for (const other of control.parentElement.children)
+        other.setAttribute("aria-pressed", other === control);
+      Plotly[button.method](element, ...button.args);
       if (button.look_for !== null)
         document.getElementById(id + "-look").textContent = button.look_for;
     });

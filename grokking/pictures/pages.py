@@ -6,7 +6,7 @@ page depend on its content and the plotly version only.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -17,6 +17,8 @@ from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from grokking.artifacts import atomic_write_text
 from grokking.pictures.page_assets import POLICY, SCRIPT, STYLESHEET
+from grokking.pictures.widgets import SHARED_SCRIPT, WIDGETS, WidgetName
+from grokking.pictures.widgets import STYLESHEET as WIDGET_STYLESHEET
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,23 @@ class Links:
     links: Sequence[tuple[str, str]]
 
 
-Block = Prose | Figures | Facts | Table | Links
+@dataclass(frozen=True)
+class Details:
+    """A table that unfolds: the data behind the figure above it."""
+
+    summary: str
+    table: Table
+
+
+@dataclass(frozen=True)
+class Widget:
+    """The film or the gallery: what its script is given, any plotly figures among it."""
+
+    name: WidgetName
+    data: Mapping[str, Any]
+
+
+Block = Prose | Figures | Facts | Table | Links | Details | Widget
 
 
 @dataclass
@@ -72,6 +90,7 @@ class _Page:
 
     title: str
     scripts: list[str] = field(default_factory=list)
+    widgets: set[WidgetName] = field(default_factory=set)
 
 
 def write_page(
@@ -87,9 +106,15 @@ def write_page(
     library = ""
     if page.scripts:
         library = _inline_library() if plotly_js == "inline" else _shared_library(path.parent)
-    scripts = "\n".join([SCRIPT, *page.scripts]) if page.scripts else ""
+    scripts = "\n".join([*_libraries(page), *page.scripts]) if page.scripts else ""
     atomic_write_text(path, _document(title, body, library, scripts))
     return path
+
+
+def _libraries(page: _Page) -> list[str]:
+    """The functions that this page's own scripts call."""
+    shared = [SHARED_SCRIPT] if page.widgets else []
+    return [SCRIPT, *shared, *(WIDGETS[name].script for name in sorted(page.widgets))]
 
 
 def _document(title: str, body: str, library: str, scripts: str) -> str:
@@ -101,7 +126,7 @@ def _document(title: str, body: str, library: str, scripts: str) -> str:
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{escape(title)}</title>
 <link rel="icon" href="data:,">
-<style>{STYLESHEET}</style>
+<style>{STYLESHEET}{WIDGET_STYLESHEET}</style>
 {library}
 </head>
 <body>
@@ -153,6 +178,15 @@ def _render(block: Block, page: _Page) -> str:
             parts = (_figure(f, share, page) for f, share in zip(figures, widths, strict=True))
             kind = "row" if shares else "row even"
             return f'<div class="{kind}">\n' + "\n".join(parts) + "\n</div>"
+        case Details(summary, table):
+            return (
+                f"<details><summary>{escape(summary)}</summary>\n{_render(table, page)}</details>"
+            )
+        case Widget(name, data):
+            element = f"{name}-{len(page.scripts) + 1}"
+            page.widgets.add(name)
+            page.scripts.append(f'{name}("{element}", {_script_json(_plain(data))});')
+            return WIDGETS[name].markup.replace("%ID%", element)
 
 
 def _heading(text: str) -> str:
@@ -205,6 +239,15 @@ def _button_groups(name: str, menus: Sequence[dict[str, Any]]) -> Iterator[str]:
                 f"{escape(button['label'])}</button>"
             )
         yield "</div>"
+
+
+def _plain(value: Any) -> Any:
+    """The value with every figure in it as its record."""
+    if isinstance(value, go.Figure):
+        return json.loads(value.to_json())
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
 
 
 def _script_json(value: object) -> str:

@@ -17,11 +17,27 @@ from grokking.pictures.surface_views import View, surface_title, views
 
 _TICKS = 6  # labelled operands on an axis, about
 
+LIGHTING = {"ambient": 0.65, "diffuse": 0.6, "specular": 0.1, "roughness": 0.8}
+SURFACE_LOOK: dict[str, Any] = {
+    "hovertemplate": "x = %{customdata[0]}<br>y = %{customdata[1]}<br>"
+    "activation %{z:.4g}<extra></extra>",
+    "colorscale": SEQUENTIAL,
+    "colorbar": {
+        "title": {"text": "activation", "side": "right"},
+        "orientation": "h",
+        "thickness": 10,
+        "len": 0.5,
+        "nticks": 4,
+        "y": 0,
+        "yanchor": "bottom",
+    },
+}
 
-def surface_figure(surface: Surface) -> go.Figure:
-    """The surface in 3-D, flat enough for ridges to read as ridges; a button for each order."""
+
+def surface_figure(surface: Surface, waves_first: bool = False) -> go.Figure:
+    """The surface in 3-D with a button for each order, natural order first unless told otherwise."""
     wave = strongest_wave(surface.values)
-    choices = views(surface, wave)
+    choices = views(surface, wave)[:: -1 if waves_first else 1]
     low, high = _range(surface)
     figure = go.Figure()
     for view in choices:
@@ -31,14 +47,31 @@ def surface_figure(surface: Surface) -> go.Figure:
             cmin=low,
             cmax=high,
             visible=view is choices[0],
-            lighting={"ambient": 0.65, "diffuse": 0.6, "specular": 0.1, "roughness": 0.8},
+            lighting=LIGHTING,
         )
     figure.update_layout(
-        template=TEMPLATE,
+        **scene_layout(low, high, _axes(choices[0])),
         title={"text": surface_title(surface, wave), "subtitle": {"text": choices[0].look_for}},
-        margin={"l": 0, "r": 0, "t": 0, "b": 0},
-        scene={
-            **_axes(choices[0]),
+        updatemenus=[_order_buttons(choices)] if len(choices) > 1 else [],
+    )
+    return figure
+
+
+def empty_surface_figure() -> go.Figure:
+    """The same look for a surface whose heights the page's own script fills in."""
+    figure = go.Figure()
+    figure.add_surface(**SURFACE_LOOK, lighting=LIGHTING, cmin=0, cmax=1)
+    figure.update_layout(**scene_layout(0.0, 1.0, {"xaxis": {}, "yaxis": {}}))
+    return figure
+
+
+def scene_layout(low: float, high: float, axes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Flat enough for ridges to read as ridges, seen from above the near corner."""
+    return {
+        "template": TEMPLATE,
+        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+        "scene": {
+            **axes,
             "zaxis": {
                 "title": {"text": ""},
                 "showticklabels": False,  # the colour bar says them
@@ -49,9 +82,7 @@ def surface_figure(surface: Surface) -> go.Figure:
             "camera": {"eye": {"x": 1.43, "y": -1.68, "z": 1.3}, "center": {"z": -0.18}},
             "domain": {"y": [0.09, 1]},
         },
-        updatemenus=[_order_buttons(choices)] if len(choices) > 1 else [],
-    )
-    return figure
+    }
 
 
 def heatmap_figure(surface: Surface, view: View) -> go.Figure:
@@ -86,18 +117,7 @@ def _grid(surface: Surface, view: View) -> dict[str, Any]:
     """Activations as [y][x], as plotly wants them, in one order."""
     return {
         "z": _single(surface.values[np.ix_(view.order, view.order)].T),
-        "hovertemplate": "x = %{customdata[0]}<br>y = %{customdata[1]}<br>"
-        "activation %{z:.4g}<extra></extra>",
-        "colorscale": SEQUENTIAL,
-        "colorbar": {
-            "title": {"text": "activation", "side": "right"},
-            "orientation": "h",
-            "thickness": 10,
-            "len": 0.5,
-            "nticks": 4,
-            "y": 0,
-            "yanchor": "bottom",
-        },
+        **SURFACE_LOOK,
     }
 
 

@@ -1,0 +1,247 @@
+"""What a run's pictures are drawn from: arrays taken from its weights. Torch-free records.
+
+Heights are bytes: b stands for the activation b / 255 * peak, where `peak` is the largest activation
+of the same surface. Activations are rectified, so none is negative.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grokking.analysis.fourier import Array, fourier_basis
+from grokking.analysis.progress_measures import ProgressMeasures
+from grokking.analysis.spectra import component_norms, frequency_norms, surface_shares
+from grokking.artifacts import Series, Surface
+
+if TYPE_CHECKING:  # at run time that would import torch
+    from grokking.analysis.hindsight import State
+
+FRAMES = 40  # of a film, at most
+STARS = 6  # neurons in a film, at most
+FILM_BYTES = 3_600_000  # heights of a film: with plotly.js and as base64 the page stays under 10 MB
+GALLERY_BYTES = 12_000_000  # heights of a gallery
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Star:
+    """A neuron through the film, and the frequency that it is watched for."""
+
+    neuron: int
+    frequency: int
+    peaks: list[float]  # [frame]; 0: no pair makes it fire
+    heights: Bytes  # [frame, p, p], x the first operand
+    shares: list[float]  # [frame]: variance in its frequency, of all its variance
+
+
+@dataclass(frozen=True)
+class Film:
+    """The model at chosen epochs."""
+
+    modulus: int
+    epochs: list[int]
+    training_accuracies: list[float]
+    validation_accuracies: list[float]
+    spectra: Array  # [frame, (p-1)/2]: norm of each frequency in W_E
+    key_frequencies: list[int]
+    stars: list[Star]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The surfaces of all neurons of one state, grouped by their strongest frequency."""
+
+    modulus: int
+    epoch: int
+    neurons: list[int]
+    frequencies: list[int]  # 0: no pair makes it fire, or all do alike
+    shares: list[float]  # of the variance, in that frequency
+    peaks: list[float]  # 0: dead
+    heights: Bytes  # [n, p, p]
+    left_out: int  # neurons that would have made the page too large
+
+
+@dataclass(frozen=True)
+class Circle:
+    """The embeddings of all operands seen along cos and sin of one frequency."""
+
+    frequency: int
+    points: Array  # [p, 2]
+    share: float  # of the variance of W_E over the operands
+    roughness: float  # standard deviation of the distance from the centre over its mean
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """All of it; no film where no weights were recorded along the way."""
+
+    film: Film | None
+    gallery: Gallery
+    circles: list[Circle]  # of the key frequencies
+    surfaces: list[Surface]  # of the film's neurons, at the end
+
+
+def gallery(state: State) -> Gallery:
+    """Every neuron of a state; if they are too many, those that are most nearly one wave."""
+    surfaces = state.surfaces()  # [p, p, n]
+    p, n = state.modulus, surfaces.shape[2]
+    shares = surface_shares(surfaces)  # [(p-1)/2, n]
+    strongest, frequencies = shares.max(axis=0), shares.argmax(axis=0) + 1
+    frequencies[strongest <= 0] = 0
+    peaks = surfaces.max(axis=(0, 1))
+    ranking = np.lexsort((-strongest, frequencies, frequencies == 0))  # by frequency, best first
+    shown = ranking
+    limit = GALLERY_BYTES // p**2
+    if n > limit:
+        shown = ranking[np.sort(np.argsort(-strongest[ranking], kind="stable")[:limit])]
+    return Gallery(
+        modulus=p,
+        epoch=state.epoch,
+        neurons=shown.tolist(),
+        frequencies=frequencies[shown].tolist(),
+        shares=strongest[shown].tolist(),
+        peaks=peaks[shown].tolist(),
+        heights=to_bytes(np.moveaxis(surfaces[:, :, shown], 2, 0), peaks[shown]),
+        left_out=n - len(shown),
+    )
+
+
+def cast(found: Gallery, keys: Sequence[int]) -> list[tuple[int, int]]:
+    """(neuron, frequency) of the neuron that is most nearly one wave, for each key frequency.
+
+    Where no neuron follows a key frequency, the best neuron of any other; none if all are dead.
+    """
+    best: dict[int, tuple[float, int]] = {}
+    for neuron, frequency, share in zip(
+        found.neurons, found.frequencies, found.shares, strict=True
+    ):
+        best[frequency] = max(best.get(frequency, (0.0, 0)), (share, -neuron))
+    best.pop(0, None)
+    chosen = [key for key in keys if key in best]
+    if not chosen and best:
+        chosen = [max(best, key=lambda frequency: best[frequency])]
+    chosen = sorted(chosen, key=lambda key: best[key], reverse=True)[:STARS]
+    return [(-best[key][1], key) for key in sorted(chosen)]
+
+
+def circles(W_E: NDArray[np.floating], keys: Sequence[int]) -> list[Circle]:
+    """W_E [p, d_model] of the operands, projected on its own cos and sin component of each key.
+
+    The directions are W_E^T cos(w_k x) and W_E^T sin(w_k x), scaled to length 1. An embedding that
+    holds nothing else puts operand x at the angle w_k x of a circle (or, where the two directions
+    are not at right angles or of unequal length, of an ellipse).
+    """
+    p = len(W_E)
+    centred = W_E - W_E.mean(axis=0)
+    components = fourier_basis(p) @ centred  # [p, d_model]
+    found = []
+    for key in keys:
+        both = components[[2 * key - 1, 2 * key]]  # cos, sin
+        directions = both / np.linalg.norm(both, axis=1, keepdims=True).clip(1e-30)
+        points = centred @ directions.T
+        radius = np.linalg.norm(points, axis=1)
+        found.append(
+            Circle(
+                key,
+                points,
+                float(np.square(both).sum() / np.square(centred).sum()),
+                float(radius.std() / radius.mean()),
+            )
+        )
+    return found
+
+
+def film_epochs(measures: ProgressMeasures, limit: int = FRAMES) -> list[int]:
+    """At most `limit` recorded epochs, close together where much happens; first and last included.
+
+    Every curve (accuracy, losses on a log scale, Gini of both spectra, log of the epoch) is scaled
+    to [0, 1]; frames stand at equal steps of the distance that all of them together have covered.
+    """
+    last = len(measures.epochs) - 1
+    curves = [
+        _unit(np.log1p(np.array(measures.epochs, dtype=np.float64))),
+        _unit(_reals(measures.validation_accuracies)),
+        *(_unit(_reals(series)) for series in (measures.W_E_gini, measures.W_L_gini)),
+        *(
+            _unit(np.log(_reals(series).clip(1e-8)))
+            for series in (measures.training_losses, measures.validation_losses)
+        ),
+    ]
+    steps = np.abs(np.diff(np.stack(curves), axis=1)).sum(axis=0)
+    covered = np.concatenate([[0.0], np.cumsum(steps)])
+    wanted = np.linspace(0, covered[-1], min(limit, last + 1))
+    chosen = np.abs(covered[:, None] - wanted).argmin(axis=0)
+    return [measures.epochs[i] for i in sorted(set(chosen.tolist()))]
+
+
+def film(states: Iterable[State], keys: Sequence[int], stars: Sequence[tuple[int, int]]) -> Film:
+    """The stars (pairs of neuron and frequency, at least one) in every state."""
+    epochs, accuracies, spectra, takes, shares = [], [], [], [], []
+    neurons = [neuron for neuron, _ in stars]
+    columns = range(len(stars))
+    rows = [frequency - 1 for _, frequency in stars]
+    for state in states:
+        surfaces = np.nan_to_num(state.surfaces(neurons), posinf=0.0)
+        epochs.append(state.epoch)
+        accuracies.append((state.training_accuracy, state.validation_accuracy))
+        spectra.append(frequency_norms(component_norms(state.embedding)))
+        takes.append(np.moveaxis(surfaces, 2, 0))
+        shares.append(surface_shares(surfaces)[rows, columns])
+        p = state.modulus
+    all_takes, all_shares = np.stack(takes, axis=1), np.stack(shares, axis=1)  # [star, frame, ...]
+    peaks = all_takes.max(axis=(2, 3))  # [star, frame]
+    return Film(
+        modulus=p,
+        epochs=epochs,
+        training_accuracies=[training for training, _ in accuracies],
+        validation_accuracies=[validation for _, validation in accuracies],
+        spectra=np.stack(spectra),
+        key_frequencies=list(keys),
+        stars=[
+            Star(neuron, frequency, peak.tolist(), to_bytes(take, peak), share.tolist())
+            for (neuron, frequency), peak, take, share in zip(
+                stars, peaks, all_takes, all_shares, strict=True
+            )
+        ],
+    )
+
+
+def final_surfaces(state: State, neurons: Sequence[int]) -> list[Surface]:
+    """The surfaces of some neurons of a state."""
+    values = np.moveaxis(state.surfaces(neurons).astype(np.float64), 2, 0) if neurons else []
+    return [
+        Surface(neuron, state.modulus, heights, state.epoch)
+        for neuron, heights in zip(neurons, values, strict=True)
+    ]
+
+
+def frames_that_fit(modulus: int, stars: int) -> int:
+    """Frames that a film of so many neurons may have; 0 or 1 if even one surface is too large."""
+    return min(FRAMES, FILM_BYTES // (max(stars, 1) * modulus**2))
+
+
+def to_bytes(surfaces: NDArray[np.floating], peaks: NDArray[np.floating]) -> Bytes:
+    """Activations [n, p, p], each surface in 255 steps of its own peak."""
+    scale = np.where(peaks > 0, peaks, 1.0)[:, None, None]
+    return np.rint(255 * (surfaces / scale).clip(0, 1)).astype(np.uint8)
+
+
+def _unit(values: Array) -> Array:
+    """Scaled to [0, 1]; what is not finite repeats what came before."""
+    filled = values.copy()
+    for i in range(len(filled)):
+        if not math.isfinite(filled[i]):
+            filled[i] = filled[i - 1] if i else 0.0
+    span = np.ptp(filled)
+    return (filled - filled.min()) / span if span > 0 else np.zeros_like(filled)
+
+
+def _reals(series: Series) -> Array:
+    return np.array([np.nan if v is None else v for v in series], dtype=np.float64)

@@ -1,0 +1,140 @@
+"""film.html: a run's neurons from the first epoch to the last, beside its accuracy and spectrum."""
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+
+from grokking.analysis.fourier import wave_order
+from grokking.analysis.scenes import Bytes, Film
+from grokking.pictures.pages import Block, Prose, Widget, write_page
+from grokking.pictures.style import BLUE, INK, MUTED, TEMPLATE, TRAINING, VALIDATION
+from grokking.pictures.surface_figures import empty_surface_figure
+
+WAVES = 4  # along each axis in wave order, as in surface_views.py
+SCALE = (
+    "Every frame fills the height: its colour bar runs from 0 to the largest activation at that epoch, "
+    "in 255 equal steps."
+)
+
+_MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
+
+
+def write_film_page(path: Path, title: str, film: Film) -> Path:
+    """Write the page with plotly.js in it; under 10 MB (see scenes.FILM_BYTES)."""
+    blocks: list[Block] = [
+        Prose([look_for(film)]),
+        Widget("film", film_data(film)),
+        Prose([SCALE]),
+    ]
+    return write_page(path, title, blocks, "inline")
+
+
+def look_for(film: Film) -> str:
+    return (
+        "Press Play. Look for the hills: they form out of noise while the accuracy on unseen pairs "
+        "still lies low, and the same few frequencies grow in the embedding. "
+        f"{len(film.epochs)} recorded epochs, close together where much happens."
+    )
+
+
+def film_data(film: Film) -> dict[str, object]:
+    """What the page's script `film` takes."""
+    return {
+        "modulus": film.modulus,
+        "epochs": film.epochs,
+        "first_drawn_epoch": _first_drawn(film),
+        "training": film.training_accuracies,
+        "validation": film.validation_accuracies,
+        "spectra": film.spectra.round(4).tolist(),
+        "stars": [
+            {
+                "label": f"Frequency {star.frequency}",
+                "neuron": star.neuron,
+                "frequency": star.frequency,
+                "peaks": star.peaks,
+                "shares": star.shares,
+                "order": waves_of(film.modulus, star.frequency),
+                "heights": text_of(star.heights),
+            }
+            for star in film.stars
+        ],
+        "figures": {
+            "surface": empty_surface_figure(),
+            "curves": _accuracy_figure(film),
+            "spectrum": _spectrum_figure(film),
+        },
+    }
+
+
+def waves_of(modulus: int, frequency: int) -> list[int] | None:
+    """The wave order of a frequency, as the scripts take it; None where there is none."""
+    order = wave_order(modulus, frequency, min(WAVES, (modulus - 1) // 2)) if frequency else None
+    return None if order is None else order.tolist()
+
+
+def text_of(heights: Bytes) -> str:
+    """Bytes as base64."""
+    return base64.b64encode(np.ascontiguousarray(heights).tobytes()).decode("ascii")
+
+
+def _first_drawn(film: Film) -> int:
+    """The leftmost epoch of the logarithmic axis."""
+    return next((epoch for epoch in film.epochs if epoch > 0), 1)
+
+
+def _accuracy_figure(film: Film) -> go.Figure:
+    figure = go.Figure()
+    for name, style, accuracies in (
+        ("training", TRAINING, film.training_accuracies),
+        ("validation", VALIDATION, film.validation_accuracies),
+    ):
+        figure.add_scatter(
+            x=film.epochs,
+            y=accuracies,
+            name=name,
+            mode="lines+markers",
+            marker={"size": 4, "symbol": style.symbol},
+            line={"color": style.color, "dash": style.dash, "width": 2},
+            hovertemplate=f"epoch %{{x:,}}<br>{name} accuracy %{{y:.2%}}<extra></extra>",
+        )
+    figure.update_layout(
+        template=TEMPLATE,
+        margin={**_MARGIN, "t": 24},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        xaxis={"type": "log", "dtick": 1, "tickformat": ",", "title": {"text": "epoch"}},
+        yaxis={"range": [-0.03, 1.03], "tickformat": ".0%"},
+        shapes=[
+            {
+                "type": "line",
+                "yref": "paper",
+                **{"x0": film.epochs[-1], "x1": film.epochs[-1], "y0": 0, "y1": 1},
+                "line": {"color": INK, "width": 2},
+            }
+        ],
+    )
+    return figure
+
+
+def _spectrum_figure(film: Film) -> go.Figure:
+    frequencies = np.arange(1, film.spectra.shape[1] + 1)
+    keys = set(film.key_frequencies)
+    figure = go.Figure()
+    figure.add_bar(
+        x=frequencies,
+        y=film.spectra[-1],
+        marker={"color": [BLUE if k in keys else MUTED for k in frequencies.tolist()]},
+        hovertemplate="frequency %{x}<br>norm in W_E %{y:.3g}<extra></extra>",
+    )
+    figure.update_layout(
+        template=TEMPLATE,
+        margin=_MARGIN,
+        bargap=0.2,
+        xaxis={
+            "title": {"text": "frequency (blue: the final key frequencies)"},
+            "tickvals": film.key_frequencies,
+        },
+        yaxis={"range": [0, float(film.spectra.max()) * 1.05], "title": {"text": "norm"}},
+    )
+    return figure

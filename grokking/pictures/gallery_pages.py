@@ -1,0 +1,104 @@
+"""gallery.html: every neuron of a run as a small picture, grouped by its strongest frequency."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from plotly.colors import get_colorscale, sample_colorscale, unlabel_rgb
+
+from grokking.analysis.scenes import Gallery
+from grokking.pictures.film_pages import text_of, waves_of
+from grokking.pictures.pages import Block, Prose, Widget, write_page
+from grokking.pictures.style import SEQUENTIAL
+from grokking.pictures.surface_figures import empty_surface_figure
+
+
+def write_gallery_page(path: Path, title: str, gallery: Gallery, keys: Sequence[int]) -> Path:
+    """Write the page with plotly.js in it."""
+    blocks: list[Block] = [
+        Prose([look_for(gallery, keys), *left_out(gallery)]),
+        Widget("gallery", gallery_data(gallery, keys)),
+        Prose(
+            [
+                "Each picture runs from 0 (dark) to its neuron's own peak (bright); heights are drawn "
+                "in 255 equal steps of it."
+            ]
+        ),
+    ]
+    return write_page(path, title, blocks, "inline")
+
+
+def look_for(gallery: Gallery, keys: Sequence[int]) -> str:
+    """What to look for, and what this run shows."""
+    on_key = sum(frequency in keys for frequency in gallery.frequencies)
+    dead = sum(peak == 0 for peak in gallery.peaks)
+    return (
+        "Look for groups: a network that has grokked divides its neurons among a few frequencies, "
+        "and all of a group show the same waves, shifted. Choose one to see it in 3-D. Here "
+        f"{on_key} of {len(gallery.neurons)} neurons are strongest in a key frequency "
+        f"({', '.join(map(str, keys)) or 'there is none'}), and {dead} are dead: no pair of "
+        "operands makes them fire."
+    )
+
+
+def left_out(gallery: Gallery) -> list[str]:
+    if not gallery.left_out:
+        return []
+    return [
+        f"{gallery.left_out} neurons with smaller shares are left out: the page would grow too large."
+    ]
+
+
+def gallery_data(gallery: Gallery, keys: Sequence[int]) -> dict[str, Any]:
+    """What the page's script `gallery` takes."""
+    places = sorted(range(len(gallery.neurons)), key=lambda i: _rank(gallery.frequencies[i], keys))
+    groups = groupby(places, key=lambda i: gallery.frequencies[i])
+    return {
+        "modulus": gallery.modulus,
+        "heights": text_of(gallery.heights),
+        "colors": viridis(),
+        "figure": empty_surface_figure(),
+        "groups": [_group(gallery, frequency, list(of), keys) for frequency, of in groups],
+    }
+
+
+def _rank(frequency: int, keys: Sequence[int]) -> tuple[bool, bool, int]:
+    """Key frequencies first, neurons without a wave last; a stable sort keeps the rest in order."""
+    return (frequency == 0, frequency not in keys, frequency)
+
+
+def _group(
+    gallery: Gallery, frequency: int, places: list[int], keys: Sequence[int]
+) -> dict[str, Any]:
+    named = f"Frequency {frequency}" if frequency else "No wave"
+    key = ", a key frequency" if frequency in keys else ""
+    count = f"{len(places)} neuron{'s' if len(places) != 1 else ''}"
+    return {
+        "title": f"{named}{key}: {count}",
+        "order": waves_of(gallery.modulus, frequency),
+        "neurons": [_neuron(gallery, place) for place in places],
+    }
+
+
+def _neuron(gallery: Gallery, place: int) -> dict[str, Any]:
+    neuron, peak = gallery.neurons[place], gallery.peaks[place]
+    frequency, share = gallery.frequencies[place], gallery.shares[place]
+    if peak == 0:
+        label, told = f"{neuron} dead", f"Neuron {neuron} is dead: no pair makes it fire."
+    elif not frequency:
+        label, told = f"{neuron}", f"Neuron {neuron} gives every pair the same activation."
+    else:
+        label = f"{neuron} · {share:.0%}"
+        told = (
+            f"Neuron {neuron}: frequency {frequency} holds {share:.1%} of its variance; its largest "
+            f"activation is {peak:.3g}."
+        )
+    return {"place": place, "peak": peak, "label": label, "told": told}
+
+
+def viridis() -> list[str]:
+    """256 colours as #rrggbb, from little to much."""
+    scale = get_colorscale(SEQUENTIAL)
+    sampled = sample_colorscale(scale, [i / 255 for i in range(256)])
+    return ["#" + "".join(f"{round(part):02x}" for part in unlabel_rgb(color)) for color in sampled]

@@ -1,0 +1,40 @@
+"""Spectra of the embedding through a run -> plotly figures: pure functions, without torch or files."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from grokking.analysis.scenes import Film
+from grokking.pictures.style import SEQUENTIAL, TEMPLATE
+
+
+def spectrum_figure(film: Film) -> go.Figure:
+    """Norm of each frequency in W_E (upwards) at each frame (to the right), brighter is stronger."""
+    frequencies = np.arange(1, film.spectra.shape[1] + 1)
+    names = [f"{epoch:,}" for epoch in film.epochs]
+    figure = go.Figure()
+    figure.add_heatmap(
+        x=list(range(len(names))),
+        y=frequencies,
+        z=film.spectra.T.astype(np.float32),
+        customdata=np.broadcast_to(np.array(names), film.spectra.T.shape),
+        colorscale=SEQUENTIAL,
+        hovertemplate="epoch %{customdata}<br>frequency %{y}<br>norm %{z:.3g}<extra></extra>",
+        colorbar={"title": {"text": "norm in W_E", "side": "right"}, "thickness": 10},
+    )
+    ticks = list(range(0, len(names), max(1, len(names) // 6)))
+    figure.update_layout(
+        template=TEMPLATE,
+        height=420,
+        margin={"l": 8, "r": 8, "t": 32, "b": 8},
+        xaxis={
+            "title": {"text": "epoch (columns stand where things happen)"},
+            "tickvals": ticks,
+            "ticktext": [names[i] for i in ticks],
+        },
+        yaxis={
+            "title": {"text": "frequency"},
+            "tickvals": film.key_frequencies,
+            "ticktext": [str(key) for key in film.key_frequencies],
+        },
+    )
+    return figure

@@ -1,0 +1,314 @@
+"""The film, the gallery and the report: built from a synthetic run, then used in a real browser."""
+
+import json
+
+import numpy as np
+import pytest
+from browser import Chromium
+
+from grokking.analysis import scenes
+from grokking.analysis.phases import Phases
+from grokking.analysis.progress_measures import ProgressMeasures
+from grokking.analysis.report_card import Row
+from grokking.analysis.scenes import Film, Scenes, Star
+from grokking.artifacts import History
+from grokking.pictures.film_pages import film_data, write_film_page
+from grokking.pictures.gallery_pages import gallery_data, viridis, write_gallery_page
+from grokking.pictures.report_pages import Story, head_start, waiting, write_report_page
+
+P, KEYS = 13, [2, 5]
+EPOCHS = [0, 1, 10, 100]
+
+
+class StateDouble:
+    """Neurons 0 to 3: a wave of 2, dead, a wave of 5, noise; grown by a factor at each epoch."""
+
+    def __init__(self, epoch):
+        x, generator = np.arange(P), np.random.default_rng(epoch)
+        values = np.zeros((P, P, 4))
+        for neuron, k in ((0, 2), (2, 5)):
+            angle = 2 * np.pi * k / P * np.add.outer(x, x)
+            values[:, :, neuron] = np.maximum(np.cos(angle), 0) * (1 + epoch)
+        values[:, :, 3] = generator.random((P, P))
+        self.values, self.epoch, self.modulus = values.astype(np.float32), epoch, P
+        self.embedding = generator.normal(size=(P, 8)).astype(np.float32)
+        self.training_accuracy, self.validation_accuracy = 1.0, epoch / 100
+
+    def surfaces(self, neurons=None):
+        return self.values if neurons is None else self.values[:, :, list(neurons)]
+
+
+@pytest.fixture(scope="module")
+def shot():
+    final = StateDouble(EPOCHS[-1])
+    gallery = scenes.gallery(final)
+    stars = scenes.cast(gallery, KEYS)
+    film = scenes.film([StateDouble(epoch) for epoch in EPOCHS], KEYS, stars)
+    surfaces = scenes.final_surfaces(final, [neuron for neuron, _ in stars])
+    return Scenes(film, gallery, scenes.circles(final.embedding, KEYS), surfaces)
+
+
+GROKKING = {"memorization_epoch": 10, "generalization_epoch": 90, "grok_epoch": 90}
+
+
+def measures():
+    curve = [4.0, 3.0, 2.0, 0.1]
+    early = [4.0, 1.0, 0.5, 0.1]
+    return ProgressMeasures(
+        key_frequencies=KEYS,
+        epochs=EPOCHS,
+        training_losses=curve,
+        validation_losses=curve,
+        validation_accuracies=[0.0, 0.1, 0.2, 1.0],
+        restricted_losses=early,
+        excluded_losses=[4.0, 5.0, None, 6.0],
+        excluded_losses_by_frequency=[curve, curve],
+        periodic_neurons=[0, 1, 1, 2],
+        squares_total=curve,
+        W_E_gini=early,
+        W_L_gini=early,
+    )
+
+
+def story(shot, **changes):
+    history = History(EPOCHS, [4.0, 3, 2, 0.1], [4.0, 5, None, 0.1], [0, 0.5, 1, 1], [0, 0, 0.1, 1])
+    rows = [
+        Row("key frequencies", "5", "2", 2, "3 to 6", False, "as <defined>"),
+        Row("excluded loss", "rises", "6.0", 6.0, "no figure", None, "without them"),
+    ]
+    whole = {
+        "history": history,
+        "grokking": GROKKING,
+        "measures": measures(),
+        "phases": Phases(1, 10, 100),
+        "scenes": shot,
+        "rows": rows,
+        "links": [("film.html", "The film")],
+    }
+    return Story(**{**whole, **changes})
+
+
+HEIGHTS = "document.querySelector('[data-part=surface]').data[0].z"
+
+
+def text(page, part):
+    return page.evaluate(f"document.querySelector('[data-part={part}]').textContent")
+
+
+def test_the_slider_moves_surface_curve_and_spectrum(tmp_path, shot, chromium: Chromium) -> None:
+    path = write_film_page(tmp_path / "film.html", "The film", shot.film)
+    with chromium.open(path) as page:
+        assert text(page, "epoch") == "epoch 100"
+        for frame in (0, 2):
+            page.evaluate(
+                "(slider => { slider.value = %d; slider.dispatchEvent(new Event('input')); })"
+                "(document.querySelector('[data-part=slider]'))" % frame
+            )
+            page.settle()
+            star = shot.film.stars[0]
+            order = film_data(shot.film)["stars"][0]["order"]
+            shown = np.array(page.evaluate(HEIGHTS))
+            expected = star.heights[frame][np.ix_(order, order)].T / 255 * star.peaks[frame]
+            np.testing.assert_allclose(shown, expected, rtol=1e-6)
+            assert text(page, "epoch") == f"epoch {EPOCHS[frame]}"
+            assert f"on the others {EPOCHS[frame]:.1f}%" in text(page, "look")
+            spectrum = page.evaluate("document.querySelector('[data-part=spectrum]').data[0].y")
+            np.testing.assert_allclose(spectrum, shot.film.spectra[frame], atol=1e-4)
+            marked = "document.querySelector('[data-part=curves]').layout.shapes[0].x0"
+            assert page.evaluate(marked) == max(EPOCHS[frame], 1)
+        assert page.errors == [] and len(page.requests) == 1
+
+
+def test_play_runs_through_to_the_last_frame_and_pause_stops_it(
+    tmp_path, shot, chromium: Chromium
+) -> None:
+    path = write_film_page(tmp_path / "film.html", "The film", shot.film)
+    seen = (
+        "window.seen = []; new MutationObserver(() => seen.push("
+        "document.querySelector('[data-part=epoch]').textContent)).observe("
+        "document.querySelector('[data-part=epoch]'), {childList: true})"
+    )
+    with chromium.open(path) as page:
+        page.evaluate(f"(() => {{ {seen}; }})()")
+        page.press("Play")
+        page.evaluate(
+            "new Promise(done => { const wait = () => "
+            "document.querySelector('[data-part=play]').textContent === 'Play' ? done(null) : "
+            "setTimeout(wait, 50); wait(); })"
+        )
+        assert page.evaluate("seen") == [f"epoch {epoch}" for epoch in EPOCHS]
+        page.press("Play")
+        page.press("Pause")
+        stopped = text(page, "epoch")
+        page.evaluate("new Promise(done => setTimeout(() => done(null), 600))")
+        assert text(page, "epoch") == stopped != "epoch 100"
+        assert page.errors == []
+
+
+def test_another_neuron_and_natural_order(tmp_path, shot, chromium: Chromium) -> None:
+    path = write_film_page(tmp_path / "film.html", "The film", shot.film)
+    with chromium.open(path) as page:
+        page.press("Natural order")
+        page.press("Frequency 5")
+        star = shot.film.stars[1]
+        expected = star.heights[-1].T / 255 * star.peaks[-1]
+        np.testing.assert_allclose(np.array(page.evaluate(HEIGHTS)), expected, rtol=1e-6)
+        assert "Neuron 2 holds" in text(page, "look")
+        labels = page.evaluate(
+            "document.querySelector('[data-part=surface]').layout.scene.xaxis.ticktext"
+        )
+        assert labels[:2] == ["0", "2"]
+        assert page.errors == []
+
+
+def test_the_film_draws_its_surface(tmp_path, shot, chromium: Chromium) -> None:
+    path = write_film_page(tmp_path / "film.html", "The film", shot.film)
+    with chromium.open(path) as page:
+        colors = page.colors("[data-part=surface]")
+    assert len(colors) > 20  # a lit surface in many shades, not an empty scene
+
+
+def test_choosing_a_tile_shows_that_neuron(tmp_path, shot, chromium: Chromium) -> None:
+    path = write_gallery_page(tmp_path / "gallery.html", "The gallery", shot.gallery, KEYS)
+    with chromium.open(path) as page:
+        assert page.evaluate("document.querySelectorAll('.tiles button').length") == 4
+        assert page.evaluate("document.querySelectorAll('.tiles .dead').length") == 1
+        titles = page.evaluate(
+            "[...document.querySelectorAll('.gallery h2')].map(h => h.textContent)"
+        )
+        assert titles[:2] == [
+            "Frequency 2, a key frequency: 1 neuron",
+            "Frequency 5, a key frequency: 1 neuron",
+        ]
+        assert titles[-1] == "No wave: 1 neuron"
+        page.press("Natural order")
+        page.press("2 · " + f"{shot.gallery.shares[shot.gallery.neurons.index(2)]:.0%}")
+        place = shot.gallery.neurons.index(2)
+        expected = shot.gallery.heights[place].T / 255 * shot.gallery.peaks[place]
+        np.testing.assert_allclose(np.array(page.evaluate(HEIGHTS)), expected, rtol=1e-6)
+        assert text(page, "look").startswith("Neuron 2: frequency 5 holds")
+        page.press("1 dead")
+        assert "dead" in text(page, "look")
+        assert page.errors == [] and len(page.requests) == 1
+
+
+def test_a_tile_is_painted_upright_in_the_colours_of_the_scale(
+    tmp_path, shot, chromium: Chromium
+) -> None:
+    path = write_gallery_page(tmp_path / "gallery.html", "The gallery", shot.gallery, KEYS)
+    group = gallery_data(shot.gallery, KEYS)["groups"][0]
+    place, order, colors = group["neurons"][0]["place"], group["order"], viridis()
+    with chromium.open(path) as page:
+        pixels = page.evaluate(
+            "[...document.querySelector('.tiles canvas').getContext('2d')"
+            f".getImageData(0, 0, {P}, {P}).data]"
+        )
+    painted = np.array(pixels).reshape(P, P, 4)[::-1, :, :3]  # [y][x]
+    heights = shot.gallery.heights[place][np.ix_(order, order)].T
+    expected = [
+        [[int(colors[h][i : i + 2], 16) for i in (1, 3, 5)] for h in row] for row in heights
+    ]
+    np.testing.assert_array_equal(painted, expected)
+
+
+CHAPTERS = [
+    "1. First it memorises, then it generalises",
+    "2. The circuit grows on the plateau",
+    "3. A few frequencies take over the embedding",
+    "4. Numbers on circles",
+    "5. Waves in the neurons",
+    "6. Is it the paper's circuit?",
+]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_report_tells_the_story_in_order_on_any_screen(
+    tmp_path, shot, chromium: Chromium, width
+) -> None:
+    path = write_report_page(tmp_path / "report.html", "The story of a run", story(shot))
+    with chromium.open(path, width=width) as page:
+        headings = page.evaluate("[...document.querySelectorAll('h2')].map(h => h.textContent)")
+        assert [h for h in headings if h in CHAPTERS] == CHAPTERS
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("document.documentElement.lang") == "en"
+        figures = page.evaluate("document.querySelectorAll('.plot').length")
+        drawn = page.evaluate("document.querySelectorAll('.plot .main-svg, .plot canvas').length")
+        assert drawn >= figures == 8  # curves, measures, spectrum, 2 circles, surface, 2 heatmaps
+        assert page.evaluate("document.querySelectorAll('details table').length") == 6
+        assert page.errors == [] and len(page.requests) == 1
+
+
+def test_the_table_behind_a_figure_unfolds_and_holds_its_values(
+    tmp_path, shot, chromium: Chromium
+) -> None:
+    path = write_report_page(tmp_path / "report.html", "The story of a run", story(shot))
+    with chromium.open(path) as page:
+        rows = page.evaluate(
+            "(table => [...table.rows].map(r => [...r.cells].map(c => c.textContent)))"
+            "(document.querySelector('details table'))"
+        )
+        assert rows[0] == [
+            *("epoch", "training loss", "validation loss"),
+            *("training accuracy", "validation accuracy"),
+        ]
+        assert rows[1:] == [
+            ["0", "4", "4", "0", "0"],
+            ["1", "3", "5", "0.5", "0"],
+            ["10", "2", "-", "1", "0.1"],
+            ["100", "0.1", "0.1", "1", "1"],
+        ]
+
+
+def test_a_run_without_a_record_still_has_a_report(tmp_path, shot) -> None:
+    bare = Scenes(None, shot.gallery, [], [])
+    changes = {"history": None, "grokking": None, "measures": None, "phases": None, "scenes": bare}
+    text = write_report_page(tmp_path / "r.html", "t", story(shot, **changes)).read_text()
+    assert CHAPTERS[5].replace("'", "&#x27;") in text
+    assert not any(chapter in text for chapter in CHAPTERS[:5])
+    assert "as &lt;defined&gt;" in text
+
+
+def test_sentences_say_what_this_run_shows() -> None:
+    assert waiting(GROKKING) == (
+        "This run knew its training pairs by heart at epoch 10 and grokked at epoch 90, "
+        "80 epochs later."
+    )
+    assert "has not grokked" in waiting({**GROKKING, "grok_epoch": None})
+    assert "not learned" in waiting({**GROKKING, "memorization_epoch": None})
+    assert "at epoch 1; the validation loss did at epoch 100" in head_start(measures())
+
+
+def test_the_same_story_gives_the_same_bytes(tmp_path, shot) -> None:
+    pages = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        write_film_page(folder / "film.html", "t", shot.film)
+        write_gallery_page(folder / "gallery.html", "t", shot.gallery, KEYS)
+        write_report_page(folder / "report.html", "t", story(shot))
+        pages.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize("stars", [1, 5, 6])
+def test_a_film_of_the_reference_size_stays_under_10_mb(tmp_path, stars) -> None:
+    frames = scenes.frames_that_fit(113, stars)
+    take = np.zeros((frames, 113, 113), dtype=np.uint8)
+    star = Star(511, 56, [1.23456789012345] * frames, take, [0.123456789012345] * frames)
+    film = Film(
+        modulus=113,
+        epochs=list(range(30_000, 30_000 + frames)),
+        training_accuracies=[1 / 3] * frames,
+        validation_accuracies=[1 / 3] * frames,
+        spectra=np.full((frames, 56), 1 / 3),
+        key_frequencies=list(range(1, stars + 1)),
+        stars=[star] * stars,
+    )
+    path = write_film_page(tmp_path / "film.html", "t", film)
+    assert frames == 40
+    assert path.stat().st_size < 10_000_000
+
+
+def test_what_the_scripts_are_given_is_strict_json(shot) -> None:
+    plain = {k: v for k, v in film_data(shot.film).items() if k != "figures"}
+    assert json.loads(json.dumps(plain, allow_nan=False))["epochs"] == EPOCHS
