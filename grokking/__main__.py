@@ -25,6 +25,7 @@ subcommands:
   sweep            train a grid of weight decays and seeds, analyse and plot it
   report RUN_DIR   tell the story of a run and hold it against the paper's figures
   export CHECKPOINT   write weights for TransformerLens, safetensors or numpy
+  doctor           say what is installed, which kernel runs and why, and what to mend
 options:
   --print-config   show the value of every variable and where it comes from, and stop
   --help, -h       this text
@@ -66,9 +67,13 @@ def dispatch(arguments: list[str]) -> int:
         from grokking.interchange import main as export
 
         return export(rest)
+    elif first == "doctor":
+        from grokking.doctor import main as doctor
+
+        return doctor(rest)
     else:
         raise UserError(
-            f"unknown argument {first!r}, expected sweep, report, export or an option; see --help"
+            f"unknown argument {first!r}, expected sweep, report, export, doctor or an option; see --help"
         )
     return 0
 

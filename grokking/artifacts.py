@@ -86,7 +86,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; UserError names the file and what is wrong with it."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise UserError(f"{path}: larger than {MAX_JSON_BYTES // 1_000_000} MB, not a file of ours")
+            raise UserError(
+                f"{path}: larger than {MAX_JSON_BYTES // 1_000_000} MB, not a file of ours"
+            )
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from error
@@ -175,7 +177,7 @@ class Surface:
 
     neuron_index: int
     modulus: int
-    values: NDArray[np.floating[Any]]  # float64 [p, p], values[x][y], x the first operand
+    values: NDArray[Any]  # float32 or float64 [p, p], values[x][y], x the first operand
     epoch: int | None = None  # the state it was taken from
 
 
@@ -186,7 +188,9 @@ def surface_path(directory: Path, neuron: int) -> Path:
 def write_surface(directory: Path, surface: Surface) -> Path:
     """Write activation_surface_neuron_{i}.json; float32 values keep their shortest exact decimals."""
     if not np.isfinite(surface.values).all():
-        raise RunError(f"neuron {surface.neuron_index} has activations that are not finite; not exported")
+        raise RunError(
+            f"neuron {surface.neuron_index} has activations that are not finite; not exported"
+        )
     path = surface_path(directory, surface.neuron_index)
     values = surface.values.astype(np.float32).astype(str).astype(np.float64)
     record = {
@@ -214,10 +218,14 @@ def read_surface(path: Path) -> Surface:
         raise record.fail(f"'surface' has {len(rows)} rows, expected modulus = {_show(modulus)}")
     for x, row in enumerate(rows):
         if len(row) != modulus:
-            raise record.fail(f"'surface'[{x}] has {len(row)} numbers, expected modulus = {modulus}")
+            raise record.fail(
+                f"'surface'[{x}] has {len(row)} numbers, expected modulus = {modulus}"
+            )
         for y, value in enumerate(row):
             if not _is_finite(value):
-                raise record.fail(f"'surface'[{x}][{y}] is {_show(value)}, expected a finite number")
+                raise record.fail(
+                    f"'surface'[{x}][{y}] is {_show(value)}, expected a finite number"
+                )
     return Surface(neuron, modulus, np.array(rows, dtype=np.float64), epoch)
 
 

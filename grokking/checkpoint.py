@@ -59,7 +59,9 @@ def digest(record: Mapping[str, Any]) -> str:
         if isinstance(value, Tensor):
             header = [*name, "tensor", str(value.dtype), list(value.shape)]
             state.update(json.dumps(header).encode())
-            state.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            state.update(
+                value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+            )
         else:
             state.update(json.dumps([*name, type(value).__name__, value]).encode())
         state.update(b"\n")

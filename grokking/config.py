@@ -32,7 +32,9 @@ def integer(low: int, high: int | None = None) -> Kind:
         value = int(text)
         return value if value >= low and (high is None or value <= high) else None
 
-    return Kind(parse, f"an integer >= {low}" if high is None else f"an integer from {low} to {high}")
+    return Kind(
+        parse, f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
+    )
 
 
 def real(accept: Callable[[float], bool], expected: str) -> Kind:
@@ -76,11 +78,16 @@ class Config:
     """One training run. The defaults are the reference experiment of Nanda et al. (2023)."""
 
     weight_decay: float = setting(
-        1.0, real(lambda v: v >= 0, "a number >= 0"), "AdamW weight decay, on all parameters", strict=True
+        1.0,
+        real(lambda v: v >= 0, "a number >= 0"),
+        "AdamW weight decay, on all parameters",
+        strict=True,
     )
     seed: int = setting(42, integer(0, 2**62), "fixes the initial weights and the split")
     num_epochs: int = setting(10_000, integer(1), "optimiser steps; one epoch is one full batch")
-    skip_validation: bool = setting(False, SWITCH, "1 allows departures from the reference experiment")
+    skip_validation: bool = setting(
+        False, SWITCH, "1 allows departures from the reference experiment"
+    )
     train_fraction: float = setting(
         0.3,
         real(lambda v: 0 < v < 1, "a number in (0, 1)"),
@@ -92,7 +99,9 @@ class Config:
     )
     beta1: float = setting(0.9, UNIT, "AdamW beta1", strict=True)
     beta2: float = setting(0.98, UNIT, "AdamW beta2", strict=True)
-    warmup_steps: int = setting(10, integer(0), "steps of linear learning-rate warm-up", strict=True)
+    warmup_steps: int = setting(
+        10, integer(0), "steps of linear learning-rate warm-up", strict=True
+    )
     modulus: int = setting(113, integer(2, 4096), "p of (a + b) mod p", strict=True)
     d_model: int = setting(128, integer(1, 65536), "width of the residual stream", strict=True)
     num_heads: int = setting(
@@ -100,7 +109,9 @@ class Config:
     )
     d_mlp: int = setting(512, integer(1, 1_000_000), "MLP neurons", strict=True)
     probe_every: int = setting(
-        1, integer(1), "epochs between evaluations of all pairs; first and last are always evaluated"
+        1,
+        integer(1),
+        "epochs between evaluations of all pairs; first and last are always evaluated",
     )
     checkpoint_every: int = setting(100, integer(1), "epochs between resumable checkpoints")
     stop_after_grok: int | None = setting(
@@ -114,7 +125,9 @@ class Config:
     resume: bool = setting(False, SWITCH, "1 continues the run in the folder, or starts one")
     overwrite: bool = setting(False, SWITCH, "1 removes the old run's files from the folder first")
     device: str = setting(
-        "auto", choice(r"auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N"), "where to train"
+        "auto",
+        choice(r"auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N"),
+        "where to train",
     )
     kernel: str = setting(
         "auto",
@@ -141,7 +154,9 @@ FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 VARIABLES = {f"GROK_{name.upper()}": name for name in FIELDS}
 
 # Where and how a run is kept, as opposed to what it computes: free to change when it is resumed.
-RUN_CONTROL = frozenset({"artifacts_dir", "resume", "overwrite", "skip_validation", "checkpoint_every"})
+RUN_CONTROL = frozenset(
+    {"artifacts_dir", "resume", "overwrite", "skip_validation", "checkpoint_every"}
+)
 
 
 class Loaded(NamedTuple):
@@ -247,5 +262,8 @@ def help_text() -> str:
             default = "unset" if default == "0" else default
         strict = "; strict" if metadata["strict"] else ""
         body = f"{metadata['help']} [{default}; {metadata['kind'].expected}{strict}]"
-        lines += [f"  {variable}", *textwrap.wrap(body, 76, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+        lines += [
+            f"  {variable}",
+            *textwrap.wrap(body, 76, initial_indent=" " * 6, subsequent_indent=" " * 6),
+        ]
     return "\n".join(lines)

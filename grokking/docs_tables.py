@@ -96,7 +96,14 @@ def report_cards(results: Path) -> str:
     for same in zip(*(card["rows"] for card in cards), strict=True):
         cells = [row["run"] + ("" if row["passed"] is not False else " **FAIL**") for row in same]
         rows.append([same[0]["what"], same[0]["paper"], same[0]["accepted"], *cells])
-    rows.append(["rows that pass", "", "", *(f"{c['passed']} of {c['passed'] + c['failed']}" for c in cards)])
+    rows.append(
+        [
+            "rows that pass",
+            "",
+            "",
+            *(f"{c['passed']} of {c['passed'] + c['failed']}" for c in cards),
+        ]
+    )
     header = ["", "paper", "accepted", *(f"seed {card['seed']}" for card in cards)]
     last = f"Each at epoch {', '.join(sorted({epoch(card['epoch']) for card in cards}))}"
     return markdown(header, rows) + f"\n{last}; {machine(runs[0])}\n"
@@ -123,8 +130,12 @@ def updated(text: str, results: Path) -> str:
 
 def main() -> int:
     """Rewrite the tables, or with --check say which page is out of date (exit code 1)."""
-    parser = Parser(prog="update_docs.py", description="Rewrite the docs' tables from docs/results.")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a page is stale")
+    parser = Parser(
+        prog="update_docs.py", description="Rewrite the docs' tables from docs/results."
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit 1 if a page is stale"
+    )
     check = parser.parse_args().check
     stale = []
     for page in (ROOT / name for name in PAGES if (ROOT / name).exists()):

@@ -8,8 +8,9 @@ from torch import Tensor
 from grokking import ops
 from grokking.data import Split, all_pairs, targets
 from grokking.extension import Kernel
+from grokking.folding import Tables
 from grokking.loss import cross_entropy, is_correct
-from grokking.model import Tables, Transformer, fold, fold_for_surfaces
+from grokking.model import Transformer, fold, fold_for_surfaces
 
 CPU = torch.device("cpu")
 CHUNK = 8192  # pairs evaluated at once by the plain path, which bounds its memory
@@ -65,7 +66,7 @@ class PlainEngine:
     @torch.no_grad()
     def validate(self, model: Transformer, class_sums: Tensor | None = None) -> Score:
         loss, correct = 0.0, 0
-        for pairs in self.validation.split(CHUNK):
+        for pairs in torch.split(self.validation, CHUNK):
             logits = model.logits_at_equals(self.a[pairs], self.b[pairs])
             loss += cross_entropy(logits, self.targets[pairs]).double().sum().item()
             correct += int(is_correct(logits, self.targets[pairs]).sum().item())
@@ -76,7 +77,7 @@ class PlainEngine:
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         chunks = [
             model.mlp_post_at_equals(a, b)[1][:, neurons].cpu()
-            for a, b in zip(self.a.split(CHUNK), self.b.split(CHUNK), strict=True)
+            for a, b in zip(torch.split(self.a, CHUNK), torch.split(self.b, CHUNK), strict=True)
         ]
         return torch.cat(chunks).reshape(self.modulus, self.modulus, len(neurons))
 
@@ -98,7 +99,9 @@ class FoldedEngine:
         self.train, self.validation = (pairs.to(device) for pairs in split)
         goal = targets(modulus).to(device)
         self.train_targets, self.validation_targets = goal[self.train], goal[self.validation]
-        self.tables: Tables | None = None  # of the last training step, for the probe of the same state
+        self.tables: Tables | None = (
+            None  # of the last training step, for the probe of the same state
+        )
 
     def training_step(self, model: Transformer, class_sums: Tensor | None = None) -> Step:
         tables = fold(model)

@@ -1,6 +1,5 @@
 """What a run ran on: versions, processor, device, commit. For config.json and bug reports."""
 
-import os
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import torch
 
 from grokking import __version__
 from grokking.config import Config
+from grokking.cores import available_cores
 from grokking.errors import UserError
 from grokking.extension import Kernel
 
@@ -57,12 +57,6 @@ def denormals_as_zero() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
-
-
-def available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def versions() -> dict[str, str | None]:

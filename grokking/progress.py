@@ -57,7 +57,10 @@ class Progress:
 def describe(history: History) -> str:
     """Losses and accuracies of the last probe."""
     loss, validation_loss = history.training_losses[-1], history.validation_losses[-1]
-    accuracy, validation_accuracy = history.training_accuracies[-1], history.validation_accuracies[-1]
+    accuracy, validation_accuracy = (
+        history.training_accuracies[-1],
+        history.validation_accuracies[-1],
+    )
     return (
         f"loss {number(loss, '.2e')} (val {number(validation_loss, '.2e')}), "
         f"accuracy {number(accuracy, '.1%')} (val {number(validation_accuracy, '.1%')})"

@@ -9,7 +9,9 @@ from grokking.analysis.fourier import strongest_wave
 from grokking.artifacts import History, read_grokking, read_history, read_json, read_surface
 from grokking.cli import Parser
 
-SINGLE_FREQUENCY = 0.85  # share of variance above which a neuron counts as one wave (Nanda et al., 2023)
+SINGLE_FREQUENCY = (
+    0.85  # share of variance above which a neuron counts as one wave (Nanda et al., 2023)
+)
 
 LEVELS = (0.1, 0.5, 0.9, 0.99)
 MEASURED = (
@@ -28,7 +30,9 @@ def summarize(directory: Path) -> dict[str, Any]:
     """The figures of one run folder; UserError if a file is missing or damaged."""
     config, result = read_json(directory / "config.json"), read_grokking(directory)
     history = read_history(directory)
-    waves = [exported_wave(path) for path in sorted(directory.glob("activation_surface_neuron_*.json"))]
+    waves = [
+        exported_wave(path) for path in sorted(directory.glob("activation_surface_neuron_*.json"))
+    ]
     waves.sort(key=lambda wave: wave["neuron"])
     return {
         "seed": config["config"]["seed"]["value"],
@@ -64,7 +68,9 @@ def exported_wave(path: Path) -> dict[str, Any]:
 
 def main() -> int:
     """Print the summaries of run folders as one JSON object."""
-    parser = Parser(prog="summarize_runs.py", description="Finished runs in a few numbers, as JSON.")
+    parser = Parser(
+        prog="summarize_runs.py", description="Finished runs in a few numbers, as JSON."
+    )
     parser.add_argument("run", nargs="+", type=Path, help="folder of a finished run")
     parser.add_argument("--note", default="", help="what a reader of the numbers should know")
     arguments = parser.parse_args()

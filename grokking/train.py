@@ -63,10 +63,11 @@ def is_probed(state: TrainingState) -> bool:
 def is_last(state: TrainingState) -> bool:
     """Is the state's epoch the end of the run?"""
     margin, watch = state.config.stop_after_grok, state.watch
-    if margin is not None and watch.confirmed is not None and watch.confirmed_at is not None:
-        if is_grokked(state, watch.confirmed) and state.epoch >= watch.confirmed_at + margin:
-            return True
-    return state.epoch >= state.config.num_epochs
+    if state.epoch >= state.config.num_epochs:
+        return True
+    if margin is None or watch.confirmed is None or watch.confirmed_at is None:
+        return False
+    return is_grokked(state, watch.confirmed) and state.epoch >= watch.confirmed_at + margin
 
 
 def no_class_sums(state: TrainingState) -> Tensor:
@@ -74,9 +75,7 @@ def no_class_sums(state: TrainingState) -> Tensor:
     return torch.zeros(state.config.modulus, state.config.modulus, dtype=torch.float64)
 
 
-def probe(
-    state: TrainingState, engine: Engine, training: Score, class_sums: Tensor | None
-) -> None:
+def probe(state: TrainingState, engine: Engine, training: Score, class_sums: Tensor | None) -> None:
     """Measure the validation pairs, record the probe, keep the weights of a candidate."""
     validation = engine.validate(state.model, class_sums)
     append_probe(
@@ -86,7 +85,9 @@ def probe(
         state.kept[state.epoch] = weights_of(state.model)
     for part, score in (("training", training), ("validation", validation)):
         if not math.isfinite(score.loss):
-            raise RunError(f"the run diverged: the {part} loss is {score.loss} at epoch {state.epoch}")
+            raise RunError(
+                f"the run diverged: the {part} loss is {score.loss} at epoch {state.epoch}"
+            )
 
 
 def advance(state: TrainingState, step: Step) -> None:

@@ -170,7 +170,7 @@ def table(works: list[Work]) -> str:
         ]
         cells += [
             f"{time:.1f} ({what}; arithmetic alone {work.useful / g.tflops / 1e6:.1f})"
-            for (time, what), g in zip(bounds, GPUS)
+            for (time, what), g in zip(bounds, GPUS, strict=True)
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

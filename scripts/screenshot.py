@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A page as a PNG for the docs: screenshot.py PAGE.html OUT.png [--press LABEL] [--size 1280x800]
+"""A page as a PNG for the docs: screenshot.py PAGE.html OUT.png [--press LABEL] [--run SCRIPT] [--size WxH]
 
 Needs Chromium, by way of the tests' own driver.
 """
@@ -21,19 +21,24 @@ def main() -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("output", type=Path, metavar="OUT.png")
     parser.add_argument("--press", metavar="LABEL", help="click the button with this text first")
-    parser.add_argument("--size", default="1280x800", help="window, in pixels (default: %(default)s)")
+    parser.add_argument("--run", metavar="SCRIPT", help="a JavaScript expression to evaluate first")
+    parser.add_argument(
+        "--size", default="1280x800", help="window, in pixels (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     if not arguments.page.is_file():
         raise UserError(f"{arguments.page}: no such page")
     width, _, height = arguments.size.partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise UserError(f"--size is {arguments.size!r}, expected WIDTHxHEIGHT in pixels")
-    with Chromium() as chromium:
-        with chromium.open(arguments.page, width=int(width), height=int(height)) as page:
-            if arguments.press:
-                page.press(arguments.press)
-            page.settle()
-            arguments.output.write_bytes(page.screenshot())
+    size = {"width": int(width), "height": int(height)}
+    with Chromium() as chromium, chromium.open(arguments.page, **size) as page:
+        if arguments.run:
+            page.evaluate(arguments.run)
+        if arguments.press:
+            page.press(arguments.press)
+        page.settle()
+        arguments.output.write_bytes(page.screenshot())
 
 
 if __name__ == "__main__":

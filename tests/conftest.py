@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from browser import Chromium
 
-os.environ["OMP_NUM_THREADS"] = "1"  # torch's idle threads would slow tiny models tenfold on a busy machine
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # torch's idle threads would slow tiny models tenfold on a busy machine
+)
 
 # Started in the background of a script, pytest inherits ignored signals, and so would what it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -54,7 +56,9 @@ Grokking = Callable[..., "subprocess.CompletedProcess[str]"]
 def grokking(tmp_path: Path) -> Grokking:
     """Run `python -m grokking ARGS` in an empty folder with the given variables on top of TINY."""
 
-    def call(*arguments: str, tiny: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+    def call(
+        *arguments: str, tiny: bool = True, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "grokking", *arguments],
             cwd=tmp_path,

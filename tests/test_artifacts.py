@@ -99,7 +99,9 @@ def test_missing_file_folder_and_foreign_encoding(tmp_path):
 def test_histories_survive_the_round_trip_and_null_marks_what_was_not_finite(tmp_path):
     history = History([0, 10], [4.7, math.nan], [4.8, math.inf], [0.0, 1.0], [0.01, None])
     artifacts.write_history(tmp_path, history)
-    assert read_history(tmp_path) == History([0, 10], [4.7, None], [4.8, None], [0.0, 1.0], [0.01, None])
+    assert read_history(tmp_path) == History(
+        [0, 10], [4.7, None], [4.8, None], [0.0, 1.0], [0.01, None]
+    )
     loss = json.loads((tmp_path / "loss_history.json").read_text())
     accuracy = json.loads((tmp_path / "accuracy_history.json").read_text())
     assert {"epochs", "training_losses", "validation_losses"} <= set(loss)
@@ -119,7 +121,9 @@ def test_histories_survive_the_round_trip_and_null_marks_what_was_not_finite(tmp
     ],
 )
 def test_a_damaged_history_is_refused(tmp_path, name, key, value, fault):
-    artifacts.write_history(tmp_path, History([0, 1], [1.0, 1.0], [1.0, 1.0], [0.0, 0.5], [0.0, 0.5]))
+    artifacts.write_history(
+        tmp_path, History([0, 1], [1.0, 1.0], [1.0, 1.0], [0.0, 0.5], [0.0, 0.5])
+    )
     record = json.loads((tmp_path / name).read_text())
     (tmp_path / name).write_text(json.dumps({**record, key: value}))
     with pytest.raises(UserError, match=f"{name}: .*{fault}"):
@@ -157,8 +161,10 @@ def test_written_files_follow_the_umask(tmp_path):
 
 def test_grokked_and_grok_epoch_must_agree(tmp_path):
     record = dict.fromkeys(
-        ["memorization_epoch", "generalization_epoch", "grok_epoch", "final_training_accuracy"]
-        + ["final_validation_accuracy", "seconds", "epochs_per_second"]
+        [
+            *("memorization_epoch", "generalization_epoch", "grok_epoch", "seconds"),
+            *("final_training_accuracy", "final_validation_accuracy", "epochs_per_second"),
+        ]
     )
     artifacts.write_json(tmp_path / "grokking.json", {**record, "grokked": True})
     with pytest.raises(UserError, match="contradict"):

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, clean_environment, require
 
 sys.path.insert(0, str(ROOT))
-import build_cuda  # noqa: E402
+import build_cuda
 
 LISTED = "compute_60\ncompute_75\ncompute_80\ncompute_86\ncompute_90\ncompute_121\n"
 

@@ -13,7 +13,10 @@ def record():
     return {
         "epoch": 3,
         "config": {"weight_decay": 1.0, "neurons": None, "device": "auto"},
-        "model": {"W_E": torch.arange(6.0).reshape(2, 3), "b_in": torch.tensor([float("nan"), 0.0])},
+        "model": {
+            "W_E": torch.arange(6.0).reshape(2, 3),
+            "b_in": torch.tensor([float("nan"), 0.0]),
+        },
         "optimizer": {},
     }
 
@@ -76,7 +79,7 @@ def test_a_flipped_bit_that_torch_accepts_is_found(tmp_path):
     data = path.read_bytes()
     middle = data.index(weights.numpy().tobytes()[:64]) + 128
     path.write_bytes(data[:middle] + b"\x01" + data[middle + 1 :])
-    with pytest.raises(UserError, match="damaged|not a readable"):
+    with pytest.raises(UserError, match=r"damaged|not a readable"):
         load_checkpoint(path)
 
 

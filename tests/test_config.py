@@ -12,7 +12,13 @@ from grokking.errors import UserError
 def test_defaults_are_the_reference_experiment():
     c = load({}).config
     assert (c.modulus, c.d_model, c.num_heads, c.d_mlp, c.train_fraction) == (113, 128, 4, 512, 0.3)
-    assert (c.learning_rate, c.beta1, c.beta2, c.weight_decay, c.warmup_steps) == (1e-3, 0.9, 0.98, 1.0, 10)
+    assert (c.learning_rate, c.beta1, c.beta2, c.weight_decay, c.warmup_steps) == (
+        1e-3,
+        0.9,
+        0.98,
+        1.0,
+        10,
+    )
     assert (c.seed, c.num_epochs, c.probe_every, c.checkpoint_every) == (42, 10_000, 1, 100)
     assert c.training_pairs == 3830
     assert c.exported_neurons == [0, 102, 204, 306, 408, 510]
@@ -74,7 +80,11 @@ def test_values_are_read(variable, text, value):
 )
 def test_wrong_values_name_variable_value_and_expectation(variable, text):
     with pytest.raises(UserError) as caught:
-        load({variable: text, "GROK_SKIP_VALIDATION": "1"} if "SKIP" not in variable else {variable: text})
+        load(
+            {variable: text, "GROK_SKIP_VALIDATION": "1"}
+            if "SKIP" not in variable
+            else {variable: text}
+        )
     message = str(caught.value)
     assert message.startswith(f"{variable} is {text!r}, expected ")
     assert "\n" not in message
@@ -118,7 +128,9 @@ def test_exactly_these_fields_are_strict():
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest_name():
-    with pytest.raises(UserError, match=r"GROK_WIEGHT_DECAY is not .*did you mean GROK_WEIGHT_DECAY\?"):
+    with pytest.raises(
+        UserError, match=r"GROK_WIEGHT_DECAY is not .*did you mean GROK_WEIGHT_DECAY\?"
+    ):
         load({"GROK_WIEGHT_DECAY": "1.0"})
     assert load({"GROK_BUILD_CUDA": "0", "GROK_BUILD_EXT": "1", "PATH": "x"}).config == Config()
 

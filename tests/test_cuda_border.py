@@ -107,7 +107,10 @@ def test_strided_tables_are_copied_not_misread(problem):
     [
         ({"W_L": torch.zeros(9, 6)}, r"C is \(7, 2, 7\) .*, expected \(7, 2, 6\)"),
         ({"B": torch.zeros(7, 2, 8)}, r"B is \(7, 2, 8\) .*, expected \(7, 2, 9\)"),
-        ({"s2": torch.zeros(2, dtype=torch.float64)}, r"s2 is \(2,\) torch.float64 .*, expected \(2,\) torch.float32"),
+        (
+            {"s2": torch.zeros(2, dtype=torch.float64)},
+            r"s2 is \(2,\) torch.float64 .*, expected \(2,\) torch.float32",
+        ),
         ({"D": torch.zeros(7, 2, 7, device="meta")}, "D is .* on meta, expected .* on cpu"),
     ],
 )  # fmt: skip

@@ -27,7 +27,11 @@ def ramp(start, end, low, high, length):
 
 def test_a_clean_transition():
     found = phases([0.01] * 1000 + [1.0] * 500)
-    assert (found.memorization_epoch, found.generalization_epoch, found.grok_epoch) == (200, 1000, 1000)
+    assert (found.memorization_epoch, found.generalization_epoch, found.grok_epoch) == (
+        200,
+        1000,
+        1000,
+    )
     assert found.grok_interval == (999, 1000)
     assert found.grokked
     assert found.delay == 800
@@ -70,7 +74,11 @@ def test_a_short_dip_inside_the_window_is_averaged():
 
 def test_never():
     found = phases([0.1] * 3000)
-    assert (found.memorization_epoch, found.generalization_epoch, found.grok_epoch) == (200, None, None)
+    assert (found.memorization_epoch, found.generalization_epoch, found.grok_epoch) == (
+        200,
+        None,
+        None,
+    )
     assert found.grok_interval is None
     assert not found.grokked
     assert found.delay is None
@@ -89,7 +97,11 @@ def test_the_delay_must_be_twice_the_time_to_memorise(generalized_at, grokked):
 
 def test_generalisation_without_memorisation_is_not_grokking():
     found = phases([0.1] * 300 + [1.0] * 300, memorized_at=10**6)
-    assert (found.memorization_epoch, found.generalization_epoch, found.grokked) == (None, 300, False)
+    assert (found.memorization_epoch, found.generalization_epoch, found.grokked) == (
+        None,
+        300,
+        False,
+    )
 
 
 def test_sparse_probing():

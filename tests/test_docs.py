@@ -49,7 +49,12 @@ def test_a_marked_table_is_replaced_and_an_unknown_one_is_refused(tmp_path):
 def test_report_cards_stand_side_by_side_and_failures_are_marked(tmp_path):
     def run(seed, passed):
         row = {"what": "loss", "paper": "1e-7", "accepted": "at most 2e-7", "passed": passed}
-        card = {"seed": seed, "epoch": 40000, "passed": int(bool(passed)), "failed": int(not passed)}
+        card = {
+            "seed": seed,
+            "epoch": 40000,
+            "passed": int(bool(passed)),
+            "failed": int(not passed),
+        }
         hardware = {"device_name": "CPU", "threads": 1, "kernel": "avx512", "date": "2020-01-01"}
         versions = {"torch": "2", "python": "3"}
         rows = [{**row, "run": f"{seed}e-7"}]

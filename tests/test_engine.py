@@ -39,7 +39,7 @@ def test_scores_are_means_over_each_part_of_the_split(setting):
 
 
 def test_both_parts_of_the_split_add_up_to_the_sums_of_each_class(setting):
-    model, split, engine = setting
+    model, _, engine = setting
     sums = torch.zeros(13, 13, dtype=torch.float64)
     engine.training_step(model, sums)
     engine.validate(model, sums)

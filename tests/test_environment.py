@@ -14,7 +14,9 @@ def halved() -> list[float]:
     """The smallest normal float32 halved, by torch and by numpy on a thread of its own."""
     smallest = np.full(64, np.finfo(np.float32).tiny)
     found = [(torch.from_numpy(smallest) * 0.5).max().item()]
-    thread = threading.Thread(target=lambda: found.append(float((smallest * np.float32(0.5)).max())))
+    thread = threading.Thread(
+        target=lambda: found.append(float((smallest * np.float32(0.5)).max()))
+    )
     thread.start()
     thread.join()
     return found

@@ -62,7 +62,7 @@ def test_devices_are_counted_or_their_absence_explained():
 
 @pytest.mark.skipif(cuda_devices()[0] > 0, reason="this machine can run the CUDA kernel")
 def test_without_a_driver_the_cuda_kernel_is_refused_in_one_line(grokking):
-    with pytest.raises(UserError, match="GROK_KERNEL is 'cuda', which cannot run here: ."):
+    with pytest.raises(UserError, match=r"GROK_KERNEL is 'cuda', which cannot run here: ."):
         choose_kernel(CUDA, 1)
     done = grokking(GROK_KERNEL="cuda")
     assert done.returncode == 2

@@ -63,7 +63,11 @@ def test_follows_log_softmax_on_extremes(row, target):
     logits = torch.tensor([row])
     expected = -logits.log_softmax(dim=1)[0, target]
     torch.testing.assert_close(
-        cross_entropy(logits, torch.tensor([target]))[0], expected, rtol=1e-6, atol=0, equal_nan=True
+        cross_entropy(logits, torch.tensor([target]))[0],
+        expected,
+        rtol=1e-6,
+        atol=0,
+        equal_nan=True,
     )
 
 

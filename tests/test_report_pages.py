@@ -101,8 +101,8 @@ def test_the_slider_moves_surface_curve_and_spectrum(tmp_path, shot, chromium: C
         assert text(page, "epoch") == "epoch 100"
         for frame in (0, 2):
             page.evaluate(
-                "(slider => { slider.value = %d; slider.dispatchEvent(new Event('input')); })"
-                "(document.querySelector('[data-part=slider]'))" % frame
+                f"(slider => {{ slider.value = {frame}; slider.dispatchEvent(new Event('input')); }})"
+                "(document.querySelector('[data-part=slider]'))"
             )
             page.settle()
             star = shot.film.stars[0]

@@ -64,7 +64,11 @@ def test_a_run_writes_every_file_of_its_folder(grokking, tmp_path):
 def test_config_json_says_value_source_versions_and_kernel(grokking, tmp_path):
     grokking(GROK_SEED="9")
     record = json.loads((tmp_path / "artifacts" / "config.json").read_text())
-    assert record["config"]["seed"] == {"value": 9, "source": "environment", "variable": "GROK_SEED"}
+    assert record["config"]["seed"] == {
+        "value": 9,
+        "source": "environment",
+        "variable": "GROK_SEED",
+    }
     assert record["config"]["beta1"]["source"] == "default"
     assert record["versions"]["torch"] == torch.__version__
     assert record["threads"] == 1
@@ -133,7 +137,8 @@ def test_more_epochs_extend_a_finished_run_to_what_one_run_would_have_given(grok
     for name in ("loss_history.json", "accuracy_history.json", "activation_surface_neuron_0.json"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     ours, theirs = (
-        load_checkpoint(tmp_path / d / "checkpoint_labeled" / "final.pt") for d in ("parts", "whole")
+        load_checkpoint(tmp_path / d / "checkpoint_labeled" / "final.pt")
+        for d in ("parts", "whole")
     )
     assert all(ours["model"][name].equal(theirs["model"][name]) for name in ours["model"])
 
@@ -204,7 +209,7 @@ def test_a_signal_saves_the_run_which_then_resumes_to_the_same_end(grokking, tmp
     process.stdout.readline(), process.stdout.readline()  # the start lines: training begins
     time.sleep(0.3)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + number, err
     assert "GROK_RESUME=1" in err
     assert "Traceback" not in err

@@ -39,14 +39,17 @@ def fake_python(folder, refuses):
     folder.mkdir()
     real = shutil.which("python3")
     program = folder / "python3"
-    program.write_text(f'#!/bin/sh\ncase "$*" in *"{refuses}"*) exit 1;; esac\nexec "{real}" "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\ncase "$*" in *"{refuses}"*) exit 1;; esac\nexec "{real}" "$@"\n'
+    )
     program.chmod(0o755)
     return f"{folder}:{os.environ['PATH']}"
 
 
 @pytest.mark.parametrize("script", ["quickstart.sh", "test.sh"])
 @pytest.mark.parametrize(
-    ("refuses", "words"), [("ensurepip", "install python3-venv"), ("version_info", "Python 3.10 or newer")]
+    ("refuses", "words"),
+    [("ensurepip", "install python3-venv"), ("version_info", "Python 3.10 or newer")],
 )
 def test_what_is_missing_is_said_in_one_line(copied_scripts, tmp_path, script, refuses, words):
     path = fake_python(tmp_path / "bin", refuses)
@@ -60,13 +63,18 @@ def test_what_is_missing_is_said_in_one_line(copied_scripts, tmp_path, script, r
 def test_quickstart_refuses_arguments(tmp_path):
     done = bash(ROOT / "scripts" / "quickstart.sh", "--fast", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
-    assert "usage: quickstart.sh" in bash(ROOT / "scripts/quickstart.sh", "--help", cwd=tmp_path).stdout
+    assert (
+        "usage: quickstart.sh"
+        in bash(ROOT / "scripts/quickstart.sh", "--help", cwd=tmp_path).stdout
+    )
 
 
 def test_quickstart_trains_draws_and_reuses_with_no_network(tmp_path):
     if not INSTALLED.exists():
         complain = pytest.fail if os.environ.get("REQUIRE_TOOLS") == "1" else pytest.skip
-        complain("not installed by scripts/test.sh, which this test would have to do over the network")
+        complain(
+            "not installed by scripts/test.sh, which this test would have to do over the network"
+        )
     unshare = require("unshare")
     folder = tmp_path / "my artifacts"
     variables = clean_environment(**TINY, GROK_ARTIFACTS_DIR=str(folder))
@@ -100,7 +108,9 @@ def test_quickstart_trains_draws_and_reuses_with_no_network(tmp_path):
 
 def test_shell_scripts_are_clean(tmp_path):
     shellcheck = require("shellcheck")
-    scripts = [str(p) for p in sorted((ROOT / "scripts").glob("*.sh"))] + [str(ROOT / ".ci" / "run")]
+    scripts = [str(p) for p in sorted((ROOT / "scripts").glob("*.sh"))] + [
+        str(ROOT / ".ci" / "run")
+    ]
     done = subprocess.run(
         [shellcheck, "-x", *scripts], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,6 +121,31 @@ def test_each_run_has_all_files_of_a_run_and_its_log(finished):
             path.name for path in run.iterdir()
         }
         assert "final accuracy" in (run / "training_output.log").read_text()
+
+
+def test_each_run_has_its_report_and_the_index_links_it(finished):
+    done, folder = finished
+    index = (folder / "plots" / "index.html").read_text()
+    for run in folder.glob("wd*"):
+        assert {"report.html", "film.html", "gallery.html"} <= {path.name for path in run.iterdir()}
+        assert f'href="../{run.name}/report.html"' in index
+    assert "writing the reports of 3 runs ..." in done.stdout
+
+
+def test_reports_can_be_left_out_and_caught_up_with(finished, tmp_path):
+    _, folder = finished
+    shutil.copytree(folder, tmp_path / "again")
+    reports = sorted((tmp_path / "again").glob("wd*/report.html"))
+    for report in reports:
+        report.unlink()
+    assert sweep("--resume", "again", "--no-reports", cwd=tmp_path, **SLOW).returncode == 0
+    assert not any(report.exists() for report in reports)
+    (tmp_path / "again" / "wd1.0_seed42" / "checkpoint_labeled" / "final.pt").write_bytes(b"")
+    done = sweep("--resume", "again", cwd=tmp_path, **SLOW)
+    assert done.returncode == 0
+    assert [report.exists() for report in reports] == [True, False, True]
+    assert done.stderr.startswith("wd1.0_seed42 has no report: error: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_run_log_tells_start_finish_duration_and_outcome(finished):

@@ -169,7 +169,7 @@ def test_a_run_that_generalised_at_once_is_censored_not_grokked(tmp_path):
 
 
 def test_nothing_readable_is_the_users_error(tmp_path):
-    with pytest.raises(UserError, match="holds no runs, expected folders such as wd1.0_seed42"):
+    with pytest.raises(UserError, match=r"holds no runs, expected folders such as wd1\.0_seed42"):
         read_sweep(tmp_path)
     (tmp_path / "wd1.0_seed42").mkdir()
     with pytest.raises(

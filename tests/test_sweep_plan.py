@@ -12,11 +12,12 @@ import pytest
 from conftest import ROOT, clean_environment
 
 from grokking.config import load
+from grokking.cores import available_cores
 from grokking.errors import RunError, UserError
 from grokking.sweep.command import main
 from grokking.sweep.options import parse, plan_from, wanted_directory
 from grokking.sweep.plan import PLAN_FILE, create_directory, read_plan, write_plan
-from grokking.sweep.resources import available_cores, choose
+from grokking.sweep.resources import choose
 
 
 @pytest.fixture(autouse=True)
@@ -203,7 +204,7 @@ def test_an_empty_folder_that_is_there_is_used(tmp_path):
 
 def test_a_folder_that_cannot_be_created_is_an_error_with_its_name(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot create .*file/sweep"):
+    with pytest.raises(RunError, match=r"cannot create .*file/sweep"):
         create_directory(tmp_path / "file" / "sweep")
 
 
@@ -255,7 +256,7 @@ def test_one_run_per_gpu(monkeypatch):
 
 def test_cores_are_those_of_the_affinity_capped_by_the_containers_quota(tmp_path, monkeypatch):
     quota = tmp_path / "cpu.max"
-    monkeypatch.setattr("grokking.sweep.resources._CPU_QUOTA", quota)
+    monkeypatch.setattr("grokking.cores._CPU_QUOTA", quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
     assert available_cores() == 16
     for text, cores in (("max 100000", 16), ("250000 100000", 2), ("50000 100000", 1)):

@@ -19,7 +19,13 @@ from grokking.train import advance, train
 
 CPU = torch.device("cpu")
 TINY = Config(
-    modulus=7, d_model=16, num_heads=2, d_mlp=24, num_epochs=20, train_fraction=0.5, checkpoint_every=5
+    modulus=7,
+    d_model=16,
+    num_heads=2,
+    d_mlp=24,
+    num_epochs=20,
+    train_fraction=0.5,
+    checkpoint_every=5,
 )
 
 
@@ -78,7 +84,9 @@ class Scripted:
     def training_step(self, model, class_sums=None):
         self.epoch += 1
         value = self.loss(self.epoch)
-        return Step(sum(p.sum() for p in model.parameters()), Score(value, self.training(self.epoch)))
+        return Step(
+            sum(p.sum() for p in model.parameters()), Score(value, self.training(self.epoch))
+        )
 
     def validate(self, model, class_sums=None):
         return Score(1.0, self.validation(self.epoch))

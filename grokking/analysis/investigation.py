@@ -15,7 +15,8 @@ from grokking.analysis.report_card import Findings
 from grokking.analysis.scenes import Scenes
 from grokking.artifacts import read_grokking
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
-from grokking.environment import available_cores, set_torch_threads
+from grokking.cores import available_cores
+from grokking.environment import set_torch_threads
 from grokking.errors import UserError
 from grokking.extension import Kernel, choose_kernel
 

@@ -215,10 +215,12 @@ def film(states: Iterable[State], keys: Sequence[int], stars: Sequence[tuple[int
 
 def final_surfaces(state: State, neurons: Sequence[int]) -> list[Surface]:
     """The surfaces of some neurons of a state."""
-    values = np.moveaxis(state.surfaces(neurons).astype(np.float64), 2, 0) if neurons else []
+    if not neurons:
+        return []
+    values = state.surfaces(neurons).astype(np.float64)
     return [
-        Surface(neuron, state.modulus, heights, state.epoch)
-        for neuron, heights in zip(neurons, values, strict=True)
+        Surface(neuron, state.modulus, values[:, :, i], state.epoch)
+        for i, neuron in enumerate(neurons)
     ]
 
 
@@ -230,7 +232,8 @@ def frames_that_fit(modulus: int, stars: int) -> int:
 def to_bytes(surfaces: NDArray[np.floating], peaks: NDArray[np.floating]) -> Bytes:
     """Activations [n, p, p], each surface in 255 steps of its own peak."""
     scale = np.where(peaks > 0, peaks, 1.0)[:, None, None]
-    return np.rint(255 * (surfaces / scale).clip(0, 1)).astype(np.uint8)
+    heights: Bytes = np.rint(255 * (surfaces / scale).clip(0, 1)).astype(np.uint8)
+    return heights
 
 
 def _unit(values: Array) -> Array:

@@ -109,7 +109,10 @@ def _accuracy_figure(film: Film) -> go.Figure:
             {
                 "type": "line",
                 "yref": "paper",
-                **{"x0": film.epochs[-1], "x1": film.epochs[-1], "y0": 0, "y1": 1},
+                "x0": film.epochs[-1],
+                "x1": film.epochs[-1],
+                "y0": 0,
+                "y1": 1,
                 "line": {"color": INK, "width": 2},
             }
         ],

@@ -95,7 +95,10 @@ def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
             "type": "line",
             "xref": axis,
             "yref": f"{axis.replace('x', 'y')} domain",
-            **{"x0": epoch, "x1": epoch, "y0": 0, "y1": 1},
+            "x0": epoch,
+            "x1": epoch,
+            "y0": 0,
+            "y1": 1,
             "line": {"color": MUTED, "width": 1.5, "dash": "dash"},
             "label": {
                 "text": f"{name} at {epoch:,}" if axis == home else "",

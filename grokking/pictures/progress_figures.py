@@ -94,7 +94,10 @@ def _marks(phases: Phases) -> list[dict[str, Any]]:
             "type": "line",
             "xref": axis,
             "yref": f"{axis.replace('x', 'y')} domain",
-            **{"x0": epoch, "x1": epoch, "y0": 0, "y1": 1},
+            "x0": epoch,
+            "x1": epoch,
+            "y0": 0,
+            "y1": 1,
             "line": {"color": MUTED, "width": 1.5, "dash": "dash"},
             "label": {
                 "text": name if axis == "x" else "",

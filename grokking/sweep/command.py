@@ -98,6 +98,11 @@ def _carry_out(
     if stop.number is not None:
         print(f"interrupted; go on with: {again}")
         return stop.exit_code
+    if not options.no_reports:
+        from grokking.sweep.reports import write_reports
+
+        for complaint in write_reports([directory / run.name for run in runs], resources.jobs):
+            print(complaint, file=sys.stderr)
     if not alone:
         analyze_and_plot(directory)
     if failed:

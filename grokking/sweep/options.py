@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--dry-run", action="store_true", help="print one command line per run and write nothing")
     add("--no-estimate", action="store_true", help="do not measure the expected time and disk use")
+    add("--no-reports", action="store_true", help="write no report.html for each run at the end")
     slurm = sweep.add_argument_group("Slurm")
     add = slurm.add_argument
     add("--slurm", action="store_true", help="submit the runs as one job array, then the analysis")

@@ -5,10 +5,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # "QUOTA PERIOD" or "max PERIOD" (cgroup v2)
+from grokking.cores import available_cores
 
 
 class Resources(NamedTuple):
@@ -31,17 +30,6 @@ def choose(wanted_jobs: int | None, settings: Mapping[str, str]) -> Resources:
     jobs = wanted_jobs or max(1, cores // int(threads or 1))
     alone = jobs == 1 and cores > 1
     return Resources(jobs, None if threads or alone else 1, ())
-
-
-def available_cores() -> int:
-    """Cores this process may use: its affinity, and a container's quota rounded down to at least 1."""
-    has_affinity = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    try:
-        quota, period = _CPU_QUOTA.read_text().split()
-        return min(cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cores  # no quota
 
 
 def cuda_devices(device: str) -> tuple[str, ...]:

@@ -54,11 +54,7 @@ def start(
     Raises RunError if it cannot.
     """
     folder = directory / run.name
-    environment = {n: v for n, v in os.environ.items() if not n.startswith("GROK_")}
-    environment |= run.environment(directory)
-    environment["PYTHONPATH"] = os.pathsep.join(
-        filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])
-    )
+    environment = child_environment() | run.environment(directory)
     if resume and run_files(folder):
         environment["GROK_RESUME"] = "1"
     if devices:
@@ -73,11 +69,18 @@ def start(
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 (no threads here)
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
     except OSError as error:
         raise RunError(f"cannot start {run.name}: {error}") from error
     return Child(run, folder, process, time.monotonic(), slot)
+
+
+def child_environment() -> dict[str, str]:
+    """Our own without the GROK_ variables, and this package importable from anywhere."""
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith("GROK_")}
+    path = filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])
+    return inherited | {"PYTHONPATH": os.pathsep.join(path)}
 
 
 def _die_with_parent() -> None:

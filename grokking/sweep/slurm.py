@@ -59,7 +59,8 @@ def array_script(plan: Plan, directory: Path, options: argparse.Namespace) -> st
         "time": options.slurm_time,
         "gpus": options.slurm_gpus,
     }
-    task = _shell([sys.executable, "-m", "grokking", "sweep", "--resume", directory, "--task"])
+    resume = ["--resume", directory, *["--no-reports"] * options.no_reports, "--task"]
+    task = _shell([sys.executable, "-m", "grokking", "sweep", *resume])
     return _script(settings, [f'exec {task} "$SLURM_ARRAY_TASK_ID"'])
 
 

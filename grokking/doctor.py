@@ -1,0 +1,157 @@
+"""`python -m grokking doctor`: one screen that says what is installed, what runs, and what to mend."""
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from grokking import __version__
+from grokking.cli import Parser
+from grokking.cores import available_cores
+from grokking.extension import Kernel, choose_kernel, cuda_devices, implementations, load
+
+SECONDS = 2.0  # of the self-test
+PACKAGES = ("torch", "numpy", "plotly", "tqdm")
+
+
+class Finding(NamedTuple):
+    """A line of the screen, and what to do about it if it is a problem."""
+
+    what: str
+    told: str
+    remedy: str = ""
+
+
+Check = Callable[[], Iterator[Finding]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the screen; exit code 1 if something needs mending."""
+    parser = Parser(
+        prog="grokking doctor",
+        description="Say what is installed, which kernel runs and why, whether it computes what plain "
+        "PyTorch computes on this machine, and what to do about each problem found.",
+        epilog="exit codes: 0 all is well; 1 something needs mending",
+    )
+    parser.parse_args(arguments)
+    problems = 0
+    for finding in findings():
+        print(f"{finding.what:<16}{finding.told}", flush=True)
+        if finding.remedy:
+            problems += 1
+            print(f"{'':<16}-> {finding.remedy}", flush=True)
+    print(f"\n{'all is well' if not problems else f'{problems} to mend, see the arrows'}")
+    return 1 if problems else 0
+
+
+def findings() -> Iterator[Finding]:
+    """All of them, as they are found; what a missing package keeps from being checked is said."""
+    for check in (installed, kernel, graphics, parity, speed):
+        try:
+            yield from check()
+        except ImportError as error:
+            yield Finding(check.__name__, f"not checked: {error}")
+
+
+def installed() -> Iterator[Finding]:
+    """Versions of this program, of Python and of the packages it needs."""
+    yield Finding("grokking", f"{__version__}, Python {platform.python_version()}")
+    found, missing = [], []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    yield Finding("packages", ", ".join(found) or "none")
+    if missing:
+        yield Finding("missing", ", ".join(missing), f"pip install {' '.join(missing)}")
+
+
+def kernel() -> Iterator[Finding]:
+    """Processor, the implementations it can run, and the one that would."""
+    from grokking.environment import cpu_name
+
+    cores = available_cores()
+    yield Finding("processor", f"{cpu_name()}, {cores} core{'s' if cores > 1 else ''} to use")
+    _, reason = load()
+    chosen = choose_kernel("auto", cores)
+    if chosen.name is None:
+        remedy = "install a C++ compiler (g++ or clang), then: pip install -e ."
+        yield Finding("kernel", str(chosen), remedy if reason else "")
+    else:
+        others = ", ".join(name for name in implementations() if name != chosen.name)
+        yield Finding("kernel", f"{chosen}; the best of this processor's (others: {others})")
+
+
+def graphics() -> Iterator[Finding]:
+    """The GPU and whether the CUDA kernel could run on it; having none is no problem."""
+    import torch
+
+    count, reason = cuda_devices()
+    if torch.cuda.is_available():
+        yield Finding("GPU", torch.cuda.get_device_name())
+        if count == 0:
+            yield Finding("CUDA kernel", f"not used: {reason}", "docs/cuda.md says how it is built")
+    else:
+        yield Finding("GPU", f"none that torch can use; runs go to the CPU ({reason})")
+
+
+def parity() -> Iterator[Finding]:
+    """Loss, gradients, logits and surfaces of every implementation against float64."""
+    import torch
+
+    from grokking.first_use import disagreement, first_use_fault
+
+    names = implementations()
+    for name in names:
+        wrong = disagreement(Kernel(name, min(2, available_cores())), torch.device("cpu"))
+        yield _verdict(name, wrong, f"use GROK_KERNEL=torch, and report this line ({name})")
+    if torch.cuda.is_available() and cuda_devices()[0]:
+        wrong = first_use_fault(torch.device("cuda"))
+        yield _verdict(
+            "cuda", wrong, "plain PyTorch is used instead; ./scripts/check_gpu.sh reports it"
+        )
+
+
+def _verdict(name: str, wrong: str, remedy: str) -> Finding:
+    if wrong:
+        return Finding("parity", wrong, remedy)
+    return Finding("parity", f"{name} computes what float64 does, within the rounding of float32")
+
+
+def speed() -> Iterator[Finding]:
+    """Multiply-adds per second that the kernel reaches on one core, on the reference model."""
+    chosen = choose_kernel("auto", 1)
+    if chosen.name is None:
+        return
+    evaluations, seconds, multiply_adds = self_test(chosen)
+    rate = 2e-9 * evaluations * multiply_adds / seconds
+    yield Finding(
+        "speed",
+        f"{rate:.0f} GFLOP/s on one core (a multiply-add counts twice): all 12,769 pairs in "
+        f"{1e3 * seconds / evaluations:.1f} ms",
+    )
+
+
+def self_test(chosen: Kernel) -> tuple[int, float, int]:
+    """(evaluations of all pairs in about SECONDS, seconds, multiply-adds of each)."""
+    import torch
+
+    from grokking import ops
+    from grokking.config import Config
+    from grokking.data import targets
+    from grokking.model import Transformer, fold
+
+    config = Config()
+    p, H, d_mlp = config.modulus, config.num_heads, config.d_mlp
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        tables = fold(Transformer(p, config.d_model, H, d_mlp, generator))
+    pairs, goal, count = torch.arange(p * p), targets(p), 0
+    began = time.perf_counter()
+    while time.perf_counter() - began < SECONDS or count == 0:
+        ops.evaluate(tables, pairs, goal, chosen)
+        count += 1
+    # Mixing the hidden units, W_L, mixing the logits: see docs/NOTES.md.
+    return count, time.perf_counter() - began, p * p * (2 * H * d_mlp + d_mlp * p + 2 * H * p)

@@ -1,0 +1,42 @@
+"""report.html for every finished run of a sweep, each written by a process of its own."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from grokking.sweep.runner import child_environment
+
+
+def write_reports(folders: Sequence[Path], jobs: int) -> list[str]:
+    """Report on those of these runs that have finished and have no report yet, `jobs` at a time.
+
+    Returns a line for each run that could not be reported on: that is no fault of the sweep.
+    """
+    waiting = [
+        folder
+        for folder in folders
+        if (folder / "grokking.json").exists() and not (folder / "report.html").exists()
+    ]
+    if waiting:
+        print(f"writing the reports of {len(waiting)} runs ...", flush=True)
+    with ThreadPoolExecutor(jobs) as workers:
+        complaints = list(workers.map(_report, waiting))
+    return [complaint for complaint in complaints if complaint]
+
+
+def _report(run: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "grokking", "report", "--brief", str(run)],
+        env=child_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return ""
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    return f"{run.name} has no report: {lines[-1]}"

@@ -1,0 +1,105 @@
+"""The doctor: what it says of a healthy machine, and of each thing that can be wrong with one."""
+
+import builtins
+import importlib.metadata
+import re
+
+import pytest
+import torch
+
+from grokking import doctor, first_use
+from grokking.doctor import Finding, main
+from grokking.errors import UserError
+from grokking.extension import Kernel, implementations
+
+FALLBACK = "the extension was not built (run: pip install -e .)"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(doctor, "SECONDS", 0.0)
+
+
+def test_a_healthy_machine_gets_one_screen_and_exit_code_0(capsys):
+    if not implementations():
+        pytest.skip("the extension is not built")
+    assert main([]) == 0
+    screen = capsys.readouterr().out
+    assert screen.endswith("\nall is well\n") and "->" not in screen
+    assert f"torch {torch.__version__}" in screen
+    assert f"kernel          {implementations()[0]}, " in screen
+    for name in implementations():
+        assert f"parity          {name} computes what float64 does" in screen
+    assert re.search(r"speed           \d+ GFLOP/s on one core", screen)
+    assert len(screen.splitlines()) < 24 and max(map(len, screen.splitlines())) < 160
+
+
+def test_a_kernel_that_computes_otherwise_is_named_with_a_remedy(monkeypatch, capsys):
+    if not implementations():
+        pytest.skip("the extension is not built")
+    everything = first_use.everything
+
+    def wrong(tables, kernel):
+        values = everything(tables, kernel)
+        if kernel.name == "baseline":
+            values["logits"][5] *= 1.01
+        return values
+
+    monkeypatch.setattr(first_use, "everything", wrong)
+    assert main([]) == 1
+    screen = capsys.readouterr().out
+    assert re.search(r"parity +baseline disagrees with plain PyTorch on cpu: logits is off", screen)
+    assert "-> use GROK_KERNEL=torch, and report this line (baseline)" in screen
+    assert screen.count("->") == 1 and screen.endswith("\n1 to mend, see the arrows\n")
+
+
+def test_without_the_extension_it_says_why_and_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "load", lambda: (None, FALLBACK))
+    monkeypatch.setattr(doctor, "implementations", list)
+    plain = Kernel(None, 1, FALLBACK)
+    monkeypatch.setattr(doctor, "choose_kernel", lambda requested, threads: plain)
+    assert main([]) == 1
+    screen = capsys.readouterr().out
+    assert f"kernel          plain PyTorch, because {FALLBACK}\n" in screen
+    assert "-> install a C++ compiler" in screen and "GFLOP/s" not in screen
+
+
+def test_a_missing_package_is_named_with_its_install_command(monkeypatch, capsys):
+    version = importlib.metadata.version
+
+    def without_plotly(name):
+        if name == "plotly":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without_plotly)
+    assert main([]) == 1
+    assert "missing         plotly\n" in (screen := capsys.readouterr().out)
+    assert "-> pip install plotly\n" in screen
+
+
+def test_what_cannot_be_checked_without_a_package_is_said_without_a_traceback(monkeypatch, capsys):
+    load = builtins.__import__
+
+    def without_torch(name, *rest):
+        if name == "torch":
+            raise ImportError("No module named 'torch'")
+        return load(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without_torch)
+    told = {finding.what: finding.told for finding in doctor.findings()}
+    assert told["graphics"] == told["parity"] == "not checked: No module named 'torch'"
+
+
+def test_a_gpu_that_the_kernel_cannot_use_is_a_finding(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU 9000")
+    monkeypatch.setattr(doctor, "cuda_devices", lambda: (0, "built without CUDA"))
+    gpu, fault = doctor.graphics()
+    assert gpu == Finding("GPU", "GPU 9000")
+    assert fault.told == "not used: built without CUDA" and "docs/cuda.md" in fault.remedy
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(UserError, match="unrecognized arguments"):
+        main(["--all"])
