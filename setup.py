@@ -165,7 +165,6 @@ setup(
     install_requires=["torch>=2.10", "numpy>=2.2", "plotly>=6.0", "tqdm>=4.66"],
     extras_require={
         "test": ["pytest>=8", "hypothesis>=6.100", "safetensors>=0.4"],
-        "lint": ["ruff==0.17.6", "mypy==2.4.1"],
         "bench": ["transformer-lens==3.9.0"],  # the last release with HookedTransformer
     },
     entry_points={"console_scripts": ["grokking = grokking.__main__:main"]},

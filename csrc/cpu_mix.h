@@ -26,6 +26,7 @@ inline void for_heads(int64_t heads, Body body) {
         case 1: return body(h, Count<1>{});
         case 2: return body(h, Count<2>{});
         case 3: return body(h, Count<3>{});
+        default: return;
     }
 }
 

@@ -76,6 +76,7 @@ void product_panel(Left left, int64_t rows, Right right, int64_t columns, Out ou
     switch (columns / LANES) {
         case 1: return product_rows<1, into>(left, rows, right, out);
         case 2: return product_rows<2, into>(left, rows, right, out);
+        default: break;
     }
     if constexpr (PANEL == 4) {
         if (columns == 3 * LANES) return product_rows<3, into>(left, rows, right, out);

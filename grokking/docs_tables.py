@@ -12,9 +12,13 @@ from typing import Any
 from grokking.artifacts import atomic_write_text, read_json
 from grokking.cli import Parser
 from grokking.errors import UserError
+from grokking.sweep.tables import markdown_report
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/NOTES.md", "docs/sweep.md", "docs/results/report_cards.md")
+PAGES = (
+    *("README.md", "docs/NOTES.md", "docs/RELIABILITY.md", "docs/sweep.md"),
+    "docs/results/report_cards.md",
+)
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -109,10 +113,91 @@ def report_cards(results: Path) -> str:
     return markdown(header, rows) + f"\n{last}; {machine(runs[0])}\n"
 
 
+def pages(results: Path) -> str:
+    """Size and build time of the pages of a report, over the runs of report_cards.json."""
+    runs = read_json(results / "report_cards.json")["runs"]
+
+    def megabytes(name: str) -> str:
+        sizes = [run["pages"]["bytes"][name] / 1e6 for run in runs]
+        low, high = f"{min(sizes):.1f}", f"{max(sizes):.1f}"
+        return f"{low} MB" if low == high else f"{low} to {high} MB"
+
+    names = list(runs[0]["pages"]["bytes"])
+    table = markdown(["page", "size"], [[f"`{name}`", megabytes(name)] for name in names])
+    seconds = [run["pages"]["seconds"] for run in runs]
+    return (
+        f"{table}\n`grokking report` took {min(seconds):.0f} to {max(seconds):.0f} s for all of it; "
+        f"{len(runs)} runs, {machine(runs[0])}\n"
+    )
+
+
+def sweep(results: Path) -> str:
+    """The default sweep: statistics, verdicts and conditions."""
+    return markdown_report(read_json(results / "sweep.json"))
+
+
+def extended_sweep(results: Path) -> str:
+    """The sweep over five weight decays and five seeds."""
+    return markdown_report(read_json(results / "sweep_extended.json"))
+
+
+def bench(results: Path) -> str:
+    """The best implementation against its peers, in ratios of medians."""
+    record = read_json(results / "bench.json")
+    ours = f"kernel {record['kernel']}"
+    rows = []
+    for peer in ("TransformerLens", "textbook PyTorch", *_LAST_POSITION):
+        cells = []
+        for found in record["threads"].values():
+            for job in ("epoch", "evaluate", "surfaces"):
+                cells.append(_ratio(found[job], peer, ours))
+        if any(cell != "" for cell in cells):
+            rows.append([peer, *cells])
+    header = [
+        f"{what}, {threads} thread{'s' if threads != '1' else ''}"
+        for threads in record["threads"]
+        for what in ("training epoch", "evaluation", "surfaces")
+    ]
+    computer = record["machine"]
+    versions = ", ".join(f"{n} {computer[n]}" for n in ("torch", "transformer-lens", "python"))
+    return (
+        markdown(["times slower than the kernel", *header], rows)
+        + f"\n{computer['processor']}, kernel {record['kernel']}, {versions}, {computer['date']}; "
+        f"medians of {record['rounds']} interleaved rounds.\n"
+    )
+
+
+_LAST_POSITION = ("last position, eager", "last position, compiled")
+
+
+def _ratio(times: Mapping[str, float], peer: str, ours: str) -> str:
+    return f"{times[peer] / times[ours]:.1f}x" if peer in times else ""
+
+
+def reliability(results: Path) -> str:
+    """Each promise, what was tried, and how often it was broken."""
+    record = read_json(results / "reliability.json")
+    rows = [
+        [p["text"], p["shown"], f"{p['tried']:,}", str(p["broken_count"]), f"`--only {p['name']}`"]
+        for p in record["promises"]
+    ]
+    table = markdown(["promise", "tried by", "attempts", "broken", "again"], rows)
+    of = record["versions"]
+    return (
+        f"{table}\nSeed {record['seed']}, torch {of['torch']}, Python {of['python']}, commit "
+        f"{(of['git_commit'] or 'unknown')[:7]}, {record['date']}.\n"
+    )
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "reference": reference,
     "paths": paths,
     "report_cards": report_cards,
+    "pages": pages,
+    "sweep": sweep,
+    "extended_sweep": extended_sweep,
+    "bench": bench,
+    "reliability": reliability,
 }
 
 

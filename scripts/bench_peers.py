@@ -23,6 +23,7 @@ class Peer(NamedTuple):
     epoch: Callable[[], float]  # forward, backward, AdamW on the training pairs -> mean loss
     evaluate: Callable[[], tuple[float, float]]  # mean loss and accuracy of all p * p pairs
     surfaces: Callable[[], Tensor] | None = None  # all activation surfaces [p, p, d_mlp]
+    tables: Callable[[], float] | None = None  # evaluate again, of tables that are already folded
 
 
 class Task(NamedTuple):
@@ -192,4 +193,10 @@ def folded(task: Task, kernel: Kernel) -> Peer:
     def surfaces() -> Tensor:
         return ops.activations(fold_for_surfaces(model), neurons, kernel, out)
 
-    return Peer(f"kernel {kernel.name}", epoch, evaluate, surfaces)
+    folded_once = tables()
+
+    @one_torch_thread()
+    def of_tables() -> float:
+        return ops.evaluate(folded_once, every, task.targets, kernel).loss
+
+    return Peer(f"kernel {kernel.name}", epoch, evaluate, surfaces, of_tables)

@@ -66,3 +66,40 @@ def test_report_cards_stand_side_by_side_and_failures_are_marked(tmp_path):
     assert "| loss | 1e-7 | at most 2e-7 | 1e-7 | 3e-7 **FAIL** |" in table
     assert "| rows that pass |  |  | 1 of 1 | 0 of 1 |" in table
     assert "Each at epoch 40,000; CPU, 1 thread" in table
+
+
+def test_the_pages_of_all_reports_are_summed_up(tmp_path):
+    def run(megabytes, seconds):
+        written = {"bytes": {"film.html": megabytes * 1_000_000}, "seconds": seconds}
+        hardware = {"device_name": "CPU", "threads": 1, "kernel": "avx512", "date": "2020-01-01"}
+        return {"pages": written, **hardware, "versions": {"torch": "2", "python": "3"}}
+
+    (tmp_path / "report_cards.json").write_text(json.dumps({"runs": [run(7, 9.6), run(8, 12.2)]}))
+    table = docs_tables.pages(tmp_path)
+    assert "| `film.html` | 7.0 to 8.0 MB |" in table
+    assert "took 10 to 12 s for all of it; 2 runs, CPU, 1 thread" in table
+
+
+def test_the_benchmark_in_ratios_of_the_kernels_medians(tmp_path):
+    found = {
+        "epoch": {"TransformerLens": 30.0, "textbook PyTorch": 20.0, "kernel avx512": 2.0},
+        "evaluate": {"TransformerLens": 50.0, "textbook PyTorch": 45.0, "kernel avx512": 10.0},
+        "surfaces": {"TransformerLens": 8.0, "kernel avx512": 0.5},
+    }
+    computer = {"processor": "CPU", "torch": "2", "transformer-lens": "3.9", "python": "3"}
+    record = {
+        "kernel": "avx512",
+        "threads": {"1": found},
+        "machine": {**computer, "date": "2020-01-01"},
+        "rounds": 25,
+    }
+    (tmp_path / "bench.json").write_text(json.dumps(record))
+    lines = docs_tables.bench(tmp_path).splitlines()
+    assert lines[0].endswith(
+        "| training epoch, 1 thread | evaluation, 1 thread | surfaces, 1 thread |"
+    )
+    assert lines[2:4] == [
+        "| TransformerLens | 15.0x | 5.0x | 16.0x |",
+        "| textbook PyTorch | 10.0x | 4.5x |  |",
+    ]
+    assert len(lines) == 6 and "medians of 25 interleaved rounds" in lines[-1]

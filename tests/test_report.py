@@ -14,6 +14,7 @@ from grokking.analysis import progress_measures
 from grokking.analysis.phases import Phases
 from grokking.analysis.report import departures, main, report
 from grokking.analysis.report_card import Findings, report_card
+from grokking.analysis.report_cards import cards
 from grokking.checkpoint import load_checkpoint
 from grokking.errors import UserError
 from grokking.run_folder import run_files
@@ -193,3 +194,14 @@ def test_the_file_of_measures_is_checked_when_read(run_directory, tmp_path):
     (tmp_path / "progress_measures.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="'restricted_losses' is damaged"):
         progress_measures.read(tmp_path)
+
+
+def test_cards_of_several_runs_carry_summary_card_and_what_the_pages_cost(run_directory):
+    (run,) = cards([run_directory])["runs"]
+    assert (run["seed"], run["card"]["epoch"]) == (42, 40)
+    sizes = run["pages"]["bytes"]
+    assert sizes == {
+        name: (run_directory / name).stat().st_size
+        for name in ("report.html", "film.html", "gallery.html")
+    }
+    assert 0 < run["pages"]["seconds"] < 600

@@ -1,20 +1,25 @@
 """The report cards of several runs in one result file: `scripts/report_cards.py`."""
 
+import time
 from pathlib import Path
 from typing import Any
 
-from grokking.analysis.report import report
+from grokking.analysis.report import FILM, GALLERY, REPORT, report
 from grokking.artifacts import SCHEMA_VERSION, write_json
 from grokking.cli import Parser
 from grokking.run_summary import summarize
 
 
 def cards(directories: list[Path]) -> dict[str, Any]:
-    """One entry per finished run, by seed: its summary (see run_summary.py) and its card."""
+    """One entry per finished run, by seed: its summary (see run_summary.py), its card, its pages."""
     runs = []
     for directory in directories:
+        began = time.perf_counter()
         record, _ = report(directory)
-        runs.append({**summarize(directory), "card": record})
+        seconds = round(time.perf_counter() - began, 1)
+        sizes = {page: (directory / page).stat().st_size for page in (REPORT, FILM, GALLERY)}
+        written = {"seconds": seconds, "bytes": sizes}
+        runs.append({**summarize(directory), "card": record, "pages": written})
         print(f"{directory}: {record['passed']} rows pass, {record['failed']} fail", flush=True)
     runs.sort(key=lambda run: run["seed"])
     return {"schema_version": SCHEMA_VERSION, "runs": runs}

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Everything that reads the code without running it: ruff, mypy, clang-tidy, shellcheck, pip check.
+# Installs its tools into .venv; the rules and their exceptions are in pyproject.toml and .clang-tidy.
+set -euo pipefail
+
+# shellcheck source=scripts/_environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"
+
+ensure_environment "[test]"
+cd "$ROOT"
+"$PYTHON" -m pip install --quiet --disable-pip-version-check -r scripts/requirements-lint.txt
+bin="$ROOT/.venv/bin"
+
+"$bin/ruff" check --quiet .
+"$bin/ruff" format --check --quiet .
+"$bin/mypy" --no-error-summary
+"$PYTHON" -m pip check >/dev/null
+
+read -ra headers < <("$PYTHON" -c '
+import pybind11, sysconfig
+print("-isystem", sysconfig.get_path("include"), "-isystem", pybind11.get_include())')
+tidy() { "$bin/clang-tidy" --quiet "$@" 2>/dev/null; }
+tidy csrc/bindings.cpp csrc/cpu.cpp csrc/cpu_reference.cpp -- -std=c++17 -Icsrc "${headers[@]}"
+# The analyzer cannot follow an arena that only counts, from null; the sanitizers run this file instead.
+tidy --checks='-clang-analyzer-*' csrc/cpu_tile.cpp -- -std=c++17 -Icsrc
+
+if command -v shellcheck >/dev/null; then
+  shellcheck -x scripts/*.sh .ci/run
+else
+  echo "shellcheck is not installed, scripts are not checked" >&2
+fi
+echo "lint: nothing found"

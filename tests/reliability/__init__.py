@@ -1,0 +1,110 @@
+"""The promises of docs/RELIABILITY.md, each with a driver that counts how often it was broken.
+
+tests/test_reliability.py runs a part of each, scripts/reliability.py --full all of it.
+"""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from reliability import hostile, interruptions
+from reliability.outcome import Outcome
+
+Driver = Callable[[int, random.Random, Path], Outcome]
+
+
+class Promise(NamedTuple):
+    """`count` attempts in full, `in_ci` of them in every CI run."""
+
+    text: str
+    shown: str
+    driver: Driver
+    count: int
+    in_ci: int
+
+
+PROMISES = {
+    "kills": Promise(
+        "A run killed at any moment resumes, ends as if nothing had happened, and no file is ever left "
+        "unreadable",
+        "SIGKILL at random moments and before or after a random file operation, ten to a run",
+        interruptions.kills,
+        300,
+        20,
+    ),
+    "cuts": Promise(
+        "A resumed run equals an uninterrupted one bit for bit: weights, moments, histories, labels, pages",
+        "stopped at every epoch of a 24-epoch run, again one epoch later, every other one also while "
+        "exporting; every implementation of the kernel and plain PyTorch",
+        interruptions.cuts,
+        interruptions.EPOCHS,
+        2,
+    ),
+    "damage": Promise(
+        "A damaged checkpoint is never loaded",
+        "flipped bits, cut, swapped, zeroed and dropped pieces of a resumable checkpoint",
+        hostile.damage,
+        2_000,
+        200,
+    ),
+    "crafted": Promise(
+        "Opening someone's checkpoint runs no code",
+        "pickles that call os.system, exec, eval, open and mkdir, in four kinds of file",
+        hostile.crafted,
+        20,
+        20,
+    ),
+    "faults": Promise(
+        "Disk full, read-only folder, no permission: one clear line, exit code 1, and what was there "
+        "resumes",
+        "ENOSPC, EACCES, EROFS and EIO at every file operation of a run",
+        interruptions.faults,
+        1_000_000,
+        16,
+    ),
+    "signals": Promise(
+        "SIGINT, SIGTERM and SIGHUP save the run and exit with 128+n; a second one leaves at once; one "
+        "ignored at start stays ignored",
+        "signals at random epochs",
+        interruptions.signals,
+        100,
+        10,
+    ),
+    "any_json": Promise(
+        "Any JSON given to the scripts gives a picture or one clear line and exit code 2, within 1 GB and "
+        "a minute",
+        "mutated, ragged, huge, deeply nested, duplicate keys, NaN, 1e999, 5,000 digits, BOM, UTF-16",
+        hostile.any_json,
+        10_000,
+        300,
+    ),
+    "wrong_arguments": Promise(
+        "Wrong arguments to the extension raise, never crash",
+        "one argument or table spoiled: type, shape, stride, size 0, alignment, read-only, NaN, range",
+        hostile.wrong_arguments,
+        5_000,
+        500,
+    ),
+    "races": Promise(
+        "Two runs in one folder do not mix: the second is refused, and a killed holder blocks nobody",
+        "two processes started at once, then a holder killed",
+        interruptions.races,
+        50,
+        5,
+    ),
+    "divergence": Promise(
+        "Divergence is reported at its epoch, and the histories stay strict JSON",
+        "NaN planted in the step to each epoch",
+        interruptions.divergence,
+        50,
+        5,
+    ),
+    "same_bytes": Promise(
+        "The same input gives the same bytes of every page",
+        "two equal runs with their reports, seed by seed",
+        interruptions.same_bytes,
+        10,
+        1,
+    ),
+}

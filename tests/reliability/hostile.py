@@ -1,0 +1,333 @@
+"""Files and arguments from somebody else: damaged, malicious, absurd."""
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import random
+import resource
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from grokking.checkpoint import load_checkpoint
+from grokking.cli import run_main
+from grokking.errors import UserError
+from grokking.extension import implementations, load
+from grokking.pictures.visualize import main as visualize
+from grokking.sweep.analysis import main as analyze
+from grokking.sweep.pages import main as plot
+from reliability.forked import Fork, plain, train
+from reliability.outcome import Outcome
+
+MEMORY = 1 << 30  # bytes that reading one file may add
+SECONDS = 60  # that it may take
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def damage(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """Flipped bits, cut, swapped, repeated and zeroed pieces: refused, or read back unchanged."""
+    result = Outcome()
+    assert Fork(lambda: train(folder / "run"), folder / "stderr").wait().code == 0
+    good = (folder / "run" / "checkpoint_latest.pt").read_bytes()
+    content = plain(load_checkpoint(folder / "run" / "checkpoint_latest.pt"))
+    path = folder / "damaged.pt"
+    for _ in range(count):
+        how, bad = _damaged(good, chance)
+        path.write_bytes(bad)
+        result.tried += 1
+        try:
+            read = plain(load_checkpoint(path))
+        except UserError:
+            continue
+        if read != content:
+            result.broken.append(f"{how}: loaded with other content")
+    return result
+
+
+def _damaged(good: bytes, chance: random.Random) -> tuple[str, bytes]:
+    bad, size = bytearray(good), len(good)
+    a, b, length = chance.randrange(size), chance.randrange(size), chance.randint(1, 4096)
+    how = chance.choice(("flip", "flips", "cut", "swap", "zero", "drop"))
+    if how == "flip":
+        bad[a] ^= 1 << chance.randrange(8)
+    elif how == "flips":
+        for _ in range(chance.randint(2, 64)):
+            bad[chance.randrange(size)] ^= 1 << chance.randrange(8)
+    elif how == "cut":
+        del bad[a:]
+    elif how == "swap":
+        bad[a : a + length], bad[b : b + length] = bad[b : b + length], bad[a : a + length]
+    elif how == "zero":
+        bad[a : a + length] = bytes(len(bad[a : a + length]))
+    else:
+        del bad[a : a + length]
+    return f"{how} at {a}, {b}, {length}", bytes(bad)
+
+
+class _Calls:
+    """Pickles to a call."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def crafted(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """Checkpoints that would run code if anything unpickled them freely."""
+    result, trace = Outcome(), folder / "trace"
+    folder.mkdir(parents=True, exist_ok=True)
+    python = f"open({str(trace)!r}, 'w').close()"
+    payloads = [
+        _Calls(os.system, f"touch {trace}"),
+        _Calls(os.mkdir, str(trace)),
+        _Calls(exec, python),
+        _Calls(eval, f"open({str(trace)!r}, 'w')"),
+        _Calls(open, str(trace), "w"),
+    ]
+    forms: list[Callable[[Any], bytes]] = [
+        lambda p: _saved({"schema_version": 1, "sha256": "0" * 64, "model": p}),
+        lambda p: _saved(p),
+        lambda p: pickle.dumps({"schema_version": 1, "sha256": p}),
+        lambda p: _saved({"model": {"W_E": torch.zeros(2)}, "kept": [p], "sha256": ""}),
+    ]
+    path = folder / "crafted.pt"
+    for number in range(count):
+        payload, form = payloads[number % 5], forms[number // 5 % 4]
+        path.write_bytes(form(payload))
+        result.tried += 1
+        try:
+            load_checkpoint(path)
+            result.broken.append(f"{payload.call[0].__name__}: accepted")
+        except UserError:
+            pass
+        if trace.exists():
+            result.broken.append(f"{payload.call[0].__name__}: executed")
+            shutil.rmtree(trace) if trace.is_dir() else trace.unlink()
+    return result
+
+
+def _saved(record: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(record, file)
+    return file.getvalue()
+
+
+# ---------------------------------------------------------------- JSON
+
+
+def any_json(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """Absurd and mutated JSON for every script: a picture, or one clear line and exit code 2."""
+    result = Outcome()
+    run = folder / "sweep" / "wd1.0_seed42"
+    assert Fork(lambda: train(run), folder / "stderr").wait().code == 0
+    names = ["activation_surface_neuron_0.json", "config.json", "grokking.json"]
+    names += ["loss_history.json", "accuracy_history.json"]
+    good = {name: (run / name).read_bytes() for name in names}
+    record = folder / "broken"
+    for start in range(0, count, 100):  # a fork each: a crash or a limit ends a hundred at most
+        batch = [
+            (name, _absurd(good[name], chance))
+            for name in (chance.choice(names) for _ in range(min(100, count - start)))
+        ]
+
+        def body(batch: list[tuple[str, bytes]] = batch) -> int:
+            _limit()
+            with record.open("w") as lines:
+                for name, text in batch:
+                    lines.writelines(f"{fault}\n" for fault in _feed(run, name, text, good))
+            return 0
+
+        ended = Fork(body, folder / "stderr").wait()
+        result.tried += len(batch)
+        result.broken += record.read_text().splitlines()
+        if ended.code != 0:
+            result.broken.append(f"files {start} on: ended with {ended.code} {ended.errors[-300:]}")
+    return result
+
+
+def _limit() -> None:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+
+
+def _feed(run: Path, name: str, text: bytes, good: dict[str, bytes]) -> Iterator[str]:
+    """Faults found when the scripts read `text` in the place of a good file."""
+    (run / name).write_bytes(text)
+    commands: list[Callable[[], int | None]] = [lambda: visualize([str(run / name)])]
+    if not name.startswith("activation"):
+        commands = [lambda: _with_argument(analyze, run.parent)]
+        if name.endswith("history.json"):
+            commands.append(lambda: _with_argument(plot, run.parent))
+    for command in commands:
+        told = io.StringIO()
+        signal.alarm(SECONDS)
+        try:
+            with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+                code = run_main(command)
+            lines = told.getvalue().splitlines()
+            if code not in (0, 2) or (code == 2 and len(lines) != 1):
+                yield f"{name}: exit code {code}, {lines[:2]}, for {text[:80]!r}"
+        except BaseException as error:
+            yield f"{name}: {type(error).__name__} {error}, for {text[:80]!r}".replace("\n", " ")
+        finally:
+            signal.alarm(0)
+    (run / name).write_bytes(good[name])
+
+
+def _with_argument(main: Callable[[], int], argument: Path) -> int:
+    import sys
+
+    old, sys.argv = sys.argv, ["script", str(argument)]
+    try:
+        return main()
+    finally:
+        sys.argv = old
+
+
+_VALUES = [
+    *("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "true", "false", "null", '""', "[]", "{}"),
+    *("9" * 5000, "-1", "0", "1e-400", '"113"', "[[]]", "1.5", "2147483648", "9223372036854775808"),
+    *('"\\u0000"', '"<script>"', '"\\ud800"', "[null]", "-0.0", "[" * 500 + "]" * 500),
+]
+
+
+def _absurd(good: bytes, chance: random.Random) -> bytes:
+    kind = chance.randrange(12)
+    record = json.loads(good)
+    if kind == 0:
+        depth = chance.choice((10, 1_000, 100_000))
+        return b"[" * depth + b"]" * depth
+    if kind == 1:
+        return chance.choice((b"\xef\xbb\xbf" + good, good.decode().encode("utf-16")))
+    if kind == 2:
+        return good[: chance.randrange(len(good))]
+    if kind == 3:
+        return bytes(chance.randrange(256) for _ in range(chance.randrange(200)))
+    if kind == 4:  # duplicate keys
+        name = chance.choice(list(record))
+        return good.replace(b"{", f'{{"{name}": {chance.choice(_VALUES)}, '.encode(), 1)
+    if kind == 5:
+        return chance.choice(_VALUES).encode()
+    if kind == 6:
+        bad = bytearray(good)
+        for _ in range(chance.randint(1, 20)):
+            bad[chance.randrange(len(bad))] = chance.randrange(256)
+        return bytes(bad)
+    if kind == 7:
+        record.pop(chance.choice(list(record)))
+        return json.dumps(record).encode()
+    # a value somewhere in the tree becomes another, or a list becomes ragged
+    marker, places = "@here@", list(_places(record))
+    holder, key = chance.choice(places)
+    if kind == 8 and isinstance(holder, list):
+        del holder[key]
+        return json.dumps(record).encode()
+    holder[key] = marker
+    return json.dumps(record).replace(f'"{marker}"', chance.choice(_VALUES), 1).encode()
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, (dict, list)):
+        for key in list(value) if isinstance(value, dict) else range(len(value)):
+            yield value, key
+            yield from _places(value[key])
+
+
+# ---------------------------------------------------------------- the extension
+
+
+def wrong_arguments(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """Calls of the extension with one argument or table spoiled: an exception or a result."""
+    result = Outcome()
+    module, _ = load()
+    if module is None:
+        return result
+    for start in range(0, count, 250):
+        seed, number = chance.getrandbits(64), min(250, count - start)
+        ended = Fork(lambda s=seed, n=number: _call_wrongly(module, s, n), folder / "stderr").wait()
+        result.tried += number
+        if ended.code != 0:
+            result.broken.append(
+                f"calls from seed {seed}: ended with {ended.code} {ended.errors[-300:]}"
+            )
+    return result
+
+
+def _call_wrongly(module: Any, seed: int, count: int) -> int:
+    """Exit code 0 unless something other than TypeError or ValueError is raised."""
+    chance, generator = random.Random(seed), np.random.default_rng(seed % 2**32)
+    p, H, K, c, n = 5, 2, 9, 5, 12
+    names = [name for name in implementations() if name != "cuda"]
+    shapes = [(p, H), (p, H), (H,), (p, H, K), (p, H, K), (K,), (K, c), (p, H, c), (p, H, c), (c,)]
+    for _ in range(count):
+        tables = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
+        pairs = generator.integers(0, p * p, n)
+        targets = generator.integers(0, c, n)
+        name, threads = chance.choice(names), chance.choice((1, 2, 3))
+        kind = chance.randrange(3)
+        if kind == 0:
+            arguments = [tables, pairs, targets, name, threads]
+            arguments += [None, None]
+            function = module.evaluate
+        elif kind == 1:
+            gradients = [np.empty_like(table) for table in tables]
+            arguments = [tables, pairs, targets, name, threads, 1 / n, gradients, None]
+            function = module.pair_loss
+        else:
+            neurons = generator.integers(0, K, 4)
+            arguments = [tables, neurons, name, threads, np.empty((p, p, 4), dtype=np.float32)]
+            function = module.activations
+        place = chance.randrange(len(arguments))
+        if isinstance(arguments[place], list) and chance.random() < 0.9:
+            inner = chance.randrange(len(arguments[place]))
+            arguments[place][inner] = _spoiled(arguments[place][inner], chance)
+        else:
+            arguments[place] = _spoiled(arguments[place], chance)
+        try:
+            function(*arguments)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    return 0
+
+
+def _spoiled(value: Any, chance: random.Random) -> Any:
+    if not isinstance(value, np.ndarray):
+        return chance.choice((None, -1, 0, 10**30, "nonesuch", 1.5, [], np.zeros(3)))
+    read_only = value.copy()
+    read_only.flags.writeable = False
+    raw = np.empty(value.nbytes + 1, dtype=np.uint8)
+    misaligned = raw[1:].view(value.dtype).reshape(value.shape) if value.size else value
+    return chance.choice(
+        (
+            None,
+            value.astype(np.float64 if value.dtype != np.float64 else np.int32),
+            value.astype(np.int16),
+            value.astype(object),
+            value[:0],
+            value[::2],
+            value[::-1],
+            value.T,
+            value.reshape(-1),
+            np.concatenate([value, value]),
+            np.full_like(value, np.nan) if value.dtype.kind == "f" else value + 10**6,
+            -value - 1,
+            np.full_like(value, np.inf) if value.dtype.kind == "f" else value - 10**12,
+            read_only,
+            misaligned,
+            np.broadcast_to(value[..., :1], value.shape),
+            value.tolist(),
+            np.asfortranarray(value),
+            memoryview(value),
+        )
+    )

@@ -1,0 +1,351 @@
+"""Runs that are killed, signalled, cut at every epoch, refused the disk, or diverge."""
+
+import builtins
+import errno
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from grokking.artifacts import read_history
+from grokking.checkpoint import load_checkpoint
+from grokking.engine import FoldedEngine, PlainEngine, Step
+from grokking.errors import UserError
+from grokking.extension import implementations
+from reliability.forked import (
+    TINY,
+    Fork,
+    differences,
+    forked_run,
+    outcome,
+    timed_run,
+    train,
+    unreadable,
+)
+from reliability.outcome import Outcome
+
+KILLS_PER_RUN = 10
+EPOCHS = int(TINY["GROK_NUM_EPOCHS"])
+
+
+# ---------------------------------------------------------------- tampering, inside a fork
+
+
+def at_file_operation(number: int, act: Callable[[], None], after: bool = False) -> None:
+    """Let `act` happen before (or after) the number-th operation on the disk from now on."""
+    count = 0
+
+    def tamper(function: Callable[..., Any]) -> Callable[..., Any]:
+        def tampered(*args: Any, **kwargs: Any) -> Any:
+            nonlocal count
+            if args and isinstance(args[0], (str, Path)) and str(args[0]).startswith("/dev/"):
+                return function(*args, **kwargs)
+            count += 1
+            due = count == number
+            if due and not after:
+                act()
+            result = function(*args, **kwargs)
+            if due and after:
+                act()
+            return result
+
+        return tampered
+
+    for module, name in ((os, "replace"), (os, "fsync"), (tempfile, "mkstemp"), (os, "fdopen")):
+        setattr(module, name, tamper(getattr(module, name)))
+    Path.mkdir = tamper(Path.mkdir)  # type: ignore[method-assign]
+    Path.open = tamper(Path.open)  # type: ignore[method-assign]
+    builtins.open = tamper(builtins.open)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail_with(number: int) -> Callable[[], None]:
+    def fail() -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def at_epoch(epoch: int, act: Callable[[Step], Step]) -> None:
+    """Let `act` replace what the training step of `epoch` returns."""
+    for kind in (PlainEngine, FoldedEngine):
+        original = kind.training_step
+
+        def changed(self: Any, model: Any, *rest: Any, original: Any = original) -> Step:
+            step: Step = original(self, model, *rest)
+            counted.append(None)
+            return act(step) if len(counted) == epoch + 1 else step
+
+        kind.training_step = changed  # type: ignore[method-assign]
+    counted: list[None] = []
+
+
+def signalling(number: int) -> Callable[[Step], Step]:
+    def act(step: Step) -> Step:
+        os.kill(os.getpid(), number)
+        return step
+
+    return act
+
+
+# ---------------------------------------------------------------- the promises
+
+
+def kills(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """SIGKILL at random moments and around every kind of file operation; resumed each time."""
+    result = Outcome()
+    took = timed_run(folder / "reference")
+    expected = outcome(folder / "reference")
+    while result.tried < count:
+        directory = folder / f"run_{result.tried}"
+        reached = -1
+        for _ in range(min(KILLS_PER_RUN, count - result.tried)):
+            result.tried += 1
+            where = _kill_once(directory, took, chance)
+            result.broken += [f"{where}: {fault}" for fault in unreadable(directory)]
+            newest = _newest_epoch(directory)
+            if newest < reached:
+                result.broken.append(f"{where}: epoch {reached} was safe, now {newest}")
+            reached = max(reached, newest)
+        ended = forked_run(directory, GROK_RESUME="1")
+        if ended.code != 0:
+            result.broken.append(f"{directory.name} does not resume: {ended.errors}")
+        else:
+            different = differences(outcome(directory), expected)
+            result.broken += [f"{directory.name} ends with another {name}" for name in different]
+        shutil.rmtree(directory)
+    return result
+
+
+def _kill_once(directory: Path, took: float, chance: random.Random) -> str:
+    if chance.random() < 0.5:
+        delay = chance.uniform(0, took)
+        child = Fork(lambda: train(directory, GROK_RESUME="1"), directory.parent / "stderr")
+        time.sleep(delay)
+        child.signal(signal.SIGKILL)
+        child.wait()
+        return f"killed after {delay:.3f} s"
+    number, after = chance.randint(1, 150), chance.random() < 0.5
+    forked_run(directory, lambda: at_file_operation(number, die, after), GROK_RESUME="1")
+    return f"killed {'after' if after else 'before'} file operation {number}"
+
+
+def _newest_epoch(directory: Path) -> int:
+    """Of the checkpoints a resumed run could start from; -1 if there is none."""
+    epochs = [-1]
+    for path in directory.glob("checkpoint_*.pt"):
+        try:
+            epochs.append(load_checkpoint(path)["epoch"])
+        except UserError:
+            continue
+    return max(epochs)
+
+
+def cuts(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """Stopped at every epoch (twice in a row) and while exporting, with each kernel."""
+    result = Outcome()
+    for kernel in ("torch", *implementations()):
+        if kernel == "cuda":
+            continue
+        reference = folder / f"reference_{kernel}"
+        assert forked_run(reference, GROK_KERNEL=kernel).code == 0
+        expected = outcome(reference)
+        places = list(range(EPOCHS)) if count >= EPOCHS else chance.sample(range(EPOCHS), count)
+        for epoch in places:
+            directory = folder / f"{kernel}_{epoch}"
+            result.tried += 1
+            stops = [
+                forked_run(
+                    directory,
+                    lambda at=at: at_epoch(at, signalling(signal.SIGTERM)),
+                    GROK_RESUME="1",
+                    GROK_KERNEL=kernel,
+                ).code
+                for at in (epoch, 1)
+            ]
+            if stops[0] != 128 + signal.SIGTERM:
+                result.broken.append(f"{kernel}, epoch {epoch}: exit code {stops[0]}")
+            last = epoch % 2 == 0  # every other run is also killed while it exports
+            if last:
+                forked_run(directory, _die_exporting, GROK_RESUME="1", GROK_KERNEL=kernel)
+            ended = forked_run(directory, GROK_RESUME="1", GROK_KERNEL=kernel)
+            different = differences(outcome(directory), expected)
+            if ended.code != 0 or different:
+                result.broken.append(f"{kernel}, cut at {epoch}: {different} {ended.errors}")
+            shutil.rmtree(directory)
+    return result
+
+
+def _die_exporting() -> None:
+    from grokking import run as module
+
+    module.write_run_pages = lambda *_: die()  # type: ignore[assignment]
+
+
+def faults(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """ENOSPC, EACCES, EROFS and EIO at the n-th file operation; then the disk recovers."""
+    result = Outcome()
+    timed_run(folder / "reference")
+    expected = outcome(folder / "reference")
+    operations = _operations(folder / "counted")
+    errors = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)
+    places = [(number, error) for number in range(1, operations + 1) for error in errors]
+    for number, error in places if count >= len(places) else chance.sample(places, count):
+        directory = folder / f"fault_{number}_{error}"
+        result.tried += 1
+        where = f"{errno.errorcode[error]} at file operation {number}"
+        ended = forked_run(directory, lambda n=number, e=error: at_file_operation(n, fail_with(e)))
+        lines = [line for line in ended.errors.splitlines() if line.startswith("error: ")]
+        if ended.code != 1 or len(lines) != 1 or "Traceback" in ended.errors:
+            result.broken.append(f"{where}: exit code {ended.code}, {ended.errors!r}")
+        result.broken += [f"{where}: {fault}" for fault in unreadable(directory)]
+        left = [path.name for path in directory.rglob("*.tmp")] if directory.exists() else []
+        result.broken += [f"{where}: left {name}" for name in left]
+        ended = forked_run(directory, GROK_RESUME="1")
+        different = differences(outcome(directory), expected) if ended.code == 0 else ["nothing"]
+        if different:
+            result.broken.append(f"{where}: resumed to another {different} {ended.errors}")
+        shutil.rmtree(directory, ignore_errors=True)
+    return result
+
+
+def _operations(directory: Path) -> int:
+    """How many file operations an undisturbed run makes."""
+    low, high = 1, 4096
+    while low < high:  # the first number that is never reached, by bisection
+        middle = (low + high) // 2
+        reached = forked_run(directory, lambda n=middle: at_file_operation(n, die)).code != 0
+        shutil.rmtree(directory, ignore_errors=True)
+        low, high = (middle + 1, high) if reached else (low, middle)
+    return low - 1
+
+
+def signals(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """SIGINT, SIGTERM or SIGHUP at a random epoch; a second signal; a signal ignored at start."""
+    result = Outcome()
+    timed_run(folder / "reference")
+    expected = outcome(folder / "reference")
+    for _ in range(count):
+        number = chance.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        epoch, kind = chance.randrange(EPOCHS), chance.choice(("one", "one", "two", "ignored"))
+        directory = folder / f"run_{result.tried}"
+        result.tried += 1
+        where = f"{kind} {signal.Signals(number).name} at epoch {epoch}"
+
+        def before(number: int = number, epoch: int = epoch, kind: str = kind) -> None:
+            if kind == "ignored":
+                signal.signal(number, signal.SIG_IGN)
+
+            def act(step: Step) -> Step:
+                for _ in range(2 if kind == "two" else 1):
+                    os.kill(os.getpid(), number)
+                return step
+
+            at_epoch(epoch, act)
+
+        ended = forked_run(directory, before)
+        wanted = 0 if kind == "ignored" else 128 + number
+        told = kind != "one" or "GROK_RESUME=1" in ended.errors
+        saved = kind != "one" or _newest_epoch(directory) == epoch
+        if ended.code != wanted or not told or not saved:
+            result.broken.append(f"{where}: exit code {ended.code}, {ended.errors!r}")
+        if forked_run(directory, GROK_RESUME="1").code != 0 or differences(
+            outcome(directory), expected
+        ):
+            result.broken.append(f"{where}: resumed to another end")
+        shutil.rmtree(directory)
+    return result
+
+
+def races(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """Two runs at once in one folder: one runs, one is refused; a killed holder blocks nobody."""
+    result = Outcome()
+    for round_number in range(count):
+        directory = folder / f"race_{round_number}"
+        result.tried += 1
+        pair = [Fork(partial(train, directory), folder / "stderr") for _ in range(2)]
+        ended = [child.wait() for child in pair]
+        codes = sorted(end.code for end in ended)
+        refusals = [end.errors for end in ended if end.code == 2]
+        if codes != [0, 2] or not any(
+            words in refusals[0] for words in ("is in use by another run", "already holds a run")
+        ):
+            result.broken.append(f"round {round_number}: exit codes {codes}, {refusals}")
+        shutil.rmtree(directory)
+        holder = Fork(partial(train, directory, GROK_NUM_EPOCHS="100000"), folder / "stderr")
+        while not (directory / "config.json").exists():
+            time.sleep(0.001)
+        if forked_run(directory, GROK_RESUME="1", GROK_NUM_EPOCHS="100000").code != 2:
+            result.broken.append(f"round {round_number}: a second run was let in")
+        holder.signal(signal.SIGKILL)
+        holder.wait()
+        if forked_run(directory, GROK_OVERWRITE="1").code != 0:
+            result.broken.append(f"round {round_number}: a dead holder blocks the folder")
+        shutil.rmtree(directory)
+    return result
+
+
+def divergence(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """NaN in the weights at each epoch from 1 on: reported there, histories strict JSON."""
+    result = Outcome()
+    for epoch in range(1, count + 1):
+        directory = folder / f"nan_{epoch}"
+        result.tried += 1
+
+        def plant(epoch: int = epoch) -> None:
+            def act(step: Step) -> Step:
+                return step._replace(loss=step.loss * torch.tensor(float("nan")))
+
+            at_epoch(epoch - 1, act)  # the step from there makes every weight NaN
+
+        ended = forked_run(directory, plant, GROK_NUM_EPOCHS="60")
+        wrong = unreadable(directory)
+        epochs = read_history(directory).epochs
+        if ended.code != 1 or f"epoch {epoch}" not in ended.errors or wrong or epochs[-1] != epoch:
+            result.broken.append(
+                f"NaN at epoch {epoch}: exit code {ended.code}, {ended.errors!r}, last probe "
+                f"{epochs[-1]}, {wrong}"
+            )
+        shutil.rmtree(directory)
+    return result
+
+
+def same_bytes(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """Two equal runs with their reports: every page has the same bytes."""
+    from grokking.analysis.report import main as report
+
+    result = Outcome()
+    for seed in range(count):
+        pages = []
+        for name in ("one", "two"):
+            directory = folder / f"{name}_{seed}"
+
+            def body(directory: Path = directory, seed: int = seed) -> int:
+                train(directory, GROK_SEED=str(seed))
+                return report([str(directory)])
+
+            ended = Fork(body, folder / "stderr").wait()
+            assert ended.code == 0, ended.errors
+            pages.append(
+                {
+                    path.relative_to(directory).as_posix(): path.read_bytes()
+                    for path in sorted(directory.rglob("*.html"))
+                }
+            )
+            shutil.rmtree(directory)
+        for page in pages[0].keys() | pages[1].keys():
+            result.tried += 1
+            if pages[0].get(page) != pages[1].get(page):
+                result.broken.append(f"seed {seed}: {page} differs")
+    return result
