@@ -26,7 +26,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
 
-    from reliability import PROMISES
+    from reliability import PROMISES, WORKPLACE
 
     from grokking.artifacts import write_json
     from grokking.environment import versions
@@ -40,7 +40,7 @@ def main() -> int:
             continue
         count = promise.count if arguments.full else promise.in_ci
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="grokking_") as folder:
+        with tempfile.TemporaryDirectory(prefix="grokking_", dir=WORKPLACE) as folder:
             result = promise.driver(count, random.Random(arguments.seed), Path(folder) / name)
         seconds = time.monotonic() - began
         print(

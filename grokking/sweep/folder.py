@@ -6,6 +6,7 @@ cannot be read are listed with their fault, not dropped in silence.
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from reprlib import repr  # shortens what a stranger's file may hold
 from typing import Any
 
 from grokking.artifacts import Run, read_json, read_run
@@ -89,8 +90,12 @@ def _check(run: Run) -> None:
     for field in ("weight_decay", "learning_rate", "seed", "num_epochs"):
         value, whole = run.config.get(field), field in ("seed", "num_epochs")
         kind = int if whole else (int, float)
-        if not isinstance(value, kind) or isinstance(value, bool) or value < 0:
-            raise UserError(f"config.json: '{field}' is {value!r}, expected a number >= 0")
+        if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= value <= 1e308:
+            raise UserError(f"config.json: '{field}' is {repr(value)}, expected a number >= 0")
+    for field in EXPERIMENT:
+        value = run.config.get(field)
+        if value is not None and not isinstance(value, (int, float)):
+            raise UserError(f"config.json: '{field}' is {repr(value)}, expected a number")
     if not run.history.epochs:
         raise UserError("loss_history.json: 'epochs' is empty")
     last, grok_epoch = run.history.epochs[-1], run.grokking["grok_epoch"]

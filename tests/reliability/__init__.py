@@ -11,6 +11,9 @@ from typing import NamedTuple
 from reliability import hostile, interruptions
 from reliability.outcome import Outcome
 
+MEMORY_DISK = Path("/dev/shm")  # where fsync is quick, if it is there
+WORKPLACE = MEMORY_DISK if MEMORY_DISK.is_dir() else None  # None: the usual folder
+
 Driver = Callable[[int, random.Random, Path], Outcome]
 
 
@@ -31,7 +34,7 @@ PROMISES = {
         "SIGKILL at random moments and before or after a random file operation, ten to a run",
         interruptions.kills,
         300,
-        20,
+        10,
     ),
     "cuts": Promise(
         "A resumed run equals an uninterrupted one bit for bit: weights, moments, histories, labels, pages",
@@ -39,7 +42,7 @@ PROMISES = {
         "exporting; every implementation of the kernel and plain PyTorch",
         interruptions.cuts,
         interruptions.EPOCHS,
-        2,
+        1,
     ),
     "damage": Promise(
         "A damaged checkpoint is never loaded",
@@ -61,7 +64,7 @@ PROMISES = {
         "ENOSPC, EACCES, EROFS and EIO at every file operation of a run",
         interruptions.faults,
         1_000_000,
-        16,
+        8,
     ),
     "signals": Promise(
         "SIGINT, SIGTERM and SIGHUP save the run and exit with 128+n; a second one leaves at once; one "
@@ -69,7 +72,7 @@ PROMISES = {
         "signals at random epochs",
         interruptions.signals,
         100,
-        10,
+        5,
     ),
     "any_json": Promise(
         "Any JSON given to the scripts gives a picture or one clear line and exit code 2, within 1 GB and "
@@ -91,7 +94,7 @@ PROMISES = {
         "two processes started at once, then a holder killed",
         interruptions.races,
         50,
-        5,
+        2,
     ),
     "divergence": Promise(
         "Divergence is reported at its epoch, and the histories stay strict JSON",

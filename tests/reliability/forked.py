@@ -1,11 +1,15 @@
 """Tiny runs as forks of one process that has imported torch, and what they leave in their folder."""
 
+import contextlib
+import io
 import json
 import os
 import random
 import signal
+import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +48,7 @@ class Fork:
     """A child of this process that runs `body` and exits with what run_main makes of it."""
 
     def __init__(self, body: Callable[[], int | None], folder: Path) -> None:
+        preload()
         folder.mkdir(parents=True, exist_ok=True)
         self.errors = folder / f"stderr_{random.getrandbits(64):x}"
         self.pid = os.fork()
@@ -68,6 +73,18 @@ class Fork:
         text = self.errors.read_text(errors="replace") if self.errors.exists() else ""
         self.errors.unlink(missing_ok=True)
         return Ended(os.waitstatus_to_exitcode(status), text)
+
+
+@cache
+def preload() -> None:
+    """Import, by one run on a single thread, whatever torch imports only when it is used."""
+    quiet = io.StringIO()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(quiet),
+        contextlib.redirect_stderr(quiet),
+    ):
+        train(Path(folder) / "run")
 
 
 def train(directory: Path, **variables: str) -> int:
