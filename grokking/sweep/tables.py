@@ -123,7 +123,7 @@ def condition_lines(summary: Summary) -> list[str]:
     for s in summary["sessions"]:
         minutes = s["seconds"] / 60
         lines.append(
-            f"{s['runs']} runs, {s['jobs']} at a time, in {minutes:.1f} minutes of wall time"
+            f"{s['runs']} run{'s' * (s['runs'] != 1)}, {s['jobs']} at a time, in {minutes:.1f} minutes of wall time"
         )
     return lines
 

@@ -8,6 +8,7 @@ import random
 import signal
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -51,7 +52,11 @@ class Fork:
         preload()
         folder.mkdir(parents=True, exist_ok=True)
         self.errors = folder / f"stderr_{random.getrandbits(64):x}"
-        self.pid = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # threads of the test runner, which the child does without
+            self.pid = os.fork()
         if self.pid == 0:
             code = 97
             try:
