@@ -121,9 +121,9 @@ def condition_lines(summary: Summary) -> list[str]:
         for c in summary["conditions"]
     ]
     for s in summary["sessions"]:
-        minutes = s["seconds"] / 60
+        runs, minutes = "run" if s["runs"] == 1 else "runs", s["seconds"] / 60
         lines.append(
-            f"{s['runs']} run{'s' * (s['runs'] != 1)}, {s['jobs']} at a time, in {minutes:.1f} minutes of wall time"
+            f"{s['runs']} {runs}, {s['jobs']} at a time, in {minutes:.1f} minutes of wall time"
         )
     return lines
 

@@ -6,8 +6,10 @@ import json
 import os
 import random
 import signal
+import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -66,7 +68,12 @@ class Fork:
                 null = os.open(os.devnull, os.O_WRONLY)
                 errors = os.open(self.errors, os.O_WRONLY | os.O_CREAT)
                 os.dup2(null, 1), os.dup2(errors, 2)
+                sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+                sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+                warnings.resetwarnings()  # a program does not run under the test runner's rules
                 code = run_main(body)
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(code)
 
