@@ -33,13 +33,26 @@ def test_every_variable_named_in_the_docs_exists(page):
 
 
 def test_a_marked_table_is_replaced_and_an_unknown_one_is_refused(tmp_path):
-    run = {"seed": 7, "kernel": "torch", "grok_epoch": None}
-    (tmp_path / "kernel_and_plain.json").write_text(
-        json.dumps({"runs": [run, {**run, "kernel": "avx512", "grok_epoch": 7500}]})
-    )
+    hardware = {"device_name": "CPU", "threads": 1, "date": "2020-01-01"}
+    plain = {
+        "seed": 7,
+        "kernel": "torch",
+        "grok_epoch": None,
+        "epochs_per_second": 7.0,
+        "variables": {"GROK_PROBE_EVERY": 10},
+        "versions": {"torch": "2", "python": "3"},
+        **hardware,
+    }
+    folded = {"kernel": "avx512", "grok_epoch": 7500, "epochs_per_second": 25.0, "variables": {}}
+    runs = {"note": "Both at once.", "runs": [plain, {**plain, **folded}]}
+    (tmp_path / "kernel_and_plain.json").write_text(json.dumps(runs))
     text = "before\n<!-- table: paths -->\nold\n<!-- end of table -->\nafter"
     new = docs_tables.updated(text, tmp_path)
-    assert "| 7 | 7,500 | not by the end |\n<!-- end of table -->\nafter" in new
+    assert (
+        "| 7 | 7,500 after 5.0 minutes (25.0 epochs/s, probed every epoch) "
+        "| not by the end (7.0 epochs/s, probed every 10 epochs) |\n" in new
+    )
+    assert "2020-01-01. Both at once.\n<!-- end of table -->\nafter" in new
     assert "old" not in new
     assert docs_tables.updated(new, tmp_path) == new
     with pytest.raises(UserError, match="unknown table 'pahts'"):

@@ -259,8 +259,8 @@ def test_conditions_and_wall_time_are_part_of_the_summary(tmp_path):
     assert summary["conditions"][0]["kernel"] == "unknown"
     report = markdown_report(summary)
     assert "- a CPU, kernel avx2, threads per run: 1, torch 2, Python 3, commit abc\n" in report
-    assert "- 1 runs, 2 at a time, in 1.5 minutes of wall time\n" in report
-    assert "- 1 runs, 1 at a time, in 0.5 minutes of wall time\n" in report
+    assert "- 1 run, 2 at a time, in 1.5 minutes of wall time\n" in report
+    assert "- 1 run, 1 at a time, in 0.5 minutes of wall time\n" in report
 
 
 @pytest.mark.parametrize("text", ["{}", '{"weight_decays": [1]}', '{"weight_decays": [{}]}', "[]"])

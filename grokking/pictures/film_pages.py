@@ -1,18 +1,16 @@
 """film.html: a run's neurons from the first epoch to the last, beside its accuracy and spectrum."""
 
-import base64
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 
-from grokking.analysis.fourier import wave_order
-from grokking.analysis.scenes import Bytes, Film
+from grokking.analysis.scenes import Film
 from grokking.pictures.pages import Block, Prose, Widget, write_page
 from grokking.pictures.style import BLUE, INK, MUTED, TEMPLATE, TRAINING, VALIDATION
 from grokking.pictures.surface_figures import empty_surface_figure
+from grokking.pictures.widgets import listed_in_waves, text_of
 
-WAVES = 4  # along each axis in wave order, as in surface_views.py
 SCALE = (
     "Every frame fills the height: its colour bar runs from 0 to the largest activation at that epoch, "
     "in 255 equal steps."
@@ -55,7 +53,7 @@ def film_data(film: Film) -> dict[str, object]:
                 "frequency": star.frequency,
                 "peaks": star.peaks,
                 "shares": star.shares,
-                "order": waves_of(film.modulus, star.frequency),
+                "order": listed_in_waves(film.modulus, star.frequency),
                 "heights": text_of(star.heights),
             }
             for star in film.stars
@@ -66,17 +64,6 @@ def film_data(film: Film) -> dict[str, object]:
             "spectrum": _spectrum_figure(film),
         },
     }
-
-
-def waves_of(modulus: int, frequency: int) -> list[int] | None:
-    """The wave order of a frequency, as the scripts take it; None where there is none."""
-    order = wave_order(modulus, frequency, min(WAVES, (modulus - 1) // 2)) if frequency else None
-    return None if order is None else order.tolist()
-
-
-def text_of(heights: Bytes) -> str:
-    """Bytes as base64."""
-    return base64.b64encode(np.ascontiguousarray(heights).tobytes()).decode("ascii")
 
 
 def _first_drawn(film: Film) -> int:

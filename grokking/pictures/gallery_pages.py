@@ -8,10 +8,10 @@ from typing import Any
 from plotly.colors import get_colorscale, sample_colorscale, unlabel_rgb
 
 from grokking.analysis.scenes import Gallery
-from grokking.pictures.film_pages import text_of, waves_of
 from grokking.pictures.pages import Block, Prose, Widget, write_page
 from grokking.pictures.style import SEQUENTIAL
 from grokking.pictures.surface_figures import empty_surface_figure
+from grokking.pictures.widgets import listed_in_waves, text_of
 
 
 def write_gallery_page(path: Path, title: str, gallery: Gallery, keys: Sequence[int]) -> Path:
@@ -76,7 +76,7 @@ def _group(
     count = f"{len(places)} neuron{'s' if len(places) != 1 else ''}"
     return {
         "title": f"{named}{key}: {count}",
-        "order": waves_of(gallery.modulus, frequency),
+        "order": listed_in_waves(gallery.modulus, frequency),
         "neurons": [_neuron(gallery, place) for place in places],
     }
 

@@ -24,7 +24,7 @@ def views(surface: Surface, wave: Wave | None) -> list[View]:
     """Natural order, and then wave order where there is one for the surface's strongest `wave`."""
     p = surface.modulus
     natural = np.arange(p, dtype=np.int64)
-    waves = min(4, (p - 1) // 2)  # four read well
+    waves = waves_shown(p)
     order = None if wave is None else wave_order(p, wave.frequency, waves)
     counted = f"Operands from 0 to {p - 1}, as counted."
     if wave is None or order is None:
@@ -43,6 +43,11 @@ def views(surface: Surface, wave: Wave | None) -> list[View]:
         View("Natural order", natural, counted, _natural(p, wave)),
         View("Wave order", order, stepped, listed + look_for),
     ]
+
+
+def waves_shown(p: int) -> int:
+    """Waves along each axis in wave order: four read well."""
+    return min(4, (p - 1) // 2)
 
 
 def _natural(p: int, wave: Wave) -> str:

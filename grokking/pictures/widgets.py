@@ -3,7 +3,14 @@
 Their heights come as bytes (see analysis/scenes.py): `peak / 255` is the size of a step.
 """
 
+import base64
 from typing import Literal, NamedTuple
+
+import numpy as np
+
+from grokking.analysis.fourier import wave_order
+from grokking.analysis.scenes import Bytes
+from grokking.pictures.surface_views import waves_shown
 
 WidgetName = Literal["film", "gallery"]
 
@@ -13,6 +20,17 @@ class Asset(NamedTuple):
 
     markup: str
     script: str
+
+
+def text_of(heights: Bytes) -> str:
+    """Heights as the scripts take them: base64."""
+    return base64.b64encode(np.ascontiguousarray(heights).tobytes()).decode("ascii")
+
+
+def listed_in_waves(modulus: int, frequency: int) -> list[int] | None:
+    """The wave order of a frequency as the scripts take it; None where there is none."""
+    order = wave_order(modulus, frequency, waves_shown(modulus)) if frequency else None
+    return None if order is None else order.tolist()
 
 
 SHARED_SCRIPT = """
