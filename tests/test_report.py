@@ -205,3 +205,24 @@ def test_cards_of_several_runs_carry_summary_card_and_what_the_pages_cost(run_di
         for name in ("report.html", "film.html", "gallery.html")
     }
     assert 0 < run["pages"]["seconds"] < 600
+
+
+def test_the_film_shows_the_neurons_that_are_named(run_directory, capsys):
+    assert main([str(run_directory), "--brief", "--neurons", "3, 1,3"]) == 0
+    page = (run_directory / "film.html").read_text()
+    assert '"neuron":3' in page and '"neuron":1' in page and page.count('"neuron":') == 2
+
+
+@pytest.mark.parametrize(
+    ("neurons", "complaint"),
+    [
+        ("24", "--neurons names 24, expected indices below 24"),
+        ("0,1,2,3,4,5,6", "--neurons names 7, expected at most 6"),
+        ("one", "'one', expected indices separated by commas"),
+    ],
+)
+def test_wrong_neurons_are_one_line_and_change_nothing(run_directory, neurons, complaint):
+    before = {path: path.stat().st_mtime_ns for path in run_directory.rglob("*.html")}
+    with pytest.raises(UserError, match=complaint):
+        main([str(run_directory), "--neurons", neurons])
+    assert {path: path.stat().st_mtime_ns for path in run_directory.rglob("*.html")} == before

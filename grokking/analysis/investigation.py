@@ -1,6 +1,6 @@
 """From a run's weights to what its report states: progress measures, phases, fits, ablations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +30,11 @@ class Investigation(NamedTuple):
     scenes: Scenes
 
 
-def investigate(directory: Path) -> Investigation:
-    """Examine a run's last weights and its trajectory; save the phases' labelled checkpoints."""
+def investigate(directory: Path, neurons: Sequence[int] = ()) -> Investigation:
+    """Examine a run's last weights and its trajectory; save the phases' labelled checkpoints.
+
+    The film shows `neurons`, or the best of each key frequency if none are named.
+    """
     kernel = choose_kernel("auto", available_cores())
     set_torch_threads(kernel)
     last = last_checkpoint(directory)
@@ -40,13 +43,14 @@ def investigate(directory: Path) -> Investigation:
         raise UserError(
             f"{directory}: the loss of its last weights is not finite; nothing to report"
         )
+    check_neurons(neurons, state)
     keys = state.key_frequencies()
     measures = measure_trajectory(directory, last, keys, kernel)
     phases = None if measures is None else find_phases(measures)
     if phases is not None:
         save_phases(directory, phases)
     found = findings(state, last["config"], keys, phases, grok_epoch(directory))
-    pictures = shoot(directory, state, measures, kernel)
+    pictures = shoot(directory, state, measures, kernel, neurons)
     return Investigation(state.epoch, found, measures, pictures)
 
 
@@ -77,13 +81,27 @@ def measure_trajectory(
     return look_back(checkpoints(), keys, kernel) if earlier else None
 
 
+def check_neurons(neurons: Sequence[int], state: State) -> None:
+    """UserError for neurons that the model has not, or more of them than a film has room for."""
+    d_mlp = state.tables.W_L.shape[0]
+    beyond = [neuron for neuron in neurons if neuron >= d_mlp]
+    if beyond:
+        raise UserError(f"--neurons names {beyond[0]}, expected indices below {d_mlp}")
+    if len(neurons) > scenes.STARS:
+        raise UserError(f"--neurons names {len(neurons)}, expected at most {scenes.STARS}")
+
+
 def shoot(
-    directory: Path, state: State, measures: ProgressMeasures | None, kernel: Kernel
+    directory: Path,
+    state: State,
+    measures: ProgressMeasures | None,
+    kernel: Kernel,
+    neurons: Sequence[int],
 ) -> Scenes:
     """What the pictures show: the film, all neurons, the circles."""
     keys = state.key_frequencies()
     gallery, film = scenes.gallery(state), None
-    stars = scenes.cast(gallery, keys)
+    stars = scenes.named(state, neurons) if neurons else scenes.cast(gallery, keys)
     frames = scenes.frames_that_fit(state.modulus, len(stars))
     if measures is not None and stars and frames > 1:
         paths = trajectory.recorded(directory)

@@ -3,7 +3,9 @@
 Torch-free until the run's folder has been checked.
 """
 
+import re
 import textwrap
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,17 +36,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "run", type=Path, metavar="RUN_DIR", help="folder of a run, finished or not"
     )
+    parser.add_argument(
+        "--neurons",
+        type=neuron_list,
+        default=[],
+        metavar="LIST",
+        help="neurons of the film, 408,251 [the best one of each key frequency]",
+    )
     parser.add_argument("--brief", action="store_true", help="print one line per row")
     given = parser.parse_args(arguments)
     directory: Path = given.run
-    record, rows = report(directory)
+    record, rows = report(directory, given.neurons)
     print(brief_text(record, rows) if given.brief else card_text(record, rows))
     print(f"written: {directory / NAME}")
     print(f"open {directory / REPORT}")
     return 0
 
 
-def report(directory: Path) -> tuple[dict[str, Any], list[Row]]:
+def neuron_list(text: str) -> list[int]:
+    """Indices separated by commas, each once; ArgumentTypeError for anything else."""
+    if not re.fullmatch(r"[0-9]{1,9}( *, *[0-9]{1,9})*", text):
+        raise ArgumentTypeError(f"{text!r}, expected indices separated by commas (408,251)")
+    return list(dict.fromkeys(int(part) for part in text.split(",")))
+
+
+def report(directory: Path, neurons: Sequence[int] = ()) -> tuple[dict[str, Any], list[Row]]:
     """Write every file of the report; (content of report_card.json, its rows)."""
     config = read_config(directory)
     if not has_spectrum(config["modulus"]):
@@ -53,8 +69,7 @@ def report(directory: Path) -> tuple[dict[str, Any], list[Row]]:
         )
     from grokking.analysis.investigation import investigate
 
-    investigation = investigate(directory)
-    epoch, found, measures, scenes = investigation
+    epoch, found, measures, scenes = investigate(directory, neurons)
     rows = report_card(found)
     record = card_record(config, epoch, found, rows)
     if measures is not None:

@@ -131,6 +131,12 @@ def cast(found: Gallery, keys: Sequence[int]) -> list[tuple[int, int]]:
     return [(-best[key][1], key) for key in sorted(chosen)]
 
 
+def named(state: State, neurons: Sequence[int]) -> list[tuple[int, int]]:
+    """(neuron, its strongest frequency) of chosen neurons."""
+    shares = surface_shares(state.surfaces(neurons))
+    return list(zip(neurons, (shares.argmax(axis=0) + 1).tolist(), strict=True))
+
+
 def circles(W_E: NDArray[np.floating], keys: Sequence[int]) -> list[Circle]:
     """W_E [p, d_model] of the operands, projected on its own cos and sin component of each key.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
-from grokking.analysis.scenes import Film
+from grokking.analysis.scenes import Film, Star
 from grokking.pictures.pages import Block, Prose, Widget, write_page
 from grokking.pictures.style import BLUE, INK, MUTED, TEMPLATE, TRAINING, VALIDATION
 from grokking.pictures.surface_figures import empty_surface_figure
@@ -48,7 +48,7 @@ def film_data(film: Film) -> dict[str, object]:
         "spectra": film.spectra.round(4).tolist(),
         "stars": [
             {
-                "label": f"Frequency {star.frequency}",
+                "label": label(film, star),
                 "neuron": star.neuron,
                 "frequency": star.frequency,
                 "peaks": star.peaks,
@@ -64,6 +64,12 @@ def film_data(film: Film) -> dict[str, object]:
             "spectrum": _spectrum_figure(film),
         },
     }
+
+
+def label(film: Film, star: Star) -> str:
+    """Its frequency, and its number where another star has the same one."""
+    alone = [other.frequency for other in film.stars].count(star.frequency) == 1
+    return f"Frequency {star.frequency}" + ("" if alone else f", neuron {star.neuron}")
 
 
 def _first_drawn(film: Film) -> int:
