@@ -42,7 +42,7 @@ table {{ border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabu
 caption {{ text-align: left; color: var(--muted); padding-bottom: 4px; }}
 summary {{ color: var(--muted); font-size: .9rem; cursor: pointer; margin: .3em 0; }}
 @media print {{
-  .buttons, .bar, details {{ display: none; }}
+  .buttons, .bar, details, .modebar-container {{ display: none; }}
   figure, tr {{ break-inside: avoid; }}
   h2 {{ break-after: avoid; }}
 }}

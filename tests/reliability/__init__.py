@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from reliability import hostile, interruptions
+from reliability import hostile, interruptions, pages
 from reliability.outcome import Outcome
 
 MEMORY_DISK = Path("/dev/shm")  # where fsync is quick, if it is there
@@ -81,6 +81,15 @@ PROMISES = {
         hostile.any_json,
         10_000,
         300,
+    ),
+    "hostile_strings": Promise(
+        "Nothing in a data file can run in the reader's browser, make it ask the network, or be written "
+        "outside the chosen folder",
+        "50 hostile strings in folder names and in every string and key of every JSON file of a sweep; "
+        "each page opened in headless Chromium with a trap and a log of requests; counted in pages",
+        pages.hostile_strings,
+        50,
+        1,
     ),
     "wrong_arguments": Promise(
         "Wrong arguments to the extension raise, never crash",
