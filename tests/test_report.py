@@ -132,7 +132,8 @@ def test_the_brief_card_has_one_line_per_row(run_directory, capsys):
     assert main([str(run_directory), "--brief"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Report card at epoch 40")
-    assert "key frequencies" in lines[1] and len(lines) == 1 + 11 + 2
+    assert lines[1].startswith("The paper's figures are from epoch 40,000")
+    assert "key frequencies" in lines[2] and len(lines) == 2 + 11 + 2
     assert lines[-1] == f"open {run_directory / 'report.html'}"
 
 

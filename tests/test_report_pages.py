@@ -84,6 +84,7 @@ def story(shot, **changes):
         "scenes": shot,
         "rows": rows,
         "links": [("film.html", "The film")],
+        "caution": ["Too early to tell."],
     }
     return Story(**{**whole, **changes})
 

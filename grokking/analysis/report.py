@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grokking.analysis import progress_measures
-from grokking.analysis.report_card import Findings, Row, report_card
+from grokking.analysis.report_card import PAPER_EPOCHS, Findings, Row, report_card
 from grokking.analysis.spectra import has_spectrum
 from grokking.artifacts import SCHEMA_VERSION, History, read_config, read_run, write_json
 from grokking.cli import Parser
@@ -81,7 +81,9 @@ def report(directory: Path, neurons: Sequence[int] = ()) -> tuple[dict[str, Any]
         write_film_page(directory / FILM, f"The film of a run: {told}", scenes.film)
     title = f"All neurons of a run: {told}"
     write_gallery_page(directory / GALLERY, title, scenes.gallery, found.key_frequencies)
-    story = Story(*finished(directory), measures, found.phases, scenes, rows, links(directory))
+    story = Story(
+        *finished(directory), measures, found.phases, scenes, rows, links(directory), early(record)
+    )
     write_report_page(directory / REPORT, f"The story of a run: {told}", story)
     write_json(directory / NAME, record)
     return record, rows
@@ -141,12 +143,22 @@ def headline(record: dict[str, Any]) -> str:
 def brief_text(record: dict[str, Any], rows: Sequence[Row]) -> str:
     """The card without tolerances and definitions."""
     lines = [f"  {row.verdict:<10}  {row.what}: {row.run}" for row in rows]
-    return "\n".join([headline(record), *lines])
+    return "\n".join([headline(record), *early(record), *lines])
+
+
+def early(record: dict[str, Any]) -> list[str]:
+    """Why a young run fails rows that it will pass."""
+    if record["epoch"] >= PAPER_EPOCHS:
+        return []
+    return [
+        f"The paper's figures are from epoch {PAPER_EPOCHS:,}: the circuit goes on getting cleaner long "
+        "after grokking."
+    ]
 
 
 def card_text(record: dict[str, Any], rows: Sequence[Row]) -> str:
     """The card for a terminal."""
-    lines = [headline(record)]
+    lines = [headline(record), *early(record)]
     if record["departures"]:
         told = ", ".join(f"{name} {value}" for name, value in record["departures"].items())
         lines.append(f"This run departs from the paper's experiment: {told}.")

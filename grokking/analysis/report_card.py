@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # at run time that would import torch
     from grokking.analysis.circuit import Ablation, DirectionFit
 
 TWICE = 2.0
+PAPER_EPOCHS = 40_000  # that its mainline run was trained for
 KEY_COUNTS = range(3, 7)  # the paper: 5 in its mainline run, 3 to 5 in other seeds
 EPOCH_FACTOR = 3.0  # published logs of ten seeds grok between 4,000 and 10,500: a factor of 2.6
 ROUNDING_SPREAD = 0.3  # by this much the same seed on another machine moves its grok epoch

@@ -33,6 +33,7 @@ class Story:
     scenes: Scenes
     rows: Sequence[Row]
     links: Sequence[tuple[str, str]]
+    caution: Sequence[str]  # sentences that stand before the card
 
 
 def write_report_page(path: Path, title: str, story: Story) -> Path:
@@ -52,7 +53,7 @@ def report_blocks(story: Story) -> list[Block]:
     if story.scenes.circles:
         blocks += _circles(story.scenes.circles)
     blocks += _surfaces(story.scenes.surfaces)
-    return blocks + _card(story.rows)
+    return blocks + _card(story.rows, story.caution)
 
 
 def _curves(history: History, grokking: Mapping[str, Any]) -> list[Block]:
@@ -209,7 +210,7 @@ def _surfaces(surfaces: Sequence[Surface]) -> list[Block]:
     ]
 
 
-def _card(rows: Sequence[Row]) -> list[Block]:
+def _card(rows: Sequence[Row], caution: Sequence[str]) -> list[Block]:
     header = ("verdict", "what", "paper", "this run", "accepted")
     cells = [(row.verdict, row.what, row.paper, row.run, row.accepted) for row in rows]
     passed = sum(row.passed is True for row in rows)
@@ -224,7 +225,7 @@ def _card(rows: Sequence[Row]) -> list[Block]:
         [(row.what, row.definition) for row in rows],
     )
     return [
-        Prose([told], "6. Is it the paper's circuit?"),
+        Prose([told, *caution], "6. Is it the paper's circuit?"),
         Table("This run beside Nanda et al. (2023)", header, cells),
         Details("How each row is measured", definitions),
     ]
