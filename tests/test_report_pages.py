@@ -28,7 +28,8 @@ class StateDouble:
         values = np.zeros((P, P, 4))
         for neuron, k in ((0, 2), (2, 5)):
             angle = 2 * np.pi * k / P * np.add.outer(x, x)
-            values[:, :, neuron] = np.maximum(np.cos(angle), 0) * (1 + epoch)
+            uneven = 0.5 * np.cos(2 * np.pi * k / P * x)[:, None]  # so that x and y differ
+            values[:, :, neuron] = np.maximum(np.cos(angle) + uneven, 0) * (1 + epoch)
         values[:, :, 3] = generator.random((P, P))
         self.values, self.epoch, self.modulus = values.astype(np.float32), epoch, P
         self.embedding = generator.normal(size=(P, 8)).astype(np.float32)
