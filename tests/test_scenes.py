@@ -123,6 +123,18 @@ def test_a_circle_says_how_much_of_the_embedding_it_holds_and_how_rough_it_is():
     assert found[0].roughness > 0.1
 
 
+def test_only_the_largest_circles_are_shown():
+    W_E = np.random.default_rng(3).normal(size=(31, 16))
+    found = scenes.circles(W_E, range(1, 16))
+    shown = scenes.largest_circles(found)
+    assert len(shown) == scenes.STARS
+    assert [c.frequency for c in shown] == sorted(c.frequency for c in shown)
+    kept = {c.frequency for c in shown}
+    left_out = [c.share for c in found if c.frequency not in kept]
+    assert min(c.share for c in shown) >= max(left_out)
+    assert [c.frequency for c in scenes.largest_circles(found[:2])] == [1, 2]
+
+
 def measures(epochs, accuracies):
     flat = [1.0] * len(epochs)
     names = [field.name for field in dataclasses.fields(ProgressMeasures)]

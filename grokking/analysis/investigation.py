@@ -112,7 +112,8 @@ def shoot(
         )
         film = scenes.film(shots, keys, stars)
     surfaces = scenes.final_surfaces(state, [neuron for neuron, _ in stars])
-    return Scenes(film, gallery, scenes.circles(state.embedding, keys), surfaces)
+    circles = scenes.largest_circles(scenes.circles(state.embedding, keys))
+    return Scenes(film, gallery, circles, surfaces)
 
 
 def save_phases(directory: Path, phases: Phases) -> None:

@@ -84,7 +84,7 @@ class Scenes:
 
     film: Film | None
     gallery: Gallery
-    circles: list[Circle]  # of the key frequencies
+    circles: list[Circle]  # of the key frequencies that hold most of the embedding
     surfaces: list[Surface]  # of the film's neurons, at the end
 
 
@@ -162,6 +162,15 @@ def circles(W_E: NDArray[np.floating], keys: Sequence[int]) -> list[Circle]:
             )
         )
     return found
+
+
+def largest_circles(found: Sequence[Circle]) -> list[Circle]:
+    """Those that hold most of the embedding, as many as a film has stars, by frequency.
+
+    Before grokking nearly every frequency counts as a key, and a page of circles shows nothing.
+    """
+    largest = sorted(found, key=lambda circle: circle.share, reverse=True)[:STARS]
+    return sorted(largest, key=lambda circle: circle.frequency)
 
 
 def film_epochs(measures: ProgressMeasures, limit: int = FRAMES) -> list[int]:
