@@ -34,8 +34,8 @@ class Phases:
 
 def find_phases(measures: ProgressMeasures) -> Phases:
     """Apply the rule. Each phase ends after the one before, or not at all."""
-    training, validation = _reals(measures.training_losses), _reals(measures.validation_losses)
-    excluded = _reals(measures.excluded_losses)
+    training, validation = reals(measures.training_losses), reals(measures.validation_losses)
+    excluded = reals(measures.excluded_losses)
     if not np.isfinite(excluded).any() or not np.isfinite(validation).any():
         return Phases(None, None, None)
     lowest, last = int(np.nanargmin(excluded)), len(measures.epochs) - 1
@@ -49,5 +49,6 @@ def find_phases(measures: ProgressMeasures) -> Phases:
     return Phases(measures.epochs[lowest], measures.epochs[half], cleaned)
 
 
-def _reals(series: Series) -> Array:
+def reals(series: Series) -> Array:
+    """A series as an array, NaN where a value was not finite."""
     return np.array([np.nan if v is None else v for v in series], dtype=np.float64)

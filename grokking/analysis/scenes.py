@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokking.analysis.fourier import Array, fourier_basis
+from grokking.analysis.phases import reals
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.spectra import component_norms, frequency_norms, surface_shares
-from grokking.artifacts import Series, Surface
+from grokking.artifacts import Surface
 
 if TYPE_CHECKING:  # at run time that would import torch
     from grokking.analysis.hindsight import State
@@ -182,10 +183,10 @@ def film_epochs(measures: ProgressMeasures, limit: int = FRAMES) -> list[int]:
     last = len(measures.epochs) - 1
     curves = [
         _unit(np.log1p(np.array(measures.epochs, dtype=np.float64))),
-        _unit(_reals(measures.validation_accuracies)),
-        *(_unit(_reals(series)) for series in (measures.W_E_gini, measures.W_L_gini)),
+        _unit(reals(measures.validation_accuracies)),
+        *(_unit(reals(series)) for series in (measures.W_E_gini, measures.W_L_gini)),
         *(
-            _unit(np.log(_reals(series).clip(1e-8)))
+            _unit(np.log(reals(series).clip(1e-8)))
             for series in (measures.training_losses, measures.validation_losses)
         ),
     ]
@@ -259,7 +260,3 @@ def _unit(values: Array) -> Array:
             filled[i] = filled[i - 1] if i else 0.0
     span = np.ptp(filled)
     return (filled - filled.min()) / span if span > 0 else np.zeros_like(filled)
-
-
-def _reals(series: Series) -> Array:
-    return np.array([np.nan if v is None else v for v in series], dtype=np.float64)

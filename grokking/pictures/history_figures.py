@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from grokking.artifacts import History, Series
-from grokking.pictures.style import INK, MUTED, TEMPLATE, TRAINING, VALIDATION, Style
+from grokking.pictures.style import TEMPLATE, TRAINING, VALIDATION, Style, epoch_line
 
 _LOOK_FOR = (
     "Look for the gap: training accuracy reaches 100% early (memorisation), validation accuracy "
@@ -91,24 +91,7 @@ def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
         (generalised, phases["generalization_epoch"], "x2", "right"),
     )
     return [
-        {
-            "type": "line",
-            "xref": axis,
-            "yref": f"{axis.replace('x', 'y')} domain",
-            "x0": epoch,
-            "x1": epoch,
-            "y0": 0,
-            "y1": 1,
-            "line": {"color": MUTED, "width": 1.5, "dash": "dash"},
-            "label": {
-                "text": f"{name} at {epoch:,}" if axis == home else "",
-                "textposition": "end",
-                "textangle": 0,
-                "xanchor": anchor,
-                "yanchor": "bottom",
-                "font": {"color": INK, "size": 12},
-            },
-        }
+        epoch_line(epoch, axis, f"{name} at {epoch:,}" if axis == home else "", xanchor=anchor)
         for name, epoch, home, anchor in named
         if epoch is not None
         for axis in ("x", "x2")

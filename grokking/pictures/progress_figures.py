@@ -12,13 +12,13 @@ from grokking.artifacts import Series
 from grokking.pictures.style import (
     GREEN,
     INK,
-    MUTED,
     ORANGE,
     PURPLE,
     TEMPLATE,
     TRAINING,
     VALIDATION,
     Style,
+    epoch_line,
 )
 
 RESTRICTED = Style(GREEN, "longdash", "diamond")
@@ -90,23 +90,7 @@ def _marks(phases: Phases) -> list[dict[str, Any]]:
         ("cleaned up", phases.cleanup),
     )
     return [
-        {
-            "type": "line",
-            "xref": axis,
-            "yref": f"{axis.replace('x', 'y')} domain",
-            "x0": epoch,
-            "x1": epoch,
-            "y0": 0,
-            "y1": 1,
-            "line": {"color": MUTED, "width": 1.5, "dash": "dash"},
-            "label": {
-                "text": name if axis == "x" else "",
-                "textposition": "end",
-                "textangle": 0,
-                "yanchor": "bottom",
-                "font": {"color": INK, "size": 12},
-            },
-        }
+        epoch_line(epoch, axis, name if axis == "x" else "")
         for name, epoch in ends
         if epoch is not None
         for axis in ("x", "x2")

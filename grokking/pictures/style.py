@@ -89,3 +89,25 @@ def _template() -> go.layout.Template:
 
 
 TEMPLATE = _template()
+
+
+def epoch_line(epoch: int, axis: str, text: str = "", **label: object) -> dict[str, object]:
+    """A dashed line through the panel of an x axis ("x", "x2") at an epoch, its text above it."""
+    return {
+        "type": "line",
+        "xref": axis,
+        "yref": f"{axis.replace('x', 'y')} domain",
+        "x0": epoch,
+        "x1": epoch,
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": MUTED, "width": 1.5, "dash": "dash"},
+        "label": {
+            "text": text,
+            "textposition": "end",
+            "textangle": 0,
+            **label,
+            "yanchor": "bottom",
+            "font": {"color": INK, "size": 12},
+        },
+    }
