@@ -1,12 +1,11 @@
 """The folder of one run: who may use it, what it holds, and what an old run leaves behind."""
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from grokking.errors import RunError, UserError
+from grokking.locks import locked
 
 # What `grokking report` adds to a run's folder; a run that goes on outdates it.
 REPORT_FILES = (
@@ -61,24 +60,17 @@ def check_free(directory: Path) -> None:
 
 @contextmanager
 def claimed(directory: Path) -> Iterator[None]:
-    """Create the folder if need be and hold its lock; a killed holder blocks nobody."""
+    """Create the folder if need be and hold its lock."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise RunError(f"cannot use {directory}: {error.strerror}") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise UserError(
-            f"{directory} is in use by another run; wait for it, or choose another folder with "
-            "GROK_ARTIFACTS_DIR"
-        ) from error
-    try:
+    refusal = (
+        f"{directory} is in use by another run; wait for it, or choose another folder with "
+        "GROK_ARTIFACTS_DIR"
+    )
+    with locked(directory, refusal):
         yield
-    finally:
-        os.close(handle)
 
 
 def clear(directory: Path) -> None:

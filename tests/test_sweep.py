@@ -94,6 +94,7 @@ def test_a_sweep_runs_analyses_and_plots_by_itself(finished):
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "H1 UNDECIDED" in done.stdout or "H1 PASS" in done.stdout
     assert {path.name for path in folder.iterdir()} == {
+        ".lock",
         "analysis_summary.json",
         "plots",
         "run_log.txt",
@@ -197,7 +198,6 @@ def test_a_sweep_that_was_cut_off_resumes_and_ends_with_the_same_files(finished,
         assert re.search(f"wd0.5_seed42  interrupted after {CLOCK}\n", log)
         assert "wd1.0_seed42" not in log
         assert "saved at epoch" in (folder / "wd0.5_seed42" / "training_output.log").read_text()
-    wait_until(lambda: not is_locked(folder / "wd0.5_seed42"), "the run to end with its sweep")
 
     resumed = sweep("--resume", "cut off", cwd=tmp_path, **SLOW)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
@@ -210,15 +210,19 @@ def test_a_sweep_that_was_cut_off_resumes_and_ends_with_the_same_files(finished,
         assert weights(folder / run, "final") == weights(reference / run, "final")
 
 
-def is_locked(run):
-    import fcntl
-
-    with (run / ".lock").open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+def test_a_sweep_that_is_running_is_not_resumed_beside_it(tmp_path):
+    grid = ("--weight-decays", "0.5", "--seeds", "42", "--no-estimate")
+    endless = {"GROK_NUM_EPOCHS": "100000"}
+    process = begin(*grid, "--output", "one", cwd=tmp_path, **endless)
+    folder = tmp_path / "one"
+    wait_until((folder / "wd0.5_seed42" / "config.json").exists, "the run to start")
+    log = (folder / "run_log.txt").read_text()
+    second = sweep("--resume", "one", cwd=tmp_path, **endless)
+    assert second.returncode == 2
+    assert second.stderr == "error: one is in use by another sweep; wait for it\n"
+    assert (folder / "run_log.txt").read_text() == log
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
 
 
 def test_a_failed_run_does_not_stop_the_others(tmp_path):

@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     plan = plan_from(options)
     if options.resume:
-        directory = Path(options.resume)
-        resources = choose(options.jobs, plan.environment)
-        return _carry_out(plan, _chosen(options, plan), directory, resources, options)
+        return _resume(plan, options)
     wanted = wanted_directory(options)
     if options.slurm and not options.dry_run:
         return _submit(_with_threads(plan, None if options.slurm_gpus else 1), wanted, options)
@@ -29,7 +28,40 @@ def main(arguments: Sequence[str]) -> int:
     if options.dry_run:
         print("\n".join(run.command_line(wanted) for run in plan.runs()))
         return 0
-    return _carry_out(plan, plan.runs(), wanted, resources, options)
+    return _start(plan, wanted, resources, options)
+
+
+def _start(plan: Plan, wanted: Path, resources: Resources, options: argparse.Namespace) -> int:
+    """A new sweep: what it will take, then its folder, then its runs."""
+    from grokking.signals import graceful
+
+    if not options.no_estimate:
+        from grokking.sweep.estimate import estimate
+
+        with graceful() as stop:
+            print("measuring a few epochs ...", flush=True)
+            print(estimate(plan.runs(), resources, wanted, stop), flush=True)
+        if stop.number is not None:
+            return stop.exit_code
+    directory = create_directory(wanted)
+    write_plan(directory, plan)
+    with _claimed(directory):
+        return _carry_out(plan, plan.runs(), directory, resources, options)
+
+
+def _resume(plan: Plan, options: argparse.Namespace) -> int:
+    """A sweep that was begun: whatever is unfinished of it, or of the one task that is asked for."""
+    directory = Path(options.resume)
+    resources = choose(options.jobs, plan.environment)
+    with _claimed(directory, shared=options.task is not None):
+        return _carry_out(plan, _chosen(options, plan), directory, resources, options)
+
+
+def _claimed(directory: Path, shared: bool = False) -> AbstractContextManager[None]:
+    """The sweep's folder for this process alone; the tasks of a job array share it."""
+    from grokking.locks import locked
+
+    return locked(directory, f"{directory} is in use by another sweep; wait for it", shared)
 
 
 def _submit(plan: Plan, wanted: Path, options: argparse.Namespace) -> int:
@@ -70,25 +102,16 @@ def _carry_out(
 ) -> int:
     from grokking.signals import graceful
     from grokking.sweep.log import RunLog
-    from grokking.sweep.runner import Runner
+    from grokking.sweep.runner import Runner, wait_for_orphans
     from grokking.sweep.screen import Screen
 
     resuming, alone = options.resume is not None, options.task is not None
     pending = [run for run in runs if not (resuming and is_finished(directory / run.name, run))]
+    print(_start_line(directory, runs, pending, resources), flush=True)
+    if not alone:
+        RunLog(directory).header(plan, "resumed" if resuming else "started")
     with graceful() as stop:
-        if not (options.no_estimate or resuming):
-            from grokking.sweep.estimate import estimate
-
-            print("measuring a few epochs ...", flush=True)
-            print(estimate(pending, resources, directory, stop), flush=True)
-        if stop.number is not None:
-            return stop.exit_code
-        if not resuming:
-            directory = create_directory(directory)
-            write_plan(directory, plan)
-        print(_start_line(directory, runs, pending, resources), flush=True)
-        if not alone:
-            RunLog(directory).header(plan, "resumed" if resuming else "started")
+        wait_for_orphans([directory / run.name for run in pending], stop)
         screen = Screen(len(pending))
         runner = Runner(directory, resources.jobs, resources.devices, stop, screen, resuming)
         failed = runner.work(sorted(pending, key=lambda run: -run.epochs))  # longest first

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grokking.errors import RunError, UserError
+from grokking.locks import is_locked
 from grokking.run_folder import run_files
 from grokking.signals import StopRequest
 from grokking.sweep.log import RunLog
@@ -25,6 +26,7 @@ from grokking.sweep.plan import PlannedRun
 from grokking.sweep.screen import Screen, duration
 
 POLL_SECONDS = 0.1
+ORPHAN_SECONDS = 60.0
 OUTPUT_FILE = "training_output.log"
 _ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -85,6 +87,16 @@ def child_environment() -> dict[str, str]:
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def wait_for_orphans(folders: Sequence[Path], stop: StopRequest) -> None:
+    """Let the children of a sweep that was killed save their checkpoints and go.
+
+    A folder still in use after ORPHAN_SECONDS is not one of theirs: its run will say so.
+    """
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while stop.number is None and time.monotonic() < deadline and any(map(is_locked, folders)):
+        time.sleep(POLL_SECONDS)
 
 
 @contextmanager
