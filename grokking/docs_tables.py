@@ -192,8 +192,7 @@ def reliability(results: Path) -> str:
     """Each promise, what was tried, and how often it was broken."""
     record = read_json(results / "reliability.json")
     rows = [
-        [p["text"], p["shown"], f"{p['tried']:,}", str(p["broken_count"]), f"`--only {p['name']}`"]
-        for p in record["promises"]
+        [p["text"], p["shown"], *_attempts(p), f"`--only {p['name']}`"] for p in record["promises"]
     ]
     table = markdown(["promise", "tried by", "attempts", "broken", "again"], rows)
     of = record["versions"]
@@ -202,6 +201,12 @@ def reliability(results: Path) -> str:
         f"{table}\n{share}. Seed {record['seed']}, torch {of['torch']}, Python {of['python']}, commit "
         f"{(of['git_commit'] or 'unknown')[:7]}, {record['date']}.\n"
     )
+
+
+def _attempts(promise: Mapping[str, Any]) -> tuple[str, str]:
+    if promise["not_tried_because"]:
+        return f"none: {promise['not_tried_because']}", "unknown"
+    return f"{promise['tried']:,}", str(promise["broken_count"])
 
 
 TABLES: dict[str, Callable[[Path], str]] = {

@@ -27,6 +27,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     from reliability import PROMISES, WORKPLACE
+    from reliability.outcome import NotPossible, Outcome
 
     from grokking.artifacts import write_json
     from grokking.environment import versions
@@ -41,21 +42,23 @@ def main() -> int:
         count = promise.count if arguments.full else promise.in_ci
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="grokking_", dir=WORKPLACE) as folder:
-            result = promise.driver(count, random.Random(arguments.seed), Path(folder) / name)
+            why = None
+            try:
+                result = promise.driver(count, random.Random(arguments.seed), Path(folder) / name)
+            except NotPossible as reason:
+                result, why = Outcome(), str(reason)
         seconds = time.monotonic() - began
-        print(
-            f"{name:<16} {result.tried:>6} tried, {len(result.broken)} broken, {seconds:.0f} s",
-            flush=True,
-        )
-        print(
-            *(f"  {line}" for line in result.broken[:20]), sep="\n", end="\n" * bool(result.broken)
-        )
+        told = f"not tried: {why}" if why else f"{len(result.broken)} broken, {seconds:.0f} s"
+        print(f"{name:<16} {result.tried:>6} tried, {told}", flush=True)
+        for line in result.broken[:20]:
+            print(f"  {line}", flush=True)
         found.append(
             {
                 "name": name,
                 "text": promise.text,
                 "shown": promise.shown,
                 "tried": result.tried,
+                "not_tried_because": why,
                 "broken": result.broken[:20],
                 "broken_count": len(result.broken),
                 "seconds": round(seconds),

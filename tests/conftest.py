@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from browser import Chromium
@@ -34,13 +35,19 @@ TINY = {
 }
 
 
+def unavailable(what: str) -> NoReturn:
+    """The machine lacks something: the test is skipped, or fails where REQUIRE_TOOLS=1 (CI)."""
+    if os.environ.get("REQUIRE_TOOLS") == "1":
+        pytest.fail(what)
+    pytest.skip(what)
+
+
 def require(tool: str) -> str:
-    """Path of an external tool; without it the test is skipped, or fails where REQUIRE_TOOLS=1 (CI)."""
+    """Path of an external tool, without which the test cannot be made."""
     path = shutil.which(tool)
     if path is None:
-        complain = pytest.fail if os.environ.get("REQUIRE_TOOLS") == "1" else pytest.skip
-        complain(f"{tool} is not installed")
-    return str(path)
+        unavailable(f"{tool} is not installed")
+    return path
 
 
 def clean_environment(**variables: str) -> dict[str, str]:

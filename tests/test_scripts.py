@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import ROOT, TINY, clean_environment, require
+from conftest import ROOT, TINY, clean_environment, require, unavailable
 
 from grokking.run_summary import exported_wave
 
@@ -71,8 +71,7 @@ def test_quickstart_refuses_arguments(tmp_path):
 
 def test_quickstart_trains_draws_and_reuses_with_no_network(tmp_path):
     if not INSTALLED.exists():
-        complain = pytest.fail if os.environ.get("REQUIRE_TOOLS") == "1" else pytest.skip
-        complain(
+        unavailable(
             "not installed by scripts/test.sh, which this test would have to do over the network"
         )
     unshare = require("unshare")

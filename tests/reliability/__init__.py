@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from reliability import hostile, interruptions, pages
+from reliability import hostile, interruptions, pages, races, sanitized, surroundings
 from reliability.outcome import Outcome
 
 MEMORY_DISK = Path("/dev/shm")  # where fsync is quick, if it is there
 WORKPLACE = MEMORY_DISK if MEMORY_DISK.is_dir() else None  # None: the usual folder
 
+EVERY = 1_000_000  # a driver that has fewer attempts to make makes all of them
 Driver = Callable[[int, random.Random, Path], Outcome]
 
 
@@ -34,7 +35,7 @@ PROMISES = {
         "SIGKILL at random moments and before or after a random file operation, ten to a run",
         interruptions.kills,
         300,
-        10,
+        30,
     ),
     "cuts": Promise(
         "A resumed run equals an uninterrupted one bit for bit: weights, moments, histories, labels, pages",
@@ -42,7 +43,7 @@ PROMISES = {
         "exporting; every implementation of the kernel and plain PyTorch",
         interruptions.cuts,
         interruptions.EPOCHS,
-        1,
+        2,
     ),
     "damage": Promise(
         "A damaged checkpoint is never loaded",
@@ -63,8 +64,16 @@ PROMISES = {
         "resumes",
         "ENOSPC, EACCES, EROFS and EIO at every file operation of a run",
         interruptions.faults,
-        1_000_000,
+        EVERY,
         8,
+    ),
+    "full_disk": Promise(
+        "The same on a disk that is really full",
+        "a tmpfs of 2 MB, with room left page by page from none to all that the run needs beside its "
+        "pages; then it grows",
+        surroundings.full_disk,
+        EVERY,
+        3,
     ),
     "signals": Promise(
         "SIGINT, SIGTERM and SIGHUP save the run and exit with 128+n; a second one leaves at once; one "
@@ -72,7 +81,7 @@ PROMISES = {
         "signals at random epochs",
         interruptions.signals,
         100,
-        5,
+        10,
     ),
     "any_json": Promise(
         "Any JSON given to the scripts gives a picture or one clear line and exit code 2, within 1 GB and "
@@ -80,7 +89,7 @@ PROMISES = {
         "mutated, ragged, huge, deeply nested, duplicate keys, NaN, 1e999, 5,000 digits, BOM, UTF-16",
         hostile.any_json,
         10_000,
-        300,
+        1_000,
     ),
     "hostile_strings": Promise(
         "Nothing in a data file can run in the reader's browser, make it ask the network, or be written "
@@ -89,27 +98,43 @@ PROMISES = {
         "each page opened in headless Chromium with a trap and a log of requests; counted in pages",
         pages.hostile_strings,
         50,
-        1,
+        2,
     ),
     "wrong_arguments": Promise(
         "Wrong arguments to the extension raise, never crash",
-        "one argument or table spoiled: type, shape, stride, size 0, alignment, read-only, NaN, range",
-        hostile.wrong_arguments,
+        "one argument or table spoiled: type, shape, stride, size 0, alignment, read-only, NaN, range; "
+        "the extension built with AddressSanitizer",
+        sanitized.wrong_arguments,
         5_000,
         500,
     ),
     "races": Promise(
         "Two runs in one folder do not mix: the second is refused, and a killed holder blocks nobody",
         "two processes started at once, then a holder killed",
-        interruptions.races,
+        races.runs,
         50,
-        2,
+        5,
+    ),
+    "sweep_races": Promise(
+        "Two sweeps in one folder do not mix: the second is refused at once, and a killed holder blocks "
+        "nobody",
+        "a second sweep started while the first is at work, then the first killed and resumed",
+        races.sweeps,
+        10,
+        1,
     ),
     "divergence": Promise(
         "Divergence is reported at its epoch, and the histories stay strict JSON",
         "NaN planted in the step to each epoch",
         interruptions.divergence,
         50,
+        5,
+    ),
+    "offline": Promise(
+        "Works offline",
+        "each command in a namespace without a network, every socket refused and noticed",
+        surroundings.offline,
+        EVERY,
         5,
     ),
     "same_bytes": Promise(

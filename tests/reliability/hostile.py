@@ -1,4 +1,4 @@
-"""Files and arguments from somebody else: damaged, malicious, absurd."""
+"""Files from somebody else: damaged, malicious, absurd."""
 
 import contextlib
 import io
@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from grokking.checkpoint import load_checkpoint
 from grokking.cli import run_main
 from grokking.errors import UserError
-from grokking.extension import implementations, load
 from grokking.pictures.visualize import main as visualize
 from grokking.sweep.analysis import main as analyze
 from grokking.sweep.pages import main as plot
@@ -242,92 +240,3 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
         for key in list(value) if isinstance(value, dict) else range(len(value)):
             yield value, key
             yield from _places(value[key])
-
-
-# ---------------------------------------------------------------- the extension
-
-
-def wrong_arguments(count: int, chance: random.Random, folder: Path) -> Outcome:
-    """Calls of the extension with one argument or table spoiled: an exception or a result."""
-    result = Outcome()
-    module, _ = load()
-    if module is None:
-        return result
-    for start in range(0, count, 250):
-        seed, number = chance.getrandbits(64), min(250, count - start)
-        ended = Fork(lambda s=seed, n=number: _call_wrongly(module, s, n), folder / "stderr").wait()
-        result.tried += number
-        if ended.code != 0:
-            result.broken.append(
-                f"calls from seed {seed}: ended with {ended.code} {ended.errors[-300:]}"
-            )
-    return result
-
-
-def _call_wrongly(module: Any, seed: int, count: int) -> int:
-    """Exit code 0 unless something other than TypeError or ValueError is raised."""
-    chance, generator = random.Random(seed), np.random.default_rng(seed % 2**32)
-    p, H, K, c, n = 5, 2, 9, 5, 12
-    names = [name for name in implementations() if name != "cuda"]
-    shapes = [(p, H), (p, H), (H,), (p, H, K), (p, H, K), (K,), (K, c), (p, H, c), (p, H, c), (c,)]
-    for _ in range(count):
-        tables = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
-        pairs = generator.integers(0, p * p, n)
-        targets = generator.integers(0, c, n)
-        name, threads = chance.choice(names), chance.choice((1, 2, 3))
-        kind = chance.randrange(3)
-        if kind == 0:
-            arguments = [tables, pairs, targets, name, threads]
-            arguments += [None, None]
-            function = module.evaluate
-        elif kind == 1:
-            gradients = [np.empty_like(table) for table in tables]
-            arguments = [tables, pairs, targets, name, threads, 1 / n, gradients, None]
-            function = module.pair_loss
-        else:
-            neurons = generator.integers(0, K, 4)
-            arguments = [tables, neurons, name, threads, np.empty((p, p, 4), dtype=np.float32)]
-            function = module.activations
-        place = chance.randrange(len(arguments))
-        if isinstance(arguments[place], list) and chance.random() < 0.9:
-            inner = chance.randrange(len(arguments[place]))
-            arguments[place][inner] = _spoiled(arguments[place][inner], chance)
-        else:
-            arguments[place] = _spoiled(arguments[place], chance)
-        try:
-            function(*arguments)
-        except (TypeError, ValueError, OverflowError):
-            continue
-    return 0
-
-
-def _spoiled(value: Any, chance: random.Random) -> Any:
-    if not isinstance(value, np.ndarray):
-        return chance.choice((None, -1, 0, 10**30, "nonesuch", 1.5, [], np.zeros(3)))
-    read_only = value.copy()
-    read_only.flags.writeable = False
-    raw = np.empty(value.nbytes + 1, dtype=np.uint8)
-    misaligned = raw[1:].view(value.dtype).reshape(value.shape) if value.size else value
-    return chance.choice(
-        (
-            None,
-            value.astype(np.float64 if value.dtype != np.float64 else np.int32),
-            value.astype(np.int16),
-            value.astype(object),
-            value[:0],
-            value[::2],
-            value[::-1],
-            value.T,
-            value.reshape(-1),
-            np.concatenate([value, value]),
-            np.full_like(value, np.nan) if value.dtype.kind == "f" else value + 10**6,
-            -value - 1,
-            np.full_like(value, np.inf) if value.dtype.kind == "f" else value - 10**12,
-            read_only,
-            misaligned,
-            np.broadcast_to(value[..., :1], value.shape),
-            value.tolist(),
-            np.asfortranarray(value),
-            memoryview(value),
-        )
-    )

@@ -9,7 +9,6 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -274,34 +273,6 @@ def signals(count: int, chance: random.Random, folder: Path) -> Outcome:
             outcome(directory), expected
         ):
             result.broken.append(f"{where}: resumed to another end")
-        shutil.rmtree(directory)
-    return result
-
-
-def races(count: int, chance: random.Random, folder: Path) -> Outcome:
-    """Two runs at once in one folder: one runs, one is refused; a killed holder blocks nobody."""
-    result = Outcome()
-    for round_number in range(count):
-        directory = folder / f"race_{round_number}"
-        result.tried += 1
-        pair = [Fork(partial(train, directory), folder / "stderr") for _ in range(2)]
-        ended = [child.wait() for child in pair]
-        codes = sorted(end.code for end in ended)
-        refusals = [end.errors for end in ended if end.code == 2]
-        if codes != [0, 2] or not any(
-            words in refusals[0] for words in ("is in use by another run", "already holds a run")
-        ):
-            result.broken.append(f"round {round_number}: exit codes {codes}, {refusals}")
-        shutil.rmtree(directory)
-        holder = Fork(partial(train, directory, GROK_NUM_EPOCHS="100000"), folder / "stderr")
-        while not (directory / "config.json").exists():
-            time.sleep(0.001)
-        if forked_run(directory, GROK_RESUME="1", GROK_NUM_EPOCHS="100000").code != 2:
-            result.broken.append(f"round {round_number}: a second run was let in")
-        holder.signal(signal.SIGKILL)
-        holder.wait()
-        if forked_run(directory, GROK_OVERWRITE="1").code != 0:
-            result.broken.append(f"round {round_number}: a dead holder blocks the folder")
         shutil.rmtree(directory)
     return result
 

@@ -1,0 +1,78 @@
+"""Two runs, or two sweeps, that want one folder at once."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+from grokking.artifacts import read_grokking
+from grokking.locks import is_locked
+from grokking.sweep.command import main as sweep
+from reliability.forked import TINY, Fork, forked_run, train
+from reliability.outcome import Outcome
+
+_SWEEP = ("--weight-decays", "1.0", "--seeds", "42", "--jobs", "1", "--no-estimate", "--no-reports")
+_LONG = TINY | {"GROK_NUM_EPOCHS": "1000", "GROK_CHECKPOINT_EVERY": "100"}  # some seconds
+
+
+def runs(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """Two runs at once in one folder: one runs, one is refused; a killed holder blocks nobody."""
+    result = Outcome()
+    for round_number in range(count):
+        directory = folder / f"race_{round_number}"
+        result.tried += 1
+        pair = [Fork(partial(train, directory), folder / "stderr") for _ in range(2)]
+        ended = [child.wait() for child in pair]
+        codes = sorted(end.code for end in ended)
+        refusals = [end.errors for end in ended if end.code == 2]
+        if codes != [0, 2] or not any(
+            words in refusals[0] for words in ("is in use by another run", "already holds a run")
+        ):
+            result.broken.append(f"round {round_number}: exit codes {codes}, {refusals}")
+        shutil.rmtree(directory)
+        holder = Fork(partial(train, directory, GROK_NUM_EPOCHS="100000"), folder / "stderr")
+        while not (directory / "config.json").exists():
+            time.sleep(0.001)
+        if forked_run(directory, GROK_RESUME="1", GROK_NUM_EPOCHS="100000").code != 2:
+            result.broken.append(f"round {round_number}: a second run was let in")
+        holder.signal(signal.SIGKILL)
+        holder.wait()
+        if forked_run(directory, GROK_OVERWRITE="1").code != 0:
+            result.broken.append(f"round {round_number}: a dead holder blocks the folder")
+        shutil.rmtree(directory)
+    return result
+
+
+def sweeps(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """A second sweep is refused while the first is at work; killed, the first blocks nobody."""
+    result = Outcome()
+    for round_number in range(count):
+        directory = folder / f"sweep_{round_number}"
+        run = directory / "wd1.0_seed42"
+        result.tried += 1
+        first = Fork(partial(_sweep, "--output", str(directory)), folder / "stderr")
+        while not is_locked(directory):
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 2))
+        second = Fork(partial(_sweep, "--resume", str(directory)), folder / "stderr").wait()
+        if second.code != 2 or "is in use by another sweep" not in second.errors:
+            result.broken.append(f"round {round_number}: let in, {second}")
+        while not (run / "checkpoint_latest.pt").exists():
+            time.sleep(0.01)
+        first.signal(signal.SIGKILL)
+        first.wait()
+        third = Fork(partial(_sweep, "--resume", str(directory)), folder / "stderr").wait()
+        if third.code != 0:
+            result.broken.append(f"round {round_number}: a dead holder blocks, {third}")
+        elif read_grokking(run)["final_epoch"] != int(_LONG["GROK_NUM_EPOCHS"]):
+            result.broken.append(f"round {round_number}: resumed to another end")
+        shutil.rmtree(directory)
+    return result
+
+
+def _sweep(*where: str) -> int:
+    os.environ.update(_LONG)
+    return sweep([*_SWEEP, *where] if where[0] == "--output" else ["--no-reports", *where])
