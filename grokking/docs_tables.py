@@ -150,9 +150,29 @@ def sweep(results: Path) -> str:
     return markdown_report(read_json(results / "sweep.json"))
 
 
+# Grok epochs at a learning rate of 1e-3 in published logs of others (full batch, 30 % of the pairs).
+PUBLISHED = {
+    0.3: "about 23,000",
+    0.5: "about 17,000",
+    1.0: "4,000 to 10,000",
+    2.0: "about 3,000",
+    3.0: "about 1,300",
+}
+
+
 def extended_sweep(results: Path) -> str:
-    """The sweep over five weight decays and five seeds."""
-    return markdown_report(read_json(results / "sweep_extended.json"))
+    """The sweep over five weight decays and five seeds, beside what others have published."""
+    summary = read_json(results / "sweep_extended.json")
+    rows = [
+        [
+            str(group["weight_decay"]),
+            PUBLISHED[group["weight_decay"]],
+            epoch(group["kaplan_meier_grok_epoch"]["median"]),
+        ]
+        for group in summary["weight_decays"]
+    ]
+    header = ["weight decay", "grok epoch in published logs", "KM median here"]
+    return f"{markdown_report(summary)}\n{markdown(header, rows)}"
 
 
 def bench(results: Path) -> str:
@@ -203,6 +223,15 @@ def reliability(results: Path) -> str:
     )
 
 
+def promises(results: Path) -> str:
+    """The same in short: each promise with its count."""
+    lines = []
+    for promise in read_json(results / "reliability.json")["promises"]:
+        tried, broken = _attempts(promise)
+        lines.append(f"- {promise['text']} (tried: {tried}; broken: {broken}).")
+    return "\n".join(lines) + "\n"
+
+
 def _attempts(promise: Mapping[str, Any]) -> tuple[str, str]:
     if promise["not_tried_because"]:
         return f"none: {promise['not_tried_because']}", "unknown"
@@ -218,6 +247,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "extended_sweep": extended_sweep,
     "bench": bench,
     "reliability": reliability,
+    "promises": promises,
 }
 
 
