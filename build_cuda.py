@@ -61,7 +61,7 @@ def candidates(environment: Mapping[str, str], site_packages: Path) -> Iterator[
 def find_toolkit(
     environment: Mapping[str, str] = os.environ, site_packages: Path | None = None
 ) -> Toolkit:
-    """The first nvcc that answers, or NoToolkit with the reason."""
+    """The first nvcc there is, or NoToolkit with the reason why it cannot serve."""
     packages = site_packages or Path(sysconfig.get_path("purelib"))
     found = [path for path in candidates(environment, packages) if os.access(path, os.X_OK)]
     if not found:

@@ -10,6 +10,13 @@ from typing import NoReturn
 from grokking.errors import RunError, UserError
 
 
+PACKAGES = ("torch", "numpy", "plotly", "tqdm")  # that a command may need
+INSTALL = (
+    "run ./scripts/quickstart.sh once and use its .venv/bin/python, or in an environment of your own: "
+    "pip install -e ."
+)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, not a page of usage."""
 
@@ -20,8 +27,9 @@ class Parser(argparse.ArgumentParser):
 def run_main(main: Callable[[], int | None]) -> int:
     """Call `main` and return its exit code.
 
-    None counts as 0. UserError gives 2, RunError and a failed input or output 1, each with one
-    line on stderr; an interrupt gives 130, a reader of stdout that went away 141.
+    None counts as 0. UserError and a package that is not installed give 2, RunError and a failed
+    input or output 1, each with one line on stderr; an interrupt gives 130, a reader of stdout that
+    went away 141.
     """
     try:
         code = main() or 0
@@ -29,6 +37,10 @@ def run_main(main: Callable[[], int | None]) -> int:
         return code
     except (UserError, RunError) as error:
         return _complain(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name not in PACKAGES:
+            raise
+        return _complain(f"{error.name} is missing from {sys.executable}; {INSTALL}", 2)
     except KeyboardInterrupt:
         return _complain("interrupted", 128 + signal.SIGINT)
     except BrokenPipeError:

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from grokking import __version__
-from grokking.cli import Parser
+from grokking.cli import PACKAGES, Parser
 from grokking.cores import available_cores
 from grokking.extension import Kernel, choose_kernel, cuda_devices, implementations, load
 
 SECONDS = 2.0  # of the self-test
-PACKAGES = ("torch", "numpy", "plotly", "tqdm")
 
 
 class Finding(NamedTuple):
@@ -69,7 +68,7 @@ def installed() -> Iterator[Finding]:
 
 
 def kernel() -> Iterator[Finding]:
-    """Processor, the implementations it can run, and the one that would."""
+    """Processor, the implementations it can run, and the one that runs on it would use."""
     from grokking.environment import cpu_name
 
     cores = available_cores()
@@ -77,24 +76,30 @@ def kernel() -> Iterator[Finding]:
     _, reason = load()
     chosen = choose_kernel("auto", cores)
     if chosen.name is None:
-        remedy = "install a C++ compiler (g++ or clang), then: pip install -e ."
-        yield Finding("kernel", str(chosen), remedy if reason else "")
+        remedy = (
+            "install a C++ compiler and Python's headers (Debian, Ubuntu: g++ python3-dev), then: "
+            "pip install -e ."
+        )
+        yield Finding("CPU kernel", str(chosen), remedy if reason else "")
     else:
         others = ", ".join(name for name in implementations() if name != chosen.name)
-        yield Finding("kernel", f"{chosen}; the best of this processor's (others: {others})")
+        yield Finding("CPU kernel", f"{chosen}; the best of this processor's (others: {others})")
 
 
 def graphics() -> Iterator[Finding]:
-    """The GPU and whether the CUDA kernel could run on it; having none is no problem."""
+    """Where runs go by themselves, and with what kernel on a GPU; having none is no problem."""
     import torch
 
-    count, reason = cuda_devices()
-    if torch.cuda.is_available():
-        yield Finding("GPU", torch.cuda.get_device_name())
-        if count == 0:
-            yield Finding("CUDA kernel", f"not used: {reason}", "docs/cuda.md says how it is built")
-    else:
+    from grokking.first_use import kernel_on_gpu
+
+    if not torch.cuda.is_available():
+        _, reason = cuda_devices()
         yield Finding("GPU", f"none that torch can use; runs go to the CPU ({reason})")
+        return
+    yield Finding("GPU", f"{torch.cuda.get_device_name()}; runs go there by themselves")
+    chosen = kernel_on_gpu("auto", torch.device("cuda"), 1, cuda_devices)
+    remedy = "docs/cuda.md says how it is built; GROK_DEVICE=cpu runs the CPU kernel"
+    yield Finding("GPU kernel", str(chosen), remedy if chosen.name is None else "")
 
 
 def parity() -> Iterator[Finding]:
@@ -153,5 +158,4 @@ def self_test(chosen: Kernel) -> tuple[int, float, int]:
     while time.perf_counter() - began < SECONDS or count == 0:
         ops.evaluate(tables, pairs, goal, chosen)
         count += 1
-    # Mixing the hidden units, W_L, mixing the logits: see docs/NOTES.md.
-    return count, time.perf_counter() - began, p * p * (2 * H * d_mlp + d_mlp * p + 2 * H * p)
+    return count, time.perf_counter() - began, ops.multiply_adds(tables)

@@ -171,6 +171,12 @@ def reference_logits(tables: Tables, pairs: Tensor) -> tuple[Tensor, Tensor]:
     return post @ tables.W_L + mix(tables.logit_bias, tables.C, tables.D), post
 
 
+def multiply_adds(tables: Tables) -> int:
+    """That the evaluation of all p * p pairs takes: mixing the hidden units, W_L, mixing the logits."""
+    (p, heads), (hidden, classes) = tables.s0.shape, tables.W_L.shape
+    return int(p * p * (2 * heads * hidden + hidden * classes + 2 * heads * classes))
+
+
 def _reference_pair_loss(
     tables: Tables, pairs: Tensor, targets: Tensor, class_sums: Tensor | None
 ) -> PairLoss:

@@ -1,6 +1,6 @@
 """Start a module of this checkout from a script, installed or not.
 
-The scripts need numpy and plotly only; where one is missing they say how to get both.
+The scripts on surfaces and sweeps need numpy and plotly only; where one is missing they say how to get both.
 """
 
 import sys
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(module: str) -> NoReturn:
-    """Run `main` of a torch-free module of this checkout and exit with its code."""
+    """Run `main` of a module of this checkout and exit with its code."""
     sys.path.insert(0, str(ROOT))
     try:
         main = import_module(module).main

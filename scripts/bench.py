@@ -1,12 +1,12 @@
 """Time a training epoch, an evaluation and the surfaces in every way people compute them.
 
-    python scripts/bench.py [--quick] [--out docs/results]
+    python scripts/bench.py [--quick] [--out FOLDER]     # published: --out docs/results
 
 Checks first that all contestants compute the same thing. Then, for one thread and for all cores,
 it runs them in turn, round after round, and reports medians. TransformerLens takes part if it is
 installed (pip install -e .[bench]). On AMD processors torch's MKL avoids its AVX-512 path; there
 the peers are timed both as installed and with that path switched on by a preloaded library.
-Writes bench.json and bench.md; the last line of the output is the JSON.
+The last line of the output is the JSON; --out writes bench.json and bench.md.
 """
 
 import argparse
@@ -26,8 +26,6 @@ import bench_report
 import torch
 from bench_machine import compile_fma_peak, describe, extra_memory, preload_avx512_mkl
 from bench_peers import (
-    D_MLP,
-    NUM_HEADS,
     Peer,
     Task,
     folded,
@@ -37,15 +35,18 @@ from bench_peers import (
     transformer_lens,
 )
 
+from grokking import ops
+from grokking.cores import available_cores
 from grokking.extension import Kernel, choose_kernel, implementations
+from grokking.model import fold
 
 MODULI = [59, 113, 251, 509]
 JOBS = ("epoch", "evaluate", "surfaces", "tables")
 
 
-def multiply_adds(p: int) -> int:
-    """Of the folded model on all p * p pairs: mixing the hidden units, W_L, mixing the logits."""
-    return p * p * (2 * NUM_HEADS * D_MLP + D_MLP * p + 2 * NUM_HEADS * p)
+def gflop(task: Task) -> float:
+    """Of the folded model on all pairs; a multiply-add counts twice."""
+    return 2e-9 * ops.multiply_adds(fold(task.model()))
 
 
 def contestants(task: Task, threads: int, compiled: bool) -> Iterator[Peer]:
@@ -114,9 +115,10 @@ def scale(kernel: Kernel, rounds: int, moduli: list[int]) -> list[dict[str, floa
     torch.set_num_threads(kernel.threads)
     rows = []
     for p in moduli:
-        peer = folded(make_task(p), kernel)
+        task = make_task(p)
+        peer = folded(task, kernel)
         times = interleaved({"epoch": peer.epoch, "evaluate": peer.evaluate}, rounds)
-        rows.append({"modulus": p, **times, "gflop": 2e-9 * multiply_adds(p)})
+        rows.append({"modulus": p, **times, "gflop": gflop(task)})
     base = next(row for row in rows if row["modulus"] == 113)
     for row in rows:
         time_ratio, flop_ratio = (row[key] / base[key] for key in ("evaluate", "gflop"))
@@ -125,15 +127,14 @@ def scale(kernel: Kernel, rounds: int, moduli: list[int]) -> list[dict[str, floa
 
 
 def measure(rounds: int, compiled: bool) -> dict[str, Any]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    counts = sorted({1, cores or 1})
+    counts = sorted({1, available_cores()})
     return {str(threads): compare(threads, rounds, compiled) for threads in counts}
 
 
 def peers_with_avx512_mkl(arguments: argparse.Namespace) -> dict[str, Any] | None:
     """The comparison again in a process whose MKL believes to be on an Intel processor."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--only-compare", f"--out={folder}"]
+        command = [sys.executable, __file__, "--only-compare"]
         command += ["--quick"] * arguments.quick + ["--no-compile"] * arguments.no_compile
         environment = {**os.environ, "LD_PRELOAD": str(preload_avx512_mkl(Path(folder)))}
         done = subprocess.run(
@@ -146,7 +147,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few rounds, small moduli; for a look")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--out", type=Path, default=Path("docs/results"), help="where results go")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write bench.json and bench.md")
     parser.add_argument("--only-compare", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--both-mkl", action="store_true", help="as on AMD, on any processor")
     return parser.parse_args(arguments)
@@ -174,14 +175,14 @@ def main() -> None:
         "threads_avx512_mkl": peers_with_avx512_mkl(arguments) if both else None,
         "scaling": scale(best, max(3, rounds // 3), moduli),
         "evaluate_extra_mb": {str(p): extra_memory(p, best.name) for p in moduli},
-        "gflop": {"evaluate": 2e-9 * multiply_adds(113)},
+        "gflop": {"evaluate": gflop(make_task(113))},
     }
     text = bench_report.markdown(results)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "bench.json").write_text(
-        json.dumps(results, indent=1) + "\n", encoding="utf-8"
-    )
-    (arguments.out / "bench.md").write_text(text, encoding="utf-8")
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        record = json.dumps(results, indent=1) + "\n"
+        (arguments.out / "bench.json").write_text(record, encoding="utf-8")
+        (arguments.out / "bench.md").write_text(text, encoding="utf-8")
     print(text)
     print(json.dumps(results))
 

@@ -4,6 +4,12 @@
 # Usage: scripts/check_gpu.sh [REPORT]     (default: gpu_report.txt)
 set -euo pipefail
 
+case "${1:-}" in
+  -h | --help)
+    sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}"
+    exit 0 ;;
+esac
+
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 REPORT="$(realpath -m "${1:-gpu_report.txt}")"
 PYTHON="$ROOT/.venv/bin/python"

@@ -5,6 +5,12 @@
 # Usage: scripts/install_matrix.sh OUT.md PYTHON...     e.g. docs/results/install_matrix.md python3.12
 set -euo pipefail
 
+case "${1:-}" in
+  -h | --help)
+    sed -n '2,5s/^# //p' "${BASH_SOURCE[0]}"
+    exit 0 ;;
+esac
+
 out=$(realpath -m "${1:?"the table to write"}")
 shift
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -60,3 +66,8 @@ for python in "$@"; do
     done
   done
 done
+cat >>"$out" <<'NOTE'
+
+Seconds with whatever else the machine does, the environment, pip and numpy included; no torch. pip 23.0
+itself does not run on Python 3.12 and later, so the old pip is the last of the 23 series.
+NOTE

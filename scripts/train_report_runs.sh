@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
 # Train the runs behind docs/results/report_cards.json, then write it:
-# train_report_runs.sh OUTPUT_DIR [OUT.json]
+# train_report_runs.sh OUTPUT_DIR OUT.json     (published: docs/results/report_cards.json)
 # EPOCHS, SEEDS and JOBS (runs at a time, one core each) can be set. Run again, it goes on where it was.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-if [[ $# -lt 1 || $# -gt 2 ]]; then
-    echo "usage: train_report_runs.sh OUTPUT_DIR [OUT.json]" >&2
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+    sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}"
+    exit 0
+fi
+if [[ $# -ne 2 ]]; then
+    echo "usage: train_report_runs.sh OUTPUT_DIR OUT.json" >&2
     exit 2
 fi
 python=$root/.venv/bin/python
 [[ -x $python ]] || python=python3
 export output=$1 python
-cards=${2:-$root/docs/results/report_cards.json}
+cards=$2
 export GROK_NUM_EPOCHS=${EPOCHS:-40000} GROK_PROBE_EVERY=50 GROK_CHECKPOINT_EVERY=500
 export GROK_THREADS=1 OMP_NUM_THREADS=1 GROK_RESUME=1 PYTHONPATH=$root
 read -ra seeds <<<"${SEEDS:-42 123 456 789 1011}"

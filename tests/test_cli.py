@@ -20,6 +20,7 @@ def failing(error: BaseException) -> object:
         (RunError("loss became NaN"), 1, "error: loss became NaN"),
         (PermissionError(13, "Permission denied", "a.html"), 1, "Permission denied: 'a.html'"),
         (KeyboardInterrupt(), 130, "error: interrupted"),
+        (ModuleNotFoundError("no", name="torch"), 2, "error: torch is missing from "),
     ],
 )
 def test_an_error_is_one_line_and_its_exit_code(
@@ -35,6 +36,8 @@ def test_an_error_is_one_line_and_its_exit_code(
 def test_a_bug_is_not_dressed_up_as_a_user_error() -> None:
     with pytest.raises(ZeroDivisionError):
         run_main(failing(ZeroDivisionError()))  # type: ignore[arg-type]
+    with pytest.raises(ModuleNotFoundError):
+        run_main(failing(ModuleNotFoundError("no", name="grokking.nonesuch")))  # type: ignore[arg-type]
 
 
 def test_success_is_zero_and_a_code_is_passed_on() -> None:

@@ -27,7 +27,7 @@ def test_a_healthy_machine_gets_one_screen_and_exit_code_0(capsys):
     screen = capsys.readouterr().out
     assert screen.endswith("\nall is well\n") and "->" not in screen
     assert f"torch {torch.__version__}" in screen
-    assert f"kernel          {implementations()[0]}, " in screen
+    assert f"CPU kernel      {implementations()[0]}, " in screen
     for name in implementations():
         assert f"parity          {name} computes what float64 does" in screen
     assert re.search(r"speed           \d+ GFLOP/s on one core", screen)
@@ -60,7 +60,7 @@ def test_without_the_extension_it_says_why_and_how_to_get_it(monkeypatch, capsys
     monkeypatch.setattr(doctor, "choose_kernel", lambda requested, threads: plain)
     assert main([]) == 1
     screen = capsys.readouterr().out
-    assert f"kernel          plain PyTorch, because {FALLBACK}\n" in screen
+    assert f"CPU kernel      plain PyTorch, because {FALLBACK}\n" in screen
     assert "-> install a C++ compiler" in screen and "GFLOP/s" not in screen
 
 
@@ -96,8 +96,11 @@ def test_a_gpu_that_the_kernel_cannot_use_is_a_finding(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU 9000")
     monkeypatch.setattr(doctor, "cuda_devices", lambda: (0, "built without CUDA"))
     gpu, fault = doctor.graphics()
-    assert gpu == Finding("GPU", "GPU 9000")
-    assert fault.told == "not used: built without CUDA" and "docs/cuda.md" in fault.remedy
+    assert gpu == Finding("GPU", "GPU 9000; runs go there by themselves")
+    assert fault.told == (
+        "plain PyTorch, because the CUDA kernel cannot run here: built without CUDA"
+    )
+    assert "docs/cuda.md" in fault.remedy and "GROK_DEVICE=cpu" in fault.remedy
 
 
 def test_unknown_arguments_are_refused():

@@ -3,7 +3,6 @@
 Torch-free until the run's folder has been checked.
 """
 
-import re
 import textwrap
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from grokking.analysis.report_card import PAPER_EPOCHS, Findings, Row, report_ca
 from grokking.analysis.spectra import has_spectrum
 from grokking.artifacts import SCHEMA_VERSION, History, read_config, read_run, write_json
 from grokking.cli import Parser
-from grokking.config import FIELDS
+from grokking.config import FIELDS, NEURONS
 from grokking.errors import UserError
 from grokking.pictures.film_pages import write_film_page
 from grokking.pictures.gallery_pages import write_gallery_page
@@ -55,9 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def neuron_list(text: str) -> list[int]:
     """Indices separated by commas, each once; ArgumentTypeError for anything else."""
-    if not re.fullmatch(r"[0-9]{1,9}( *, *[0-9]{1,9})*", text):
+    found = NEURONS.parse(text)
+    if not isinstance(found, tuple):
         raise ArgumentTypeError(f"{text!r}, expected indices separated by commas (408,251)")
-    return list(dict.fromkeys(int(part) for part in text.split(",")))
+    return list(found)
 
 
 def report(directory: Path, neurons: Sequence[int] = ()) -> tuple[dict[str, Any], list[Row]]:

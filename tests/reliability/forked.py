@@ -119,6 +119,7 @@ def forked_run(
 
 def timed_run(directory: Path) -> float:
     """Seconds that an uninterrupted tiny run takes in a fork."""
+    preload()
     began = time.monotonic()
     ended = forked_run(directory)
     assert ended.code == 0, ended.errors

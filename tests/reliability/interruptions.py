@@ -31,7 +31,6 @@ from reliability.forked import (
 )
 from reliability.outcome import Outcome
 
-KILLS_PER_RUN = 10
 EPOCHS = int(TINY["GROK_NUM_EPOCHS"])
 
 
@@ -105,16 +104,22 @@ def signalling(number: int) -> Callable[[Step], Step]:
 
 
 def kills(count: int, chance: random.Random, folder: Path) -> Outcome:
-    """SIGKILL at random moments and around every kind of file operation; resumed each time."""
+    """SIGKILL at random moments and around every kind of file operation; resumed each time.
+
+    Only a run that died counts: one that was done first is put away, and the next one begun.
+    """
     result = Outcome()
     took = timed_run(folder / "reference")
     expected = outcome(folder / "reference")
+    operations = _operations(folder / "counted")
+    number = 0
     while result.tried < count:
-        directory = folder / f"run_{result.tried}"
-        reached = -1
-        for _ in range(min(KILLS_PER_RUN, count - result.tried)):
-            result.tried += 1
-            where = _kill_once(directory, took, chance)
+        directory = folder / f"run_{number}"
+        number += 1
+        reached, killed = -1, True
+        while killed and result.tried < count:
+            where, killed = _kill_once(directory, took, operations, chance)
+            result.tried += killed
             result.broken += [f"{where}: {fault}" for fault in unreadable(directory)]
             newest = _newest_epoch(directory)
             if newest < reached:
@@ -130,17 +135,20 @@ def kills(count: int, chance: random.Random, folder: Path) -> Outcome:
     return result
 
 
-def _kill_once(directory: Path, took: float, chance: random.Random) -> str:
+def _kill_once(
+    directory: Path, took: float, operations: int, chance: random.Random
+) -> tuple[str, bool]:
+    """Continue the run and kill it: (when, whether it was still alive then)."""
     if chance.random() < 0.5:
         delay = chance.uniform(0, took)
         child = Fork(lambda: train(directory, GROK_RESUME="1"), directory.parent / "stderr")
         time.sleep(delay)
         child.signal(signal.SIGKILL)
-        child.wait()
-        return f"killed after {delay:.3f} s"
-    number, after = chance.randint(1, 150), chance.random() < 0.5
-    forked_run(directory, lambda: at_file_operation(number, die, after), GROK_RESUME="1")
-    return f"killed {'after' if after else 'before'} file operation {number}"
+        return f"killed after {delay:.3f} s", child.wait().code == -signal.SIGKILL
+    number, after = chance.randint(1, operations), chance.random() < 0.5
+    ended = forked_run(directory, lambda: at_file_operation(number, die, after), GROK_RESUME="1")
+    where = f"killed {'after' if after else 'before'} file operation {number}"
+    return where, ended.code == -signal.SIGKILL
 
 
 def _newest_epoch(directory: Path) -> int:
@@ -176,11 +184,12 @@ def cuts(count: int, chance: random.Random, folder: Path) -> Outcome:
                 ).code
                 for at in (epoch, 1)
             ]
-            if stops[0] != 128 + signal.SIGTERM:
-                result.broken.append(f"{kernel}, epoch {epoch}: exit code {stops[0]}")
-            last = epoch % 2 == 0  # every other run is also killed while it exports
-            if last:
-                forked_run(directory, _die_exporting, GROK_RESUME="1", GROK_KERNEL=kernel)
+            if any(code != 128 + signal.SIGTERM for code in stops):
+                result.broken.append(f"{kernel}, epoch {epoch}: exit codes {stops}")
+            if epoch % 2 == 0:  # every other run is also killed while it exports
+                last = forked_run(directory, _die_exporting, GROK_RESUME="1", GROK_KERNEL=kernel)
+                if last.code != -signal.SIGKILL:
+                    result.broken.append(f"{kernel}, exporting: exit code {last.code}")
             ended = forked_run(directory, GROK_RESUME="1", GROK_KERNEL=kernel)
             different = differences(outcome(directory), expected)
             if ended.code != 0 or different:
