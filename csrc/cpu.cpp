@@ -54,7 +54,7 @@ class Store {
     }
     void give_back(Block block) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (kept_.size() == MOST_KEPT) {
+        if (kept_.size() >= most_kept_) {
             ::operator delete(kept_.front().floats, alignment);
             kept_.erase(kept_.begin());
         }
@@ -66,7 +66,8 @@ class Store {
 
    private:
     static constexpr std::align_val_t alignment{64};
-    static constexpr size_t MOST_KEPT = 32;
+    // A step and its probe each want a block for every thread, and one more.
+    const size_t most_kept_ = std::max<size_t>(32, 3 * std::thread::hardware_concurrency());
     std::mutex mutex_;
     std::vector<Block> kept_;
 };

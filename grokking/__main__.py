@@ -81,11 +81,13 @@ def dispatch(arguments: list[str]) -> int:
 def train_one(loaded: config.Loaded) -> int:
     """Refuse what can be refused before torch is imported, then run."""
     from grokking.extension import choose_kernel
-    from grokking.run_folder import check_free
+    from grokking.run_folder import check_folder, check_free
 
+    directory = Path(loaded.config.artifacts_dir)
     choose_kernel(loaded.config.kernel, threads=1)
+    check_folder(directory)
     if not (loaded.config.resume or loaded.config.overwrite):
-        check_free(Path(loaded.config.artifacts_dir))
+        check_free(directory)
     from grokking.run import run
 
     return run(loaded)

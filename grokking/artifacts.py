@@ -17,6 +17,7 @@ from typing import IO, Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from grokking.config import Config
 from grokking.errors import RunError, UserError
 
 SCHEMA_VERSION = 1
@@ -48,6 +49,23 @@ def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         raise RunError(f"cannot write {path}: {error.strerror}") from error
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def check_output(output: Path, source: Path) -> None:
+    """UserError for an output that is a folder, has no folder, or is the file it is made from."""
+    if not output.name or output.is_dir():
+        raise UserError(f"{output} is a folder, expected the name of a file to write")
+    if not output.parent.is_dir():
+        raise UserError(f"{output}: the folder {output.parent} does not exist; create it first")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UserError(f"{output} is the input itself, expected another file to write")
+
+
+def check_input(source: Path) -> None:
+    """UserError for a file that is not there, before names of outputs are made from its own."""
+    if not source.is_file():
+        told = "is a folder, expected a file" if source.is_dir() else "no such file"
+        raise UserError(f"{source}: {told}")
 
 
 def _umask() -> int:
@@ -306,6 +324,12 @@ def read_config(directory: Path) -> dict[str, Any]:
     for name, entry in fields.items():
         if not isinstance(entry, dict) or "value" not in entry:
             raise record.fail(f"'config' field {_show(name)} has no 'value'")
+        default, value = getattr(Config, name, None), entry["value"]
+        if isinstance(default, (int, float)) and not isinstance(default, bool):
+            whole = isinstance(default, int)
+            if not (_is_integer(value) if whole else _is_finite(value)):
+                expected = "an integer" if whole else "a number"
+                raise record.fail(f"'config' field '{name}' is {_show(value)}, expected {expected}")
     return {name: entry["value"] for name, entry in fields.items()}
 
 
@@ -329,4 +353,7 @@ def read_grokking(directory: Path) -> dict[str, Any]:
 
 def read_run(directory: Path) -> Run:
     """Read a finished run's folder; UserError names the first file that is missing or damaged."""
-    return Run(directory, read_config(directory), read_history(directory), read_grokking(directory))
+    config, history = read_config(directory), read_history(directory)
+    if not history.epochs:
+        raise UserError(f"{directory / 'loss_history.json'}: 'epochs' is empty")
+    return Run(directory, config, history, read_grokking(directory))

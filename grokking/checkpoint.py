@@ -6,6 +6,7 @@ file can be verified anywhere, and loads with weights_only=True: no code is run.
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,12 +16,11 @@ import torch
 from torch import Tensor
 
 from grokking.artifacts import SCHEMA_VERSION, atomic_write
-from grokking.errors import UserError
+from grokking.errors import RunError, UserError
 
-LABELS = (
-    *("initial", "memorization", "grokking", "grokked", "final"),
-    *("circuit_formation", "cleanup"),  # by `grokking report`
-)
+
+class Damaged(UserError):
+    """The file is not what this program wrote: an earlier checkpoint may take its place."""
 
 
 def save_checkpoint(path: Path, record: Mapping[str, Any]) -> None:
@@ -31,24 +31,38 @@ def save_checkpoint(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read and verify a checkpoint; UserError, in one line, for a file that is not intact."""
+    """Read and verify a checkpoint.
+
+    Damaged for a file that is not intact, UserError for one that is not there or of a newer version,
+    RunError if the disk does not give it: that says nothing about the file.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint")
     try:
-        record = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        record = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:  # torch.load raises many unrelated types on damaged input
-        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
+        raise Damaged(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
     if not isinstance(record, dict) or "sha256" not in record:
-        raise UserError(f"{path}: not a checkpoint of this program (it carries no digest)")
+        raise Damaged(f"{path}: not a checkpoint of this program (it carries no digest)")
+    expected = record.pop("sha256")
+    try:
+        intact = digest(record) == expected
+    except (TypeError, ValueError, RecursionError):  # values that no checkpoint of ours holds
+        intact = False
+    if not intact:
+        raise Damaged(f"{path}: damaged (its content does not match its digest)")
     version = record.get("schema_version")
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise UserError(
             f"{path}: schema_version is {version!r}, this program reads up to {SCHEMA_VERSION}; "
             "a newer version of grokking wrote it"
         )
-    expected = record.pop("sha256")
-    if digest(record) != expected:
-        raise UserError(f"{path}: damaged (its content does not match its digest)")
     return record
 
 

@@ -9,7 +9,6 @@ from typing import NoReturn
 
 from grokking.errors import RunError, UserError
 
-
 PACKAGES = ("torch", "numpy", "plotly", "tqdm")  # that a command may need
 INSTALL = (
     "run ./scripts/quickstart.sh once and use its .venv/bin/python, or in an environment of your own: "
@@ -31,6 +30,7 @@ def run_main(main: Callable[[], int | None]) -> int:
     input or output 1, each with one line on stderr; an interrupt gives 130, a reader of stdout that
     went away 141.
     """
+    _prepare_streams()
     try:
         code = main() or 0
         sys.stdout.flush()
@@ -48,6 +48,16 @@ def run_main(main: Callable[[], int | None]) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         return _complain(str(error), RunError.exit_code)
+
+
+def _prepare_streams() -> None:
+    """Let stdout and stderr be there, where they were closed, and take names that are not UTF-8."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _complain(message: str, code: int) -> int:

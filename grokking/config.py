@@ -147,7 +147,12 @@ class Config:
 
     @property
     def training_pairs(self) -> int:
-        return math.floor(self.train_fraction * self.modulus**2)
+        return training_pairs(self.modulus, self.train_fraction)
+
+
+def training_pairs(modulus: int, fraction: float) -> int:
+    """floor(fraction * p * p), of which rounding makes another number than of fraction * p**2."""
+    return math.floor(fraction * modulus * modulus)
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
@@ -174,7 +179,8 @@ def load(environ: Mapping[str, str]) -> Loaded:
             raise UserError(f"{variable} is not a known variable{_nearest(variable)}; see --help")
         name = VARIABLES[variable]
         kind: Kind = FIELDS[name].metadata["kind"]
-        given[name] = kind.parse(environ[variable].strip())
+        text = environ[variable]
+        given[name] = kind.parse(text if kind is FOLDER else text.strip())
         if given[name] is None:
             raise UserError(f"{variable} is {environ[variable]!r}, expected {kind.expected}")
     config = Config(**given)

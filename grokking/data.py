@@ -1,10 +1,11 @@
 """The task: every ordered pair (a, b), its target (a + b) mod p, and the seeded split."""
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from grokking.config import training_pairs
 
 
 class Split(NamedTuple):
@@ -37,5 +38,5 @@ def targets(modulus: int) -> Tensor:
 def split_pairs(modulus: int, fraction: float, generator: torch.Generator) -> Split:
     """Draw floor(fraction * p * p) training pairs without replacement; the rest validate."""
     order = torch.randperm(modulus * modulus, generator=generator)
-    count = math.floor(fraction * modulus * modulus)
+    count = training_pairs(modulus, fraction)
     return Split(order[:count].sort().values, order[count:].sort().values)

@@ -3,7 +3,7 @@
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from grokking import __version__
@@ -20,9 +20,6 @@ class Finding(NamedTuple):
     what: str
     told: str
     remedy: str = ""
-
-
-Check = Callable[[], Iterator[Finding]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,9 +13,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grokking.artifacts import atomic_write
+from grokking.artifacts import atomic_write, check_input, check_output
 from grokking.cli import Parser
-from grokking.errors import UserError
 
 # Our parameter -> its name in TransformerLens; shapes are the same.
 NAMES = {
@@ -123,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="[beside the checkpoint]")
     given = parser.parse_args(arguments)
     suffix, write = FORMATS[given.format]
+    check_input(given.checkpoint)
     output: Path = given.output or given.checkpoint.with_suffix(suffix)
     check_output(output, given.checkpoint)
 
@@ -138,13 +138,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{output}: {len(arrays)} tensors of epoch {record['epoch']:,}")
     print(f"It fits HookedTransformer(HookedTransformerConfig({told}))")
     return 0
-
-
-def check_output(output: Path, checkpoint: Path) -> None:
-    """UserError for an output that is a folder, has no folder, or is the checkpoint itself."""
-    if output.is_dir():
-        raise UserError(f"{output} is a folder, expected the name of a file to write")
-    if not output.parent.is_dir():
-        raise UserError(f"{output}: the folder {output.parent} does not exist; create it first")
-    if output.exists() and checkpoint.exists() and output.samefile(checkpoint):
-        raise UserError(f"{output} is the checkpoint itself, expected another file to write")

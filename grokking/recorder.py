@@ -10,7 +10,7 @@ from torch import Tensor
 from grokking import trajectory
 from grokking.analysis import measures
 from grokking.artifacts import write_history
-from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
+from grokking.checkpoint import Damaged, labeled_path, load_checkpoint, save_checkpoint
 from grokking.errors import RunError, UserError
 from grokking.state import TrainingState, Weights, is_grokked, labeled_record, to_record, weights_of
 
@@ -107,9 +107,11 @@ def newest_checkpoint(directory: Path) -> tuple[dict[str, Any] | None, str]:
     for path in (latest, previous):
         try:
             record = load_checkpoint(path) if path.exists() else None
-        except UserError as error:
+        except Damaged as error:
             faults.append(str(error))
             continue
+        if record is not None and "optimizer" not in record:
+            raise UserError(f"{path}: holds weights alone, expected a checkpoint to resume from")
         if record is not None and path is previous:
             os.replace(previous, latest)
         if record is not None:

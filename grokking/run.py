@@ -73,7 +73,7 @@ def train_and_export(state: TrainingState, engine: Engine, directory: Path) -> i
         if stop.number is not None:
             print(
                 f"{stop.name}: saved at epoch {state.epoch}; continue with the same variables and "
-                f"GROK_RESUME=1",
+                f"GROK_RESUME=1{' instead of GROK_OVERWRITE=1' if state.config.overwrite else ''}",
                 file=sys.stderr,
             )
             return stop.exit_code
@@ -118,14 +118,19 @@ def open_state(directory: Path, config: Config, device: torch.device) -> Trainin
     if fault:
         print(f"{fault}; continuing from the one before", file=sys.stderr)
     if record is None:
-        measures.forget_after(directory, -1)
+        if (directory / "grokking.json").exists():
+            raise UserError(
+                f"{directory} holds a finished run without the checkpoint that it would go on from; "
+                "set GROK_OVERWRITE=1 to train it again, or choose another folder with GROK_ARTIFACTS_DIR"
+            )
+        clear(directory)  # what was cut off before its first checkpoint
         return new_state(config, device)
     check_same_run(directory, record["config"], config)
+    state = from_record(record, config, device)
+    measures.forget_after(directory, state.epoch)
+    trajectory.forget_after(directory, state.epoch)
     for stale in ("grokking.json", "checkpoint_labeled/final.pt", *REPORT_FILES):
         (directory / stale).unlink(missing_ok=True)  # the run is going on
-    state = from_record(record, config, device)
-    trajectory.forget_after(directory, state.epoch)
-    measures.forget_after(directory, state.epoch)
     if state.watch.confirmed is None:
         labeled_path(directory, "grokked").unlink(missing_ok=True)
     print(f"resuming {directory} at epoch {state.epoch}")

@@ -47,10 +47,14 @@ def run_files(directory: Path) -> list[Path]:
     return [path for pattern in RUN_FILES for path in sorted(directory.glob(pattern))]
 
 
-def check_free(directory: Path) -> None:
-    """UserError if the folder holds a run, finished or not."""
+def check_folder(directory: Path) -> None:
+    """UserError if a file has the folder's name."""
     if directory.exists() and not directory.is_dir():
         raise UserError(f"GROK_ARTIFACTS_DIR is {directory}, which is a file, expected a folder")
+
+
+def check_free(directory: Path) -> None:
+    """UserError if the folder holds a run, finished or not."""
     if run_files(directory):
         raise UserError(
             f"{directory} already holds a run; set GROK_RESUME=1 to continue it, GROK_OVERWRITE=1 to "
@@ -60,7 +64,8 @@ def check_free(directory: Path) -> None:
 
 @contextmanager
 def claimed(directory: Path) -> Iterator[None]:
-    """Create the folder if need be and hold its lock."""
+    """Create the folder if need be and hold its lock; UserError if it is a file or in use."""
+    check_folder(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

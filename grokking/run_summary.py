@@ -5,13 +5,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from grokking.analysis.fourier import strongest_wave
-from grokking.artifacts import History, read_grokking, read_history, read_json, read_surface
-from grokking.cli import Parser
-
-SINGLE_FREQUENCY = (
-    0.85  # share of variance above which a neuron counts as one wave (Nanda et al., 2023)
+from grokking.analysis.fourier import PERIODIC, strongest_wave
+from grokking.artifacts import (
+    History,
+    read_config,
+    read_grokking,
+    read_history,
+    read_json,
+    read_surface,
 )
+from grokking.cli import Parser
 
 LEVELS = (0.1, 0.5, 0.9, 0.99)
 MEASURED = (
@@ -28,6 +31,7 @@ MEASURED = (
 
 def summarize(directory: Path) -> dict[str, Any]:
     """The figures of one run folder; UserError if a file is missing or damaged."""
+    read_config(directory)  # checks it
     config, result = read_json(directory / "config.json"), read_grokking(directory)
     history = read_history(directory)
     waves = [
@@ -41,7 +45,7 @@ def summarize(directory: Path) -> dict[str, Any]:
         **{key: result[key] for key in MEASURED},
         "validation_accuracy_passes": {f"{level:.0%}": passes(history, level) for level in LEVELS},
         "exported_neurons": waves,
-        "single_frequency_neurons": sum(wave["share"] > SINGLE_FREQUENCY for wave in waves),
+        "single_frequency_neurons": sum(wave["share"] > PERIODIC for wave in waves),
         "date": date.fromtimestamp((directory / "grokking.json").stat().st_mtime).isoformat(),
         **{key: config[key] for key in ("kernel", "threads", "device_name", "versions")},
     }

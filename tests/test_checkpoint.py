@@ -113,7 +113,7 @@ def test_foreign_and_newer_files_are_named_as_such(tmp_path):
     torch.save({"model": {}}, tmp_path / "foreign.pt")
     with pytest.raises(UserError, match="carries no digest"):
         load_checkpoint(tmp_path / "foreign.pt")
-    torch.save({"schema_version": 2, "sha256": ""}, tmp_path / "newer.pt")
+    save_checkpoint(tmp_path / "newer.pt", {**record(), "schema_version": 2})
     with pytest.raises(UserError, match="schema_version is 2"):
         load_checkpoint(tmp_path / "newer.pt")
     with pytest.raises(UserError, match="no such checkpoint"):

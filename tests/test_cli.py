@@ -1,6 +1,11 @@
 """How commands end: one line on stderr and the right exit code."""
 
+import shlex
+import subprocess
+import sys
+
 import pytest
+from conftest import ROOT, clean_environment
 
 from grokking.cli import Parser, run_main
 from grokking.errors import RunError, UserError
@@ -50,3 +55,21 @@ def test_a_parser_error_is_a_user_error_of_one_line() -> None:
     parser.add_argument("file")
     with pytest.raises(UserError, match=r"required: file \(see draw.py --help\)"):
         parser.parse_args([])
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_fault(redirection: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m grokking --version {redirection}"
+    assert subprocess.run(["bash", "-c", command], cwd=ROOT).returncode == 0
+
+
+def test_a_name_that_stdout_cannot_encode_is_written_all_the_same() -> None:
+    program = "from grokking.cli import run_main; run_main(lambda: print('caf\\u00e9 \\udcff'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=clean_environment(PYTHONIOENCODING="ascii:strict"),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "caf\\xe9 \\udcff\n")

@@ -1,8 +1,10 @@
 """The task and its split."""
 
+import pytest
 import torch
 
 from grokking import data
+from grokking.config import Config
 
 
 def test_targets_are_sums_modulo_p():
@@ -35,3 +37,10 @@ def test_weights_and_split_come_from_separate_streams():
     again, _ = data.generators(3)
     assert first.equal(torch.randn(4, generator=again))
     assert not first.equal(torch.randn(4, generator=data.generators(3)[1]))
+
+
+@pytest.mark.parametrize(("p", "fraction"), [(10, 0.29), (113, 0.3), (7, 1 / 49), (65, 1 / 4225)])
+def test_as_many_pairs_are_drawn_as_the_configuration_was_checked_for(p, fraction):
+    config = Config(modulus=p, train_fraction=fraction)
+    split = data.split_pairs(p, fraction, torch.Generator().manual_seed(0))
+    assert len(split.train) == config.training_pairs

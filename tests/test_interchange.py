@@ -133,11 +133,12 @@ def test_the_output_can_be_named(checkpoint, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["missing.pt"], "no such checkpoint"),
+        (["missing.pt"], "no such file"),
+        (["."], "is a folder, expected a file"),
         (["final.pt", "--format", "onnx"], "invalid choice"),
         (["final.pt", "--output", "nowhere/x.pt"], "does not exist"),
         (["final.pt", "--output", "."], "is a folder"),
-        (["final.pt", "--output", "final.pt"], "is the checkpoint itself"),
+        (["final.pt", "--output", "final.pt"], "is the input itself"),
         (["damaged.pt"], "not a readable checkpoint"),
     ],
 )

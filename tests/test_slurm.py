@@ -53,6 +53,17 @@ def test_without_sbatch_nothing_is_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ['a"b', "50%j", "a\nb", "a\\b"])
+def test_a_folder_that_slurm_cannot_be_told_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    sbatch = tmp_path / "sbatch"
+    sbatch.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="which Slurm cannot be told"):
+        main(["--slurm", "--output", name])
+    assert list(tmp_path.iterdir()) == [sbatch]
+
+
 @pytest.fixture(scope="module")
 def slurm():
     """Variables that lead commands to a cluster of this machine alone."""

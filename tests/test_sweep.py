@@ -244,6 +244,35 @@ def test_a_failed_run_does_not_stop_the_others(tmp_path):
     assert (summary["runs_read"], summary["runs_not_counted"]) == (1, 1)
 
 
+def test_a_run_that_cannot_start_is_one_failed_run(tmp_path):
+    plan = ("--weight-decays", "0.5 1.0", "--seeds", "42", "--jobs", "1", "--no-estimate")
+    process = begin(*plan, "--output", "one", cwd=tmp_path, **SLOW)
+    folder = tmp_path / "one"
+    wait_until((folder / "wd0.5_seed42" / "config.json").exists, "the first run to start")
+    (folder / "wd1.0_seed42").touch()
+    assert process.wait(120) == 1
+    log = (folder / "run_log.txt").read_text()
+    assert "wd1.0_seed42  failed: cannot start wd1.0_seed42" in log
+    assert re.search(f"wd0.5_seed42  finished in {CLOCK}", log)
+    assert json.loads((folder / "sweep.json").read_text())["sessions"][0]["runs"] == 1
+
+
+def test_a_sweep_whose_reader_goes_away_lets_its_runs_save(tmp_path):
+    grid = ("--weight-decays", "0.5", "--seeds", "42", "--no-estimate", "--output", "one")
+    process = subprocess.Popen(
+        [SCRIPT, *grid],
+        cwd=tmp_path,
+        env=environment(GROK_NUM_EPOCHS="1000000", GROK_CHECKPOINT_EVERY="1000000"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    run = tmp_path / "one" / "wd0.5_seed42"
+    wait_until((run / "trajectory" / "epoch_000016.pt").exists, "the run to train")
+    process.stdout.close()
+    assert process.wait(120) == 128 + signal.SIGPIPE
+    assert "saved at epoch" in (run / "training_output.log").read_text()
+
+
 def test_what_only_a_run_can_refuse_is_refused_before_the_folder_exists(tmp_path):
     scratch = tmp_path / "scratch"
     scratch.mkdir()

@@ -81,17 +81,17 @@ DAMAGES = {
     ),
     "words for a seed": (
         lambda f: edit(f, "config.json", lambda c: c["config"]["seed"].update(value="42")),
-        "config.json: 'seed' is '42', expected a number >= 0",
+        "config.json: 'config' field 'seed' is \"42\", expected an integer",
     ),
     "setting that is an object": (
         lambda f: edit(f, "config.json", lambda c: c["config"]["beta1"].update(value={"a": 1})),
-        "config.json: 'beta1' is {'a': 1}, expected a number",
+        "config.json: 'config' field 'beta1' is an object, expected a number",
     ),
     "weight decay beyond a float": (
         lambda f: edit(
             f, "config.json", lambda c: c["config"]["weight_decay"].update(value=10**400)
         ),
-        "config.json: 'weight_decay' is 1",
+        "config.json: 'config' field 'weight_decay' is a huge integer",
     ),
     "a grok epoch beyond the end": (
         lambda f: edit(f, "grokking.json", lambda c: c.update(grok_epoch=10_001)),

@@ -16,7 +16,14 @@ from grokking.cores import available_cores
 from grokking.errors import RunError, UserError
 from grokking.sweep.command import main
 from grokking.sweep.options import parse, plan_from, wanted_directory
-from grokking.sweep.plan import PLAN_FILE, create_directory, read_plan, write_plan
+from grokking.sweep.plan import (
+    PLAN_FILE,
+    Plan,
+    create_directory,
+    passed_through,
+    read_plan,
+    write_plan,
+)
 from grokking.sweep.resources import choose
 
 
@@ -97,6 +104,7 @@ def test_other_variables_reach_every_run_and_the_sweeps_own_are_refused_aloud(mo
         (["--output", "taken/file"], "--output is taken/file, which is a file"),
         (["--resume", "taken"], "sweep.json: no such file"),
         (["--resume", "taken", "--seeds", "1"], "--seeds does not go with --resume"),
+        (["--resume", ""], "--resume is empty, expected the folder of a sweep"),
         (["--task", "0"], "--task needs --resume DIR"),
         (["--sedes", "1"], "unrecognized arguments: --sedes 1"),
         (["--seed", "1"], "unrecognized arguments: --seed 1"),
@@ -262,3 +270,15 @@ def test_cores_are_those_of_the_affinity_capped_by_the_containers_quota(tmp_path
     for text, cores in (("max 100000", 16), ("250000 100000", 2), ("50000 100000", 1)):
         quota.write_text(text + "\n")
         assert available_cores() == cores
+
+
+def test_the_sweep_skips_validation_where_it_departs_whatever_the_environment_says():
+    plan = Plan((0.5, 1.0), (42,), (10, 10), {"GROK_SKIP_VALIDATION": "0"})
+    departing, reference = plan.runs()
+    assert load(departing.variables).config.skip_validation
+    assert not load(reference.variables).config.skip_validation
+
+
+def test_variables_reach_the_runs_as_they_were_read(monkeypatch):
+    monkeypatch.setenv("GROK_KERNEL", " torch ")
+    assert passed_through(os.environ)["GROK_KERNEL"] == "torch"

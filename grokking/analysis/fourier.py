@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Permutation = NDArray[np.int64]
 
+# Share of its variance in one frequency above which a neuron counts as periodic (Nanda et al., 2023).
+PERIODIC = 0.85
 _ROUNDING = 1e-12  # relative: what is smaller than this in a spectrum is rounding
 
 

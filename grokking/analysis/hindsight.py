@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grokking import ops
-from grokking.analysis.fourier import Array
+from grokking.analysis.fourier import PERIODIC, Array
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.spectra import (
     component_norms,
@@ -32,8 +32,6 @@ from grokking.data import targets
 from grokking.extension import Kernel
 from grokking.folding import Tables
 from grokking.model import Transformer, fold
-
-PERIODIC = 0.85  # share of its variance in one frequency beyond which a neuron counts as periodic
 
 
 class Excluded(NamedTuple):

@@ -13,9 +13,10 @@ from grokking.analysis.phases import Phases, find_phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.report_card import Findings
 from grokking.analysis.scenes import Scenes
-from grokking.artifacts import read_grokking
+from grokking.artifacts import read_grokking, read_history
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
 from grokking.cores import available_cores
+from grokking.detection import detect
 from grokking.environment import set_torch_threads
 from grokking.errors import UserError
 from grokking.extension import Kernel, choose_kernel
@@ -30,12 +31,15 @@ class Investigation(NamedTuple):
     scenes: Scenes
 
 
-def investigate(directory: Path, neurons: Sequence[int] = ()) -> Investigation:
+def investigate(
+    directory: Path, neurons: Sequence[int] = (), threads: int | None = None
+) -> Investigation:
     """Examine a run's last weights and its trajectory; save the phases' labelled checkpoints.
 
-    The film shows `neurons`, or the best of each key frequency if none are named.
+    The film shows `neurons`, or the best of each key frequency if none are named. All cores are
+    used unless `threads` are given.
     """
-    kernel = choose_kernel("auto", available_cores())
+    kernel = choose_kernel("auto", threads or available_cores())
     set_torch_threads(kernel)
     last = last_checkpoint(directory)
     state = examine(last, kernel)
@@ -49,7 +53,8 @@ def investigate(directory: Path, neurons: Sequence[int] = ()) -> Investigation:
     phases = None if measures is None else find_phases(measures)
     if phases is not None:
         save_phases(directory, phases)
-    found = findings(state, last["config"], keys, phases, grok_epoch(directory))
+    with np.errstate(invalid="ignore", divide="ignore"):  # shares of what does not vary are NaN
+        found = findings(state, last["config"], keys, phases, directory)
     pictures = shoot(directory, state, measures, kernel, neurons)
     return Investigation(state.epoch, found, measures, pictures)
 
@@ -129,10 +134,17 @@ def save_phases(directory: Path, phases: Phases) -> None:
 
 
 def grok_epoch(directory: Path) -> int | None:
-    """grok_epoch of a finished run; None also for one that has not finished."""
-    if not (directory / "grokking.json").exists():
-        return None
-    epoch: int | None = read_grokking(directory)["grok_epoch"]
+    """grok_epoch of a finished run, or by the histories so far of one that has not finished."""
+    epoch: int | None
+    if (directory / "grokking.json").exists():
+        epoch = read_grokking(directory)["grok_epoch"]
+    elif (directory / "accuracy_history.json").exists():
+        history = read_history(directory)
+        epoch = detect(
+            history.epochs, history.training_accuracies, history.validation_accuracies
+        ).grok_epoch
+    else:
+        epoch = None
     return epoch
 
 
@@ -141,7 +153,7 @@ def findings(
     config: dict[str, Any],
     keys: list[int],
     phases: Phases | None,
-    grok_epoch: int | None,
+    directory: Path,
 ) -> Findings:
     """Everything that the report card is filled from."""
     return Findings(
@@ -158,5 +170,6 @@ def findings(
         excluded_loss_all_pairs=state.excluded_loss(keys, np.arange(state.modulus**2)),
         ablation=circuit.ablate(state, keys),
         phases=phases,
-        grok_epoch=grok_epoch,
+        grok_epoch=grok_epoch(directory),
+        finished=(directory / "grokking.json").exists(),
     )

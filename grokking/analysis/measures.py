@@ -129,7 +129,7 @@ def read(directory: Path) -> Rows:
         raise UserError(f"{path}: no such file") from error
     except ValueError as error:
         raise UserError(f"{path}: not a file of measures ({error})") from error
-    if dtype.names is None or "squares_total" not in dtype.names:
+    if dtype.hasobject or dtype.names is None or "squares_total" not in dtype.names:
         raise UserError(f"{path}: not a file of measures")
     if len(content) < count * dtype.itemsize:
         raise UserError(f"{path}: damaged (it lost its end); remove it to go on without it")

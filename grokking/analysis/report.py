@@ -42,10 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="LIST",
         help="neurons of the film, 408,251 [the best one of each key frequency]",
     )
+    parser.add_argument("--threads", type=int, metavar="N", help="[all cores]")
     parser.add_argument("--brief", action="store_true", help="print one line per row")
     given = parser.parse_args(arguments)
+    if given.threads is not None and given.threads < 1:
+        raise UserError(f"--threads is {given.threads}, expected an integer >= 1")
     directory: Path = given.run
-    record, rows = report(directory, given.neurons)
+    record, rows = report(directory, given.neurons, given.threads)
     print(brief_text(record, rows) if given.brief else card_text(record, rows))
     print(f"written: {directory / NAME}")
     print(f"open {directory / REPORT}")
@@ -60,18 +63,24 @@ def neuron_list(text: str) -> list[int]:
     return list(found)
 
 
-def report(directory: Path, neurons: Sequence[int] = ()) -> tuple[dict[str, Any], list[Row]]:
+def report(
+    directory: Path, neurons: Sequence[int] = (), threads: int | None = None
+) -> tuple[dict[str, Any], list[Row]]:
     """Write every file of the report; (content of report_card.json, its rows)."""
     config = read_config(directory)
+    missing = [name for name in FIELDS if name not in config]
+    if missing:
+        raise UserError(f"{directory / 'config.json'}: field '{missing[0]}' is missing")
     if not has_spectrum(config["modulus"]):
         raise UserError(
             f"{directory} has modulus {config['modulus']}; Fourier measures need an odd one >= 3"
         )
     from grokking.analysis.investigation import investigate
 
-    epoch, found, measures, scenes = investigate(directory, neurons)
+    epoch, found, measures, scenes = investigate(directory, neurons, threads)
     rows = report_card(found)
     record = card_record(config, epoch, found, rows)
+    write_json(directory / NAME, record)
     if measures is not None:
         progress_measures.write(directory, measures)
     told = f"seed {record['seed']}, weight decay {record['weight_decay']:g}, epoch {epoch:,}"
@@ -85,7 +94,6 @@ def report(directory: Path, neurons: Sequence[int] = ()) -> tuple[dict[str, Any]
         *finished(directory), measures, found.phases, scenes, rows, links(directory), early(record)
     )
     write_report_page(directory / REPORT, f"The story of a run: {told}", story)
-    write_json(directory / NAME, record)
     return record, rows
 
 

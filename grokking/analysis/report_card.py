@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from grokking.analysis.phases import RULE, Phases
@@ -45,6 +45,7 @@ class Findings:
     ablation: Ablation
     phases: Phases | None  # None: no trajectory was recorded
     grok_epoch: int | None
+    finished: bool = True  # else grok_epoch is that of the history so far
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Row:
 
 def report_card(found: Findings) -> list[Row]:
     """All rows, in the order of the paper's argument."""
-    return [
+    rows = [
         _keys(found.key_frequencies),
         _neurons(found.periodic_neurons, found.d_mlp),
         _residual(found.output_residual, len(found.key_frequencies)),
@@ -77,8 +78,17 @@ def report_card(found: Findings) -> list[Row]:
         _on_null_space(found.ablation, found.modulus),
         _excluded(found),
         _phases(found.phases),
-        _grok_epoch(found.grok_epoch, found.weight_decay),
+        _grok_epoch(found),
     ]
+    return [_in_strict_json(row) for row in rows]
+
+
+def _in_strict_json(row: Row) -> Row:
+    """The row without numbers that JSON has not: shares of what does not vary are NaN, and fail."""
+    values = row.value if isinstance(row.value, list) else [row.value]
+    if all(value is None or math.isfinite(value) for value in values):
+        return row
+    return replace(row, run="not a number", value=None)
 
 
 def _keys(keys: Sequence[int]) -> Row:
@@ -226,10 +236,16 @@ def _phases(phases: Phases | None) -> Row:
     )
 
 
-def _grok_epoch(grok_epoch: int | None, weight_decay: float) -> Row:
+def _grok_epoch(found: Findings) -> Row:
+    grok_epoch, weight_decay = found.grok_epoch, found.weight_decay
     span = PUBLISHED_GROKS.get(weight_decay)
     shown = "not grokked" if grok_epoch is None else f"{grok_epoch:,}"
-    what, definition = f"grok epoch at weight decay {weight_decay:g}", "grok_epoch of grokking.json"
+    if grok_epoch is None and not found.finished:
+        shown = "not grokked so far; the run has not finished"
+    what, definition = (
+        f"grok epoch at weight decay {weight_decay:g}",
+        "first epoch of a confirmed generalisation (the rule is in grokking.json)",
+    )
     if span is None:
         return Row(what, "none", shown, grok_epoch, "no figure is published", None, definition)
     low, high = span[0] * (1 - ROUNDING_SPREAD), span[1] * (1 + ROUNDING_SPREAD)
@@ -240,6 +256,8 @@ def _grok_epoch(grok_epoch: int | None, weight_decay: float) -> Row:
         shown,
         grok_epoch,
         f"{low:,.0f} to {high:,.0f}: rounding alone moves it by {ROUNDING_SPREAD:.0%}",
-        grok_epoch is not None and low <= grok_epoch <= high,
+        None
+        if grok_epoch is None and not found.finished
+        else grok_epoch is not None and low <= grok_epoch <= high,
         definition,
     )

@@ -7,6 +7,7 @@ from typing import Any
 from grokking.analysis.report import FILM, GALLERY, REPORT, report
 from grokking.artifacts import SCHEMA_VERSION, write_json
 from grokking.cli import Parser
+from grokking.errors import UserError
 from grokking.run_summary import summarize
 
 
@@ -17,7 +18,8 @@ def cards(directories: list[Path]) -> dict[str, Any]:
         began = time.perf_counter()
         record, _ = report(directory)
         seconds = round(time.perf_counter() - began, 1)
-        sizes = {page: (directory / page).stat().st_size for page in (REPORT, FILM, GALLERY)}
+        pages = (page for page in (REPORT, FILM, GALLERY) if (directory / page).exists())
+        sizes = {page: (directory / page).stat().st_size for page in pages}
         written = {"seconds": seconds, "bytes": sizes}
         runs.append({**summarize(directory), "card": record, "pages": written})
         print(f"{directory}: {record['passed']} rows pass, {record['failed']} fail", flush=True)
@@ -33,5 +35,7 @@ def main() -> int:
     parser.add_argument("output", type=Path, metavar="OUT.json")
     parser.add_argument("run", nargs="+", type=Path, help="folder of a finished run")
     arguments = parser.parse_args()
+    if not arguments.output.parent.is_dir():
+        raise UserError(f"{arguments.output}: its folder does not exist; create it first")
     write_json(arguments.output, cards(arguments.run))
     return 0

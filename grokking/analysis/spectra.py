@@ -116,6 +116,8 @@ def surface_shares(surfaces: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     p, _, n = surfaces.shape
     basis = _basis(p, surfaces.dtype)
+    _, exponents = np.frexp(np.abs(surfaces).max(axis=(0, 1)))  # powers of two: no bit is lost
+    surfaces = surfaces * np.ldexp(np.float32(1), -exponents.clip(-120, 120))
     centred = surfaces - surfaces[0, 0]  # any constant will do: only the constant component changes
     along_a = (basis @ centred.reshape(p, p * n)).reshape(p, p, n)  # [component of a, b, n]
     constant_in_a = basis @ along_a[0]  # [component of b, n]

@@ -11,12 +11,11 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 
 INK, MUTED, RULE = "#1c2430", "#5b6675", "#e3e7ec"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 SEQUENTIAL = "Viridis"  # for sequences from little to much
-DIVERGING = "RdBu"  # for signed values, centred at 0
 
 
 class Style(NamedTuple):

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grokking.analysis.fourier import strongest_wave
-from grokking.artifacts import read_surface
+from grokking.artifacts import check_input, check_output, read_surface
 from grokking.cli import Parser
-from grokking.errors import UserError
 from grokking.pictures.surface_pages import surface_facts, write_combined_page, write_surface_page
 from grokking.pictures.surface_views import surface_title
 
@@ -15,11 +14,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Print a surface's statistics and write its two pages; UserError for any bad input."""
     arguments = _parser().parse_args(argv)
     source: Path = arguments.surface
+    check_input(source)
     single = arguments.output or source.with_suffix(".html")
+    check_output(single, source)
     combined = single.with_name(f"{single.stem}_combined{single.suffix}")
+    check_output(combined, source)
     surface = read_surface(source)
-    for path in (single, combined):
-        _check_output(path, source)
     write_surface_page(single, surface, "inline")
     write_combined_page(combined, surface, "inline")
 
@@ -50,12 +50,3 @@ def _parser() -> Parser:
         help="page to write (default: beside SURFACE.json, with its name)",
     )
     return parser
-
-
-def _check_output(path: Path, source: Path) -> None:
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: the folder {path.parent} does not exist; create it first")
-    if path.is_dir():
-        raise UserError(f"{path} is a folder, expected the name of a page to write")
-    if path.exists() and path.samefile(source):
-        raise UserError(f"{path} is the surface itself, expected another file to write")

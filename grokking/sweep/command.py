@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     """Returns the exit code; UserError and RunError are the caller's to print."""
     options = parse(arguments)
     plan = plan_from(options)
-    if options.resume:
+    if options.resume is not None:
         return _resume(plan, options)
     wanted = wanted_directory(options)
     if options.slurm and not options.dry_run:
@@ -66,9 +66,10 @@ def _claimed(directory: Path, shared: bool = False) -> AbstractContextManager[No
 
 def _submit(plan: Plan, wanted: Path, options: argparse.Namespace) -> int:
     from grokking.sweep.log import RunLog
-    from grokking.sweep.slurm import check_available, submit
+    from grokking.sweep.slurm import check_available, check_names, submit
 
     check_available()
+    check_names(wanted, options)
     directory = create_directory(wanted)
     write_plan(directory, plan)
     RunLog(directory).header(plan, "submitted to Slurm")
@@ -116,7 +117,7 @@ def _carry_out(
         runner = Runner(directory, resources.jobs, resources.devices, stop, screen, resuming)
         failed = runner.work(sorted(pending, key=lambda run: -run.epochs))  # longest first
     if pending and not alone:
-        add_session(directory, screen.done, resources.jobs, screen.elapsed)
+        add_session(directory, runner.finished, resources.jobs, screen.elapsed)
     again = f"./scripts/sweep_weight_decay.sh --resume {shlex.quote(str(directory))}"
     if stop.number is not None:
         print(f"interrupted; go on with: {again}")

@@ -41,8 +41,6 @@ def estimate(
     UserError if the short run was refused, so that what only torch can judge (an absent
     device or kernel) is reported before the sweep's folder exists.
     """
-    if not runs:
-        return "nothing left to run"
     try:
         measured = measure(runs[0], min(resources.jobs, len(runs)), resources.devices, stop)
     except InterruptedError:

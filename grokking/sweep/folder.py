@@ -15,6 +15,8 @@ from grokking.errors import UserError
 from grokking.sweep.plan import PLAN_FILE, RESERVED, read_plan
 from grokking.sweep.records import Condition, Fault, RunRecord, Sweep
 
+_SESSION = {"runs", "jobs", "seconds"}  # the numbers of a sitting, see plan.add_session
+
 # What makes two runs the same experiment, beside weight decay and seed.
 EXPERIMENT = tuple(
     name for name, field in FIELDS.items() if field.metadata["strict"] and name != "weight_decay"
@@ -96,8 +98,6 @@ def _check(run: Run) -> None:
         value = run.config.get(field)
         if value is not None and not isinstance(value, (int, float)):
             raise UserError(f"config.json: '{field}' is {repr(value)}, expected a number")
-    if not run.history.epochs:
-        raise UserError("loss_history.json: 'epochs' is empty")
     last, grok_epoch = run.history.epochs[-1], run.grokking["grok_epoch"]
     if grok_epoch is not None and grok_epoch > last:
         raise UserError(f"grokking.json: 'grok_epoch' is {grok_epoch}, after the last epoch {last}")
@@ -143,7 +143,13 @@ def _sessions(directory: Path) -> list[dict[str, Any]]:
         sessions = read_json(directory / PLAN_FILE).get("sessions")
     except UserError:
         return []  # no plan, or a damaged one, which _missing has reported
-    return sessions if isinstance(sessions, list) else []
+    if not isinstance(sessions, list):
+        return []
+    return [s for s in sessions if isinstance(s, dict) and _numbers(s) >= _SESSION]
+
+
+def _numbers(session: dict[str, Any]) -> set[str]:
+    return {key for key, value in session.items() if type(value) in (int, float)}
 
 
 def _record(name: str, run: Run) -> RunRecord:

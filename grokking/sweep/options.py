@@ -70,7 +70,9 @@ def parser() -> argparse.ArgumentParser:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Options whose combination makes sense; UserError names the one that does not."""
     options = parser().parse_args(arguments)
-    if options.resume:
+    if options.resume is not None:
+        if not options.resume.strip():
+            raise UserError("--resume is empty, expected the folder of a sweep")
         clashing = ("weight_decays", "seeds", "epochs", "quick", "output", "slurm", "dry_run")
         for name in clashing:
             if getattr(options, name) not in (None, False):
@@ -78,7 +80,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
                     f"--{name.replace('_', '-')} does not go with --resume, which repeats the sweep as "
                     "it was begun"
                 )
-    if options.task is not None and not options.resume:
+    if options.task is not None and options.resume is None:
         raise UserError("--task needs --resume DIR")
     if options.quick and options.epochs:
         raise UserError("--quick and --epochs both set the epochs, expected at most one of them")
@@ -90,7 +92,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def plan_from(options: argparse.Namespace) -> Plan:
     """The plan of a new sweep, or of the one that is resumed."""
     settings = passed_through(os.environ)
-    if options.resume:
+    if options.resume is not None:
         plan = read_plan(Path(options.resume))
         check_settings(plan, settings)
         return plan

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import plotly.graph_objects as go
 
@@ -129,7 +130,7 @@ def _run_links(sweep: Sweep) -> list[tuple[str, str]]:
     """Each run's own pages, as far as they exist, relative to plots/."""
     pages = {"visualizations/index.html": "pictures", "report.html": "report"}
     return [
-        (f"../{run.directory}/{page}", f"{run.directory}: {what}")
+        (quote(f"../{run.directory}/{page}"), f"{run.directory}: {what}")
         for run in _ordered(sweep)
         for page, what in pages.items()
         if (sweep.directory / run.directory / page).exists()

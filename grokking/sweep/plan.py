@@ -67,9 +67,10 @@ class Plan:
             "GROK_SEED": str(seed),
             "GROK_NUM_EPOCHS": str(epochs),
         }
-        if weight_decay != _BASELINE:  # a departure from the reference experiment, on purpose
-            variables["GROK_SKIP_VALIDATION"] = "1"
-        return PlannedRun(f"wd{weight_decay}_seed{seed}", epochs, variables | self.environment)
+        departure = weight_decay != _BASELINE  # from the reference experiment, on purpose
+        skip = {"GROK_SKIP_VALIDATION": "1"} if departure else {}
+        settings = variables | skip | self.environment | skip
+        return PlannedRun(f"wd{weight_decay}_seed{seed}", epochs, settings)
 
 
 def passed_through(environ: Mapping[str, str]) -> dict[str, str]:
@@ -77,7 +78,7 @@ def passed_through(environ: Mapping[str, str]) -> dict[str, str]:
 
     Checked without a weight decay, so that strict validation is as strict as for a single run.
     """
-    given = {n: v for n, v in environ.items() if n.startswith("GROK_") and n not in OWNED}
+    given = {n: v.strip() for n, v in environ.items() if n.startswith("GROK_") and n not in OWNED}
     load(given)
     return dict(sorted(given.items()))
 
@@ -103,7 +104,14 @@ def read_plan(directory: Path) -> Plan:
         )
         for run in plan.runs():
             load(run.variables)
-    except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
+    except (
+        ArithmeticError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        UserError,
+    ) as error:
         raise UserError(f"{path}: not the plan of a sweep ({error})") from error
     return plan
 

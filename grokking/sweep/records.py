@@ -75,7 +75,7 @@ class Sweep:
     warnings: list[str]
     histories: dict[str, History]
     conditions: list[Condition]  # one, if all runs ran alike
-    sessions: list[dict[str, Any]]  # wall times, see sweep_plan.add_session
+    sessions: list[dict[str, Any]]  # wall times, see plan.add_session
 
     def by_weight_decay(self) -> dict[float, list[RunRecord]]:
         """Runs grouped by weight decay, ascending, each group by seed."""

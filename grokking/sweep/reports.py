@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from grokking.cores import available_cores
 from grokking.sweep.runner import child_environment
 
 
@@ -22,13 +23,14 @@ def write_reports(folders: Sequence[Path], jobs: int) -> list[str]:
     if waiting:
         print(f"writing the reports of {len(waiting)} runs ...", flush=True)
     with ThreadPoolExecutor(jobs) as workers:
-        complaints = list(workers.map(_report, waiting))
+        threads = max(1, available_cores() // jobs)
+        complaints = list(workers.map(lambda run: _report(run, threads), waiting))
     return [complaint for complaint in complaints if complaint]
 
 
-def _report(run: Path) -> str:
+def _report(run: Path, threads: int) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "grokking", "report", "--brief", str(run)],
+        [sys.executable, "-m", "grokking", "report", "--brief", f"--threads={threads}", str(run)],
         env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

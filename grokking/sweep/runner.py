@@ -13,7 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from grokking.sweep.plan import PlannedRun
 from grokking.sweep.screen import Screen, duration
 
 POLL_SECONDS = 0.1
-ORPHAN_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0  # for a run to save its checkpoint
 OUTPUT_FILE = "training_output.log"
 _ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -92,20 +92,28 @@ def _die_with_parent() -> None:
 def wait_for_orphans(folders: Sequence[Path], stop: StopRequest) -> None:
     """Let the children of a sweep that was killed save their checkpoints and go.
 
-    A folder still in use after ORPHAN_SECONDS is not one of theirs: its run will say so.
+    A folder still in use after PATIENCE_SECONDS is not one of theirs: its run will say so.
     """
-    deadline = time.monotonic() + ORPHAN_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while stop.number is None and time.monotonic() < deadline and any(map(is_locked, folders)):
         time.sleep(POLL_SECONDS)
 
 
 @contextmanager
-def ended_together(children: list[Child]) -> Iterator[None]:
-    """Kill what is left of the children when the block ends, however it ends."""
+def ended_together(children: list[Child], patience: float = 0.0) -> Iterator[None]:
+    """End what is left of the children when the block ends, however it ends.
+
+    They get `patience` seconds to save a checkpoint before they are killed.
+    """
     try:
         yield
     finally:
         for child in children:
+            child.signal(signal.SIGTERM if patience else signal.SIGKILL)
+        deadline = time.monotonic() + patience
+        for child in children:
+            with suppress(subprocess.TimeoutExpired):
+                child.process.wait(max(0.0, deadline - time.monotonic()))
             child.signal(signal.SIGKILL)
             child.process.wait()
 
@@ -127,6 +135,7 @@ class Runner:
         self.log = RunLog(directory)
         self.children: list[Child] = []
         self.failed: list[str] = []
+        self.finished = 0
 
     def work(self, runs: Sequence[PlannedRun]) -> list[str]:
         """Names of the runs that failed. One failed run does not stop the others.
@@ -134,7 +143,7 @@ class Runner:
         After a signal: the children get it too and are waited for, the rest is not started.
         """
         waiting, told = deque(runs), False
-        with ended_together(self.children):
+        with ended_together(self.children, PATIENCE_SECONDS):
             while self.children or (waiting and self.stop.number is None):
                 while waiting and len(self.children) < self.jobs and self.stop.number is None:
                     self._start(waiting.popleft())
@@ -151,8 +160,14 @@ class Runner:
     def _start(self, run: PlannedRun) -> None:
         taken = {child.slot for child in self.children}
         slot = next(s for s in range(self.jobs) if s not in taken)
-        self.children.append(start(run, self.directory, slot, self.devices, self.resume))
-        self._say(run.name, "started")
+        try:
+            child = start(run, self.directory, slot, self.devices, self.resume)
+        except RunError as error:
+            self.failed.append(run.name)
+            self._say(run.name, f"failed: {error}")
+        else:
+            self.children.append(child)
+            self._say(run.name, "started")
 
     def _pass_on(self, number: int) -> None:
         self.screen.event(
@@ -165,6 +180,7 @@ class Runner:
         name, code = child.run.name, child.process.returncode
         took = duration(time.monotonic() - child.began)
         if code == 0:
+            self.finished += 1
             self._say(name, f"finished in {took}, {self._outcome(child)}")
         elif self.stop.number is not None and code in (128 + self.stop.number, -self.stop.number):
             self._say(name, f"interrupted after {took}")

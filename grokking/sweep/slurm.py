@@ -6,6 +6,7 @@ Options that are not given are Slurm's own to decide, SBATCH_ variables included
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -25,6 +26,18 @@ def check_available() -> None:
         raise UserError(
             "--slurm needs sbatch, which is not on PATH; run it on a node that submits jobs"
         )
+
+
+def check_names(directory: Path, options: argparse.Namespace) -> None:
+    """UserError for names that an #SBATCH line cannot hold: it has no way to escape a character."""
+    given = {"--output": str(directory.absolute()), "--slurm-partition": options.slurm_partition}
+    given |= {"--slurm-time": options.slurm_time, "--slurm-gpus": options.slurm_gpus}
+    for name, value in given.items():
+        if value is not None and re.search(r'["\\%\x00-\x1f\x7f]', value):
+            raise UserError(
+                f"{name} is {value!r}, which Slurm cannot be told; expected a name without quotes, "
+                "backslashes, % and line breaks"
+            )
 
 
 def submit(plan: Plan, directory: Path, options: argparse.Namespace) -> str:
