@@ -4,16 +4,23 @@
 Without --full as many attempts as CI makes. Writes OUT.json; the drivers are in tests/reliability/.
 """
 
+import argparse
+import json
 import random
+import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from grokking.cli import Parser, run_main  # noqa: E402
+from grokking.errors import RunError, UserError  # noqa: E402
 
 
 def main() -> int:
@@ -21,49 +28,25 @@ def main() -> int:
     parser.add_argument("--full", action="store_true", help="all attempts; takes most of an hour")
     parser.add_argument("--only", metavar="NAME", help="one promise")
     parser.add_argument("--seed", type=int, default=1, help="of the random choices [1]")
+    parser.add_argument("--jobs", type=int, default=1, help="promises at a time [1]")
     parser.add_argument(
         "--out", type=Path, metavar="OUT.json", help="results, e.g. docs/results/reliability.json"
     )
     arguments = parser.parse_args()
 
-    from reliability import PROMISES, WORKPLACE
-    from reliability.outcome import NotPossible, Outcome
+    from reliability import PROMISES
 
     from grokking.artifacts import write_json
     from grokking.environment import versions
-    from grokking.errors import UserError
 
     if arguments.only is not None and arguments.only not in PROMISES:
         raise UserError(f"--only is {arguments.only!r}, expected one of {', '.join(PROMISES)}")
-    found = []
-    for name, promise in PROMISES.items():
-        if arguments.only not in (None, name):
-            continue
-        count = promise.count if arguments.full else promise.in_ci
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="grokking_", dir=WORKPLACE) as folder:
-            why = None
-            try:
-                result = promise.driver(count, random.Random(arguments.seed), Path(folder) / name)
-            except NotPossible as reason:
-                result, why = Outcome(), str(reason)
-        seconds = time.monotonic() - began
-        told = f"not tried: {why}" if why else f"{len(result.broken)} broken, {seconds:.0f} s"
-        print(f"{name:<16} {result.tried:>6} tried, {told}", flush=True)
-        for line in result.broken[:20]:
-            print(f"  {line}", flush=True)
-        found.append(
-            {
-                "name": name,
-                "text": promise.text,
-                "shown": promise.shown,
-                "tried": result.tried,
-                "not_tried_because": why,
-                "broken": result.broken[:20],
-                "broken_count": len(result.broken),
-                "seconds": round(seconds),
-            }
-        )
+    names = [name for name in PROMISES if arguments.only in (None, name)]
+    if arguments.jobs > 1:
+        with ThreadPoolExecutor(arguments.jobs) as workers:
+            found = list(workers.map(partial(in_a_process, arguments), names))
+    else:
+        found = [tried(arguments, name) for name in names]
     record = {
         "full": arguments.full,
         "seed": arguments.seed,
@@ -73,6 +56,48 @@ def main() -> int:
     if arguments.out is not None:
         write_json(arguments.out, {**record, "date": time.strftime("%Y-%m-%d")})
     return 1 if any(promise["broken_count"] for promise in found) else 0
+
+
+def tried(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
+    """One promise's attempts, printed, as a record."""
+    from reliability import PROMISES, WORKPLACE
+    from reliability.outcome import NotPossible, Outcome
+
+    promise = PROMISES[name]
+    count = promise.count if arguments.full else promise.in_ci
+    began, why = time.monotonic(), None
+    with tempfile.TemporaryDirectory(prefix="grokking_", dir=WORKPLACE) as folder:
+        try:
+            result = promise.driver(count, random.Random(arguments.seed), Path(folder) / name)
+        except NotPossible as reason:
+            result, why = Outcome(), str(reason)
+    seconds = time.monotonic() - began
+    told = f"not tried: {why}" if why else f"{len(result.broken)} broken, {seconds:.0f} s"
+    lines = [f"{name:<16} {result.tried:>6} tried, {told}", *(f"  {b}" for b in result.broken[:20])]
+    print("\n".join(lines), flush=True)
+    return {
+        "name": name,
+        "text": promise.text,
+        "shown": promise.shown,
+        "tried": result.tried,
+        "not_tried_because": why,
+        "broken": result.broken[:20],
+        "broken_count": len(result.broken),
+        "seconds": round(seconds),
+    }
+
+
+def in_a_process(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
+    """The same by a process of its own: forks want a parent without threads."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.json"
+        command = [sys.executable, __file__, f"--only={name}", f"--seed={arguments.seed}"]
+        command += ["--full"] * arguments.full + [f"--out={out}"]
+        subprocess.run(command, check=False)
+        if not out.exists():
+            raise RunError(f"the driver of {name} failed, see above")
+        (record,) = json.loads(out.read_text())["promises"]
+        return dict(record)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,10 @@ class Fork:
             finally:
                 os._exit(code)
 
+    def has_ended(self) -> bool:
+        """Without reaping it."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 

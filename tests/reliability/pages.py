@@ -1,5 +1,7 @@
 """Data files whose every string is hostile, and the pages that are drawn from them in a browser."""
 
+import contextlib
+import io
 import json
 import os
 import random
@@ -10,13 +12,15 @@ from typing import Any
 from browser import Chromium
 from sweep_folders import write_run
 
-from grokking.artifacts import read_surface
+from grokking.analysis.report import FILM, GALLERY, REPORT, report
+from grokking.artifacts import read_run, read_surface
 from grokking.errors import RunError, UserError
 from grokking.pictures.run_pages import write_run_pages
 from grokking.pictures.surface_pages import write_combined_page
 from grokking.sweep.analysis import analyze
 from grokking.sweep.pages import write_sweep_pages
-from reliability.outcome import Outcome
+from reliability.forked import Fork, train
+from reliability.outcome import NotPossible, Outcome
 
 _TRAP = "window.hit = 1"
 _STRINGS = [
@@ -51,7 +55,12 @@ _STRINGS = [
 def hostile_strings(count: int, chance: random.Random, folder: Path) -> Outcome:
     """In folder names, and in every string, key and null of every JSON file of a run and a sweep."""
     result = Outcome()
-    with Chromium() as chromium:
+    browser = shutil.which("chromium")
+    if browser is None:
+        raise NotPossible("chromium is not installed")
+    trained = folder / "trained"
+    assert Fork(lambda: train(trained), folder.parent / "stderr").wait().code == 0
+    with Chromium(browser) as chromium:
         for number in range(count):
             text = _STRINGS[number % len(_STRINGS)].replace("%s", _TRAP).replace("%%", "%")
             text = (
@@ -59,7 +68,9 @@ def hostile_strings(count: int, chance: random.Random, folder: Path) -> Outcome:
                 if number < len(_STRINGS)
                 else text.swapcase().replace("WINDOW.HIT", "window.hit")
             )
-            for page in _pages(folder / f"sweep_{number}", text, chance):
+            drawn = _pages(folder / f"sweep_{number}", text)
+            drawn += _report_pages(folder / f"sweep_{number}" / "reported", trained, text)
+            for page in drawn:
                 result.tried += 1
                 with chromium.open(page) as tab:
                     hit = tab.evaluate("window.hit !== undefined")
@@ -67,6 +78,7 @@ def hostile_strings(count: int, chance: random.Random, folder: Path) -> Outcome:
                     if hit or asked or tab.errors:
                         result.broken.append(f"{text!r} in {page.name}: {hit} {asked} {tab.errors}")
             shutil.rmtree(folder / f"sweep_{number}")
+    shutil.rmtree(trained)
     outside = sorted(path.name for path in folder.iterdir())
     result.broken += [f"written outside the chosen folder: {name}" for name in outside]
     return result
@@ -76,8 +88,8 @@ def _is_local(url: str, folder: Path) -> bool:
     return url.startswith(folder.resolve().as_uri())
 
 
-def _pages(sweep: Path, text: str, chance: random.Random) -> list[Path]:
-    """Every kind of page, from files that hold the text wherever they hold a string."""
+def _pages(sweep: Path, text: str) -> list[Path]:
+    """Pages of a sweep, of a run in a folder of that name, and of a surface, whose files hold the text."""
     named = "".join(c for c in text if c not in "/\0")[:200]
     for seed, name in enumerate((named, "..." + named[:100], "plain")):
         run = write_run(sweep, 1.0, seed, 4_000 + 1_000 * seed, every=500, name=name)
@@ -95,17 +107,27 @@ def _pages(sweep: Path, text: str, chance: random.Random) -> list[Path]:
     try:
         pages.append(write_sweep_pages(*analyze(sweep)))
         pages += sorted(path for path in (sweep / "plots").glob("*.html") if path != pages[0])
-        for run in sweep.iterdir():
-            if (run / "config.json").exists():
-                surface = read_surface(run / "activation_surface_neuron_3.json")
-                pages.append(write_combined_page(run / "surface.html", surface, "shared"))
-        from grokking.artifacts import read_run
-
-        read = read_run(sweep / "plain")
-        pages += write_run_pages(sweep / "plain", read.history, read.grokking, [surface])
+        run = read_run(sweep / named)
+        surface = read_surface(run.directory / "activation_surface_neuron_3.json")
+        pages.append(write_combined_page(run.directory / "surface.html", surface, "shared"))
+        write_run_pages(run.directory, run.history, run.grokking, [surface])
+        pages += sorted((run.directory / "visualizations").glob("*.html"))
     except (UserError, RunError):
         pass  # refused in a line: nothing was drawn
-    return pages[:8]
+    return pages
+
+
+def _report_pages(run: Path, trained: Path, text: str) -> list[Path]:
+    """The story, the film and the gallery of a trained run whose JSON files hold the text."""
+    shutil.copytree(trained, run)
+    for path in run.glob("*.json"):
+        path.write_text(json.dumps({**_poisoned(json.loads(path.read_text()), text), text: text}))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            report(run)
+    except (UserError, RunError):
+        pass  # refused in a line
+    return [path for path in map(run.joinpath, (REPORT, FILM, GALLERY)) if path.exists()]
 
 
 def _poisoned(value: Any, text: str) -> Any:

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -34,8 +35,7 @@ def runs(count: int, chance: random.Random, folder: Path) -> Outcome:
             result.broken.append(f"round {round_number}: exit codes {codes}, {refusals}")
         shutil.rmtree(directory)
         holder = Fork(partial(train, directory, GROK_NUM_EPOCHS="100000"), folder / "stderr")
-        while not (directory / "config.json").exists():
-            time.sleep(0.001)
+        _wait_until((directory / "config.json").exists, holder)
         if forked_run(directory, GROK_RESUME="1", GROK_NUM_EPOCHS="100000").code != 2:
             result.broken.append(f"round {round_number}: a second run was let in")
         holder.signal(signal.SIGKILL)
@@ -54,14 +54,12 @@ def sweeps(count: int, chance: random.Random, folder: Path) -> Outcome:
         run = directory / "wd1.0_seed42"
         result.tried += 1
         first = Fork(partial(_sweep, "--output", str(directory)), folder / "stderr")
-        while not is_locked(directory):
-            time.sleep(0.001)
-        time.sleep(chance.uniform(0, 2))
+        _wait_until(lambda: is_locked(directory), first)  # noqa: B023
+        time.sleep(chance.uniform(0, 1))
         second = Fork(partial(_sweep, "--resume", str(directory)), folder / "stderr").wait()
         if second.code != 2 or "is in use by another sweep" not in second.errors:
             result.broken.append(f"round {round_number}: let in, {second}")
-        while not (run / "checkpoint_latest.pt").exists():
-            time.sleep(0.01)
+        _wait_until((run / "checkpoint_latest.pt").exists, first)
         first.signal(signal.SIGKILL)
         first.wait()
         third = Fork(partial(_sweep, "--resume", str(directory)), folder / "stderr").wait()
@@ -71,6 +69,15 @@ def sweeps(count: int, chance: random.Random, folder: Path) -> Outcome:
             result.broken.append(f"round {round_number}: resumed to another end")
         shutil.rmtree(directory)
     return result
+
+
+def _wait_until(reached: Callable[[], bool], child: Fork) -> None:
+    """Wait for what a child is to do; AssertionError if it has ended, or takes minutes."""
+    deadline = time.monotonic() + 180
+    while not reached():
+        assert not child.has_ended(), "ended before it was waited for"
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)
 
 
 def _sweep(*where: str) -> int:
