@@ -11,6 +11,10 @@ from typing import NoReturn
 
 import pytest
 from browser import Chromium
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of an example
+settings.load_profile("untimed")
 
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # torch's idle threads would slow tiny models tenfold on a busy machine

@@ -1,6 +1,7 @@
 """GROK_* variables: defaults of the paper, one-line errors, strictness, generated texts."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -47,37 +48,50 @@ def test_values_are_read(variable, text, value):
     assert loaded.sources["beta1"] == "default"
 
 
-@pytest.mark.parametrize(
-    ("variable", "text"),
-    [
-        ("GROK_SEED", ""),
-        ("GROK_SEED", "1e3"),
-        ("GROK_SEED", "-1"),
-        ("GROK_SEED", "1_000"),
-        ("GROK_SEED", "٣"),
-        ("GROK_SEED", "9" * 5000),
-        ("GROK_NUM_EPOCHS", "0"),
-        ("GROK_NUM_EPOCHS", "ten"),
-        ("GROK_PROBE_EVERY", "0"),
-        ("GROK_WEIGHT_DECAY", "nan"),
-        ("GROK_WEIGHT_DECAY", "inf"),
-        ("GROK_WEIGHT_DECAY", "1e999"),
-        ("GROK_WEIGHT_DECAY", "-0.1"),
-        ("GROK_LEARNING_RATE", "0"),
-        ("GROK_BETA1", "1"),
-        ("GROK_TRAIN_FRACTION", "1"),
-        ("GROK_MODULUS", "1"),
-        ("GROK_SKIP_VALIDATION", "yes"),
-        ("GROK_RESUME", "true"),
-        ("GROK_NEURONS", "0,,1"),
-        ("GROK_NEURONS", "-1"),
-        ("GROK_NEURONS", ""),
-        ("GROK_DEVICE", "gpu"),
-        ("GROK_KERNEL", "AVX 512"),
-        ("GROK_ARTIFACTS_DIR", " "),
-        ("GROK_THREADS", "0"),
-    ],
-)
+WRONG = [
+    ("GROK_SEED", ""),
+    ("GROK_SEED", "1e3"),
+    ("GROK_SEED", "-1"),
+    ("GROK_SEED", "1_000"),
+    ("GROK_SEED", "٣"),
+    ("GROK_SEED", "9" * 5000),
+    ("GROK_NUM_EPOCHS", "0"),
+    ("GROK_NUM_EPOCHS", "ten"),
+    ("GROK_PROBE_EVERY", "0"),
+    ("GROK_WEIGHT_DECAY", "nan"),
+    ("GROK_WEIGHT_DECAY", "inf"),
+    ("GROK_WEIGHT_DECAY", "1e999"),
+    ("GROK_WEIGHT_DECAY", "-0.1"),
+    ("GROK_LEARNING_RATE", "0"),
+    ("GROK_BETA1", "1"),
+    ("GROK_TRAIN_FRACTION", "1"),
+    ("GROK_MODULUS", "1"),
+    ("GROK_SKIP_VALIDATION", "yes"),
+    ("GROK_RESUME", "true"),
+    ("GROK_NEURONS", "0,,1"),
+    ("GROK_NEURONS", "-1"),
+    ("GROK_NEURONS", ""),
+    ("GROK_DEVICE", "gpu"),
+    ("GROK_KERNEL", "AVX 512"),
+    ("GROK_ARTIFACTS_DIR", " "),
+    ("GROK_THREADS", "0"),
+    ("GROK_BETA2", "-0.1"),
+    ("GROK_WARMUP_STEPS", "-1"),
+    ("GROK_D_MODEL", "0"),
+    ("GROK_NUM_HEADS", "0"),
+    ("GROK_D_MLP", "1000001"),
+    ("GROK_CHECKPOINT_EVERY", "0"),
+    ("GROK_STOP_AFTER_GROK", "-1"),
+    ("GROK_TRAJECTORY", "2"),
+    ("GROK_OVERWRITE", "no"),
+]
+
+
+def test_every_variable_is_among_the_wrong_values():
+    assert {variable for variable, _ in WRONG} == set(config.VARIABLES)
+
+
+@pytest.mark.parametrize(("variable", "text"), WRONG)
 def test_wrong_values_name_variable_value_and_expectation(variable, text):
     with pytest.raises(UserError) as caught:
         load(
@@ -90,7 +104,7 @@ def test_wrong_values_name_variable_value_and_expectation(variable, text):
     assert "\n" not in message
 
 
-def test_every_field_is_range_checked_even_without_strict_validation():
+def test_values_that_do_not_go_together_are_refused_even_without_strict_validation():
     for variables in (
         {"GROK_NUM_HEADS": "3"},
         {"GROK_NEURONS": "512"},
@@ -135,12 +149,26 @@ def test_an_unknown_variable_is_refused_with_the_nearest_name():
     assert load({"GROK_BUILD_CUDA": "0", "GROK_BUILD_EXT": "1", "PATH": "x"}).config == Config()
 
 
-def test_every_variable_is_in_the_help_with_its_default_and_meaning():
-    text = config.help_text()
-    for variable, name in config.VARIABLES.items():
-        assert f"  {variable}\n" in text
-        assert config.FIELDS[name].metadata["help"].split()[0] in text
-    assert "[113; an integer from 2 to 4096; strict]" in text
+def test_the_help_holds_meaning_default_and_range_of_every_variable():
+    _, *parts = re.split(r"^  (GROK_\w+)\n", config.help_text(), flags=re.MULTILINE)
+    assert parts[::2] == list(config.VARIABLES)
+    for variable, body in zip(parts[::2], parts[1::2], strict=True):
+        field = config.FIELDS[config.VARIABLES[variable]]
+        kind, strict = field.metadata["kind"], "; strict" if field.metadata["strict"] else ""
+        meaning, default, accepted = re.fullmatch(r"(.*?) \[(.*?); (.*)\]", joined(body)).groups()
+        assert meaning == field.metadata["help"]
+        assert accepted == kind.expected + strict
+        if field.default is None or field.default is False:
+            assert default == "unset"
+        else:
+            assert kind.parse(default) == field.default
+        assert max(map(len, body.splitlines())) <= 76
+    assert "[113; an integer from 2 to 4096; strict]" in config.help_text()
+
+
+def joined(wrapped):
+    """The text before it was wrapped, which may break a line after a hyphen."""
+    return re.sub(r"(?<=\w)-\n *", "-", wrapped.strip()).replace("\n" + 6 * " ", " ")
 
 
 def test_described_values_read_back_to_the_same_config():

@@ -64,6 +64,7 @@ def test_work_goes_to_the_current_stream_and_the_device_is_given_back():
     tables = Tables(*(table.detach() for table in fold(problem(device)[0])))
     everything_at_once = torch.arange(113**2, device=device)
     goal = targets(113).to(device)
+    ops.evaluate(tables, everything_at_once, goal, KERNEL)  # looks at the indices, and waits
     torch.cuda.synchronize(device)
     with torch.cuda.stream(stream):
         torch.cuda._sleep(50_000_000)  # work on another stream would overtake this

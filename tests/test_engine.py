@@ -9,15 +9,23 @@ from grokking.extension import Kernel, implementations
 from grokking.model import Transformer
 
 
-@pytest.fixture(params=["plain", "folded", *implementations()])
-def setting(request):
-    """A model with biases, a split, and each way to compute (folded: the tables in plain PyTorch)."""
+@pytest.fixture(
+    params=["plain", "folded", "plain in chunks", "folded in chunks", *implementations()]
+)
+def setting(request, monkeypatch):
+    """A model with biases, a split, and each way to compute (folded: the tables in plain PyTorch).
+
+    Chunks of 50 cut the 169 pairs, and the 102 of validation, into several and a shorter last one.
+    """
     for_weights, for_split = generators(5)
     model = Transformer(13, 16, 2, 24, for_weights)
     split = split_pairs(13, 0.4, for_split)
-    if request.param == "plain":
+    if request.param.endswith("in chunks"):
+        monkeypatch.setattr("grokking.engine.CHUNK", 50)
+        monkeypatch.setattr("grokking.ops.CHUNK", 50)
+    if request.param.startswith("plain"):
         return model, split, PlainEngine(13, split, torch.device("cpu"))
-    kernel = Kernel(None if request.param == "folded" else request.param, 2)
+    kernel = Kernel(None if request.param.startswith("folded") else request.param, 2)
     return model, split, FoldedEngine(13, split, kernel)
 
 

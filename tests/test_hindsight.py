@@ -5,29 +5,56 @@ import math
 
 import numpy as np
 import pytest
+import textbook
 import torch
 from test_train import CPU, TINY
+from textbook import key_part, losses
 
 from grokking.analysis.circuit import ablate, cosines_explain, direction_fits, output_residual
-from grokking.analysis.fourier import frequency_shares
-from grokking.analysis.hindsight import examine
+from grokking.analysis.hindsight import examine, look_back
 from grokking.extension import Kernel, implementations
 from grokking.state import labeled_record, new_state, weights_of
 
 P, KEYS = 7, [1, 3]
 
 
-@pytest.fixture(params=["plain", *implementations()])
-def setting(request):
-    """(state, checkpoint) of a model with large weights and biases, by each way to compute."""
+def trained():
+    """A model with large weights and biases, a few one-wave neurons and a peaked W_L."""
     training = new_state(TINY, CPU)
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for parameter in training.model.parameters():
             parameter.mul_(1.5).add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    checkpoint = labeled_record(training, 8, weights_of(training.model))
-    kernel = Kernel(None if request.param == "plain" else request.param, 1)
-    return examine(checkpoint, kernel), training
+        plant_waves(training.model)
+        textbook.peak_output(training.model)
+    return training
+
+
+def plant_waves(model):
+    """Neurons 0, 5 and 9 follow one frequency each, as nearly as d_model dimensions allow."""
+    a, b = torch.arange(P * P) // P, torch.arange(P * P) % P
+    resid_mid = model.mlp_post_at_equals(a, b)[0]
+    for neuron, k in ((0, 1), (5, 2), (9, 3)):
+        surface = torch.cos(2 * math.pi * k * a / P) + torch.cos(2 * math.pi * k * b / P + neuron)
+        model.W_in[:, neuron] = torch.linalg.lstsq(resid_mid, surface[:, None]).solution[:, 0]
+        model.b_in[neuron] = 3.0
+
+
+@pytest.fixture(params=["plain", *implementations()])
+def kernel(request):
+    """Each way to compute."""
+    return Kernel(None if request.param == "plain" else request.param, 1)
+
+
+@pytest.fixture
+def setting(kernel):
+    """(state, the training that its checkpoint is of)."""
+    training = trained()
+    return examine(checkpoint(training, 8), kernel), training
+
+
+def checkpoint(training, epoch):
+    return labeled_record(training, epoch, weights_of(training.model))
 
 
 @pytest.fixture
@@ -36,58 +63,72 @@ def state(setting):
 
 
 @pytest.fixture
-def textbook(setting):
+def reference(setting):
     """(logits [p, p, p], post [p, p, d_mlp], W_L, training mask [p, p]) in float64."""
-    model = setting[1].model.double()
-    a, b = torch.meshgrid(torch.arange(P), torch.arange(P), indexing="ij")
-    tokens = torch.stack([a, b, torch.full_like(a, P)], -1).reshape(-1, 3)
-    with torch.no_grad():
-        logits = model(tokens)[:, 2].reshape(P, P, P).numpy()
-        post = model.mlp_post_at_equals(a.flatten(), b.flatten())[1].reshape(P, P, -1).numpy()
-        W_L = (model.W_out @ model.W_U).numpy()
+    return *textbook.forward(setting[1].model), mask_of(setting[1])
+
+
+def mask_of(training):
     mask = np.zeros(P * P, dtype=bool)
-    mask[setting[1].split.train.numpy()] = True
-    return logits, post, W_L, mask.reshape(P, P)
+    mask[training.split.train.numpy()] = True
+    return mask.reshape(P, P)
 
 
 def wave(k, kind, x):
-    return getattr(np, kind)(2 * math.pi * k * x / P)
+    return textbook.wave(k, kind, x, P)
 
 
-def losses(logits):
-    a, b = np.ogrid[:P, :P]
-    target = np.take_along_axis(logits, ((a + b) % P)[:, :, None], axis=2)[:, :, 0]
-    peak = logits.max(axis=2)
-    return np.log(np.exp(logits - peak[:, :, None]).sum(axis=2)) + peak - target
+def test_look_back_is_the_textbook_at_every_recorded_state(kernel):
+    """Each column, where restricted and excluded losses and those of the keys all differ."""
+    recorded = [(3, new_state(TINY, CPU)), (8, trained())]
+    found = look_back((checkpoint(training, epoch) for epoch, training in recorded), KEYS, kernel)
+    assert (found.key_frequencies, found.epochs) == (KEYS, [3, 8])
+    assert len(found.excluded_losses_by_frequency) == len(KEYS)
+    for i, (_, training) in enumerate(recorded):
+        weights = weights_of(training.model)
+        logits, post, W_L = textbook.forward(training.model)
+        mask = mask_of(training)
+        near = {"rel": 0, "abs": textbook.rounding(training.model, logits)}
+
+        def excluded(keys, logits=logits, mask=mask):
+            return losses(logits - key_part(logits, keys))[mask].mean()
+
+        restricted = losses(key_part(logits, KEYS) + logits.mean(axis=(0, 1))).mean()
+        assert found.training_losses[i] == pytest.approx(losses(logits)[mask].mean(), **near)
+        assert found.validation_losses[i] == pytest.approx(losses(logits)[~mask].mean(), **near)
+        assert found.validation_accuracies[i] == textbook.right(logits)[~mask].mean()
+        assert found.restricted_losses[i] == pytest.approx(restricted, **near)
+        assert found.excluded_losses[i] == pytest.approx(excluded(KEYS), **near)
+        for key, series in zip(KEYS, found.excluded_losses_by_frequency, strict=True):
+            assert series[i] == pytest.approx(excluded([key]), **near)
+        assert found.periodic_neurons[i] == textbook.periodic(post)
+        squares = sum(math.fsum(w.double().flatten() ** 2) for w in weights.values())
+        assert found.squares_total[i] == pytest.approx(squares, rel=1e-12)
+        for name, rows in (("W_E_gini", weights["W_E"][:P].double().numpy()), ("W_L_gini", W_L.T)):
+            expected = textbook.gini(textbook.components(rows))
+            assert getattr(found, name)[i] == pytest.approx(
+                expected, rel=sum(rows.shape) * textbook.EPSILON
+            )
 
 
-def key_part(logits, keys):
-    a, b = np.ogrid[:P, :P]
-    part = np.zeros_like(logits)
-    for k in keys:
-        for kind in ("cos", "sin"):
-            direction = wave(k, kind, a + b) / np.linalg.norm(wave(k, kind, a + b))
-            part += np.einsum("ab,abc->c", direction, logits) * direction[:, :, None]
-    return part
-
-
-def test_losses_of_both_parts_of_the_split(state, textbook):
-    logits, _, _, mask = textbook
+def test_losses_of_both_parts_of_the_split(state, reference):
+    logits, _, _, mask = reference
     assert state.training_loss == pytest.approx(losses(logits)[mask].mean(), rel=1e-4)
     assert state.validation_loss == pytest.approx(losses(logits)[~mask].mean(), rel=1e-4)
-    a, b = np.ogrid[:P, :P]
-    right = logits.argmax(axis=2) == (a + b) % P
-    assert state.validation_accuracy == pytest.approx(right[~mask].mean(), rel=1e-12)
+    right = textbook.right(logits)
+    assert right[mask].mean() != right[~mask].mean()
+    assert state.training_accuracy == right[mask].mean()
+    assert state.validation_accuracy == right[~mask].mean()
 
 
-def test_restricted_loss_is_over_all_pairs_with_the_given_frequencies(state, textbook):
-    logits = textbook[0]
+def test_restricted_loss_is_over_all_pairs_with_the_given_frequencies(state, reference):
+    logits = reference[0]
     kept = key_part(logits, KEYS) + logits.mean(axis=(0, 1))
     assert state.restricted_loss(KEYS) == pytest.approx(losses(kept).mean(), rel=1e-4)
 
 
-def test_excluded_loss_is_over_the_training_pairs_without_the_frequencies(state, textbook):
-    logits, _, _, mask = textbook
+def test_excluded_loss_is_over_the_training_pairs_without_the_frequencies(state, reference):
+    logits, _, _, mask = reference
     expected = losses(logits - key_part(logits, KEYS))[mask].mean()
     found = state.excluded_losses(KEYS)
     assert found.all_at_once == pytest.approx(expected, rel=1e-4)
@@ -102,36 +143,31 @@ def test_without_any_frequency_nothing_is_excluded(state):
     assert state.excluded_loss([]) == pytest.approx(state.training_loss, rel=1e-6)
 
 
-def test_periodic_neurons_have_more_than_85_percent_in_one_frequency(state, textbook):
-    post = textbook[1]
-    shares = [frequency_shares(post[:, :, i]) for i in range(post.shape[2])]
-    expected = sum(s is not None and s.max() > 0.85 for s in shares)
+def test_periodic_neurons_have_more_than_85_percent_in_one_frequency(state, reference):
+    post = reference[1]
+    expected = textbook.periodic(post)
+    assert 0 < expected < post.shape[2]
     assert state.periodic_neurons() == expected
 
 
-def test_surfaces_of_chosen_neurons(state, textbook):
-    np.testing.assert_allclose(state.surfaces([5, 2]), textbook[1][:, :, [5, 2]], atol=1e-4)
+def test_surfaces_of_chosen_neurons(state, reference):
+    np.testing.assert_allclose(state.surfaces([5, 2]), reference[1][:, :, [5, 2]], atol=1e-4)
 
 
-def test_key_frequencies_follow_from_the_spectrum_of_W_L(state, textbook):
-    W_L, classes = textbook[2], np.arange(P)
-    norms = [
-        math.hypot(*(np.linalg.norm(W_L @ wave(k, kind, classes)) for kind in ("cos", "sin")))
-        for k in (1, 2, 3)
-    ]
-    assert state.key_frequencies() == [k for k in (1, 2, 3) if norms[k - 1] > max(norms) / 4]
+def test_key_frequencies_follow_from_the_spectrum_of_W_L(state, reference):
+    assert state.key_frequencies() == textbook.leading(reference[2].T) == [1, 3]
 
 
-def test_the_residual_of_W_L_is_what_no_key_frequency_of_c_holds(state, textbook):
-    W_L, c = textbook[2], np.arange(P)
+def test_the_residual_of_W_L_is_what_no_key_frequency_of_c_holds(state, reference):
+    W_L, c = reference[2], np.arange(P)
     design = np.stack([wave(k, kind, c) for k in KEYS for kind in ("cos", "sin")], axis=1)
     fit, *_ = np.linalg.lstsq(design, W_L.T, rcond=None)
     expected = np.linalg.norm(W_L.T - design @ fit) / np.linalg.norm(W_L)
     assert output_residual(state, KEYS) == pytest.approx(expected, rel=1e-5)
 
 
-def test_direction_fits_are_the_r_squared_of_a_regression(state, textbook):
-    _, post, W_L, _ = textbook
+def test_direction_fits_are_the_r_squared_of_a_regression(state, reference):
+    _, post, W_L, _ = reference
     a, b = np.ogrid[:P, :P]
     for fit in direction_fits(state, KEYS):
         along = post @ W_L @ wave(fit.frequency, fit.wave, np.arange(P))
@@ -141,8 +177,8 @@ def test_direction_fits_are_the_r_squared_of_a_regression(state, textbook):
         assert fit.explained == pytest.approx(1 - residual.var() / along.var(), abs=1e-4)
 
 
-def test_cosines_explain_the_r_squared_of_a_regression_over_all_logits(state, textbook):
-    logits = textbook[0] - textbook[0].mean(axis=2, keepdims=True)
+def test_cosines_explain_the_r_squared_of_a_regression_over_all_logits(state, reference):
+    logits = reference[0] - reference[0].mean(axis=2, keepdims=True)
     a, b, c = np.ogrid[:P, :P, :P]
     design = np.stack([wave(k, "cos", a + b - c).ravel() for k in KEYS], axis=1)
     fit, *_ = np.linalg.lstsq(design, logits.ravel(), rcond=None)
@@ -156,8 +192,8 @@ def test_cosines_explain_the_r_squared_of_a_regression_over_all_logits(state, te
     assert same == pytest.approx(expected, rel=1e-3)
 
 
-def test_ablations_project_the_activations_and_leave_the_rest(state, textbook):
-    logits, post, W_L, _ = textbook
+def test_ablations_project_the_activations_and_leave_the_rest(state, reference):
+    logits, post, W_L, _ = reference
     past_the_mlp = logits - post @ W_L
     c = np.arange(P)
     span = np.stack([W_L @ wave(k, kind, c) for k in KEYS for kind in ("cos", "sin")], axis=1)

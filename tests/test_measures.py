@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import textbook
 import torch
 from test_train import CPU, TINY, resume, run
 
@@ -14,7 +15,7 @@ from grokking.analysis.measures import append, forget_after, measure, read
 from grokking.analysis.spectra import cosine_amplitudes
 from grokking.engine import FoldedEngine, PlainEngine
 from grokking.errors import UserError
-from grokking.extension import Kernel
+from grokking.extension import Kernel, implementations
 from grokking.recorder import Recorder
 from grokking.state import labeled_record, new_state, weights_of
 
@@ -26,6 +27,7 @@ def measured():
     with torch.no_grad():
         for parameter in state.model.parameters():
             parameter *= 2
+        textbook.peak_output(state.model)
     engine = PlainEngine(7, state.split, CPU)
     sums = torch.zeros(7, 7, dtype=torch.float64)
     engine.training_step(state.model, sums)
@@ -40,41 +42,20 @@ def measured():
     return model, row, logits
 
 
-def wave_norms(rows):
-    """Norm of each frequency of a function of the residue, [3], by plain sums in float64."""
-    norms = []
-    for k in (1, 2, 3):
-        angle = 2 * math.pi * k * np.arange(7) / 7
-        parts = [
-            sum(w * row for w, row in zip(wave, rows, strict=True))
-            for wave in (np.cos(angle), np.sin(angle))
-        ]
-        norms.append(math.sqrt(2 / 7 * sum((part**2).sum() for part in parts)))
-    return norms
-
-
-def mean_difference(values):
-    return sum(abs(x - y) for x in values for y in values) / (2 * len(values) * sum(values))
-
-
 def test_spectra_run_across_the_operand_tokens_and_across_the_classes(measured):
     model, row, _ = measured
     W_E, W_L = model.W_E.detach().numpy(), (model.W_out @ model.W_U).detach().numpy()
     assert row["epoch"] == 30
-    np.testing.assert_allclose(row["W_E_norms"], wave_norms(W_E[:7]), rtol=1e-5)
-    np.testing.assert_allclose(row["W_L_norms"], wave_norms(W_L.T), rtol=1e-5)
+    np.testing.assert_allclose(row["W_E_norms"], textbook.frequency_norms(W_E[:7]), rtol=1e-5)
+    np.testing.assert_allclose(row["W_L_norms"], textbook.frequency_norms(W_L.T), rtol=1e-5)
 
 
 def test_gini_is_taken_over_all_components_of_the_spectrum(measured):
     model, row, _ = measured
-    W_E = model.W_E.detach().numpy()[:7]
-    x = np.arange(7)
-    waves = [np.full(7, 7**-0.5)]
-    for k in (1, 2, 3):
-        waves += [math.sqrt(2 / 7) * np.cos(2 * math.pi * k * x / 7)]
-        waves += [math.sqrt(2 / 7) * np.sin(2 * math.pi * k * x / 7)]
-    norms = [np.linalg.norm(wave @ W_E) for wave in waves]
-    assert row["W_E_gini"] == pytest.approx(mean_difference(norms), rel=1e-5)
+    W_E, W_L = model.W_E.detach().numpy()[:7], (model.W_out @ model.W_U).detach().numpy()
+    for name, rows in (("W_E_gini", W_E), ("W_L_gini", W_L.T)):
+        expected = textbook.gini(textbook.components(rows.astype(np.float64)))
+        assert row[name] == pytest.approx(expected, rel=1e-5)
 
 
 def test_squares_are_summed_for_each_parameter_and_for_all(measured):
@@ -87,21 +68,12 @@ def test_squares_are_summed_for_each_parameter_and_for_all(measured):
 
 def test_the_leading_restricted_loss_uses_the_frequencies_of_this_epoch(measured):
     model, row, logits = measured
-    norms = wave_norms((model.W_out @ model.W_U).detach().numpy().T)
-    leading = [k for k in (1, 2, 3) if norms[k - 1] > max(norms) / 4]
+    leading = textbook.leading((model.W_out @ model.W_U).detach().numpy().T)
+    assert leading == [1, 3]
     assert row["leading_frequencies"] == len(leading)
-    kept = np.broadcast_to(logits.mean(axis=(0, 1)), logits.shape).copy()
-    a, b = np.ogrid[:7, :7]
-    for k in leading:
-        for wave in (np.cos, np.sin):
-            direction = wave(2 * math.pi * k * (a + b) / 7)
-            direction /= np.linalg.norm(direction)
-            kept += np.einsum("ab,abc->c", direction, logits) * direction[:, :, None]
-    goal = (a + b) % 7
-    losses = (
-        np.log(np.exp(kept).sum(axis=2)) - np.take_along_axis(kept, goal[:, :, None], 2)[:, :, 0]
-    )
-    assert row["leading_restricted_loss"] == pytest.approx(losses.mean(), rel=1e-5)
+    kept = textbook.key_part(logits, leading) + logits.mean(axis=(0, 1))
+    expected = textbook.losses(kept).mean()
+    assert row["leading_restricted_loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_amplitudes_of_the_logits_are_signed(measured):
@@ -137,15 +109,35 @@ def test_the_last_row_is_measured_on_the_logits_of_the_last_state(tmp_path):
     np.testing.assert_allclose(read(tmp_path)["logit_cosines"][-1], expected, rtol=1e-3, atol=1e-6)
 
 
-def test_the_kernel_path_measures_what_the_plain_path_measures(tmp_path):
-    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    config = dataclasses.replace(TINY, num_epochs=4)
-    state = new_state(config, CPU)
-    run(config, tmp_path / "a")
-    run(config, tmp_path / "b", state, FoldedEngine(7, state.split, Kernel(None, 1)))
-    ours, theirs = read(tmp_path / "a"), read(tmp_path / "b")
-    for field in ("logit_cosines", "leading_restricted_loss", "W_L_norms"):
-        np.testing.assert_allclose(ours[field], theirs[field], rtol=1e-3, atol=1e-6)
+@pytest.mark.parametrize("name", [None, *implementations()])
+def test_every_kernel_measures_what_the_plain_path_measures(tmp_path, name):
+    """The first step has rate 0, so that both rows are of the same weights: only rounding differs."""
+    config = dataclasses.replace(TINY, num_epochs=1)
+
+    def rows(engine_of):
+        (directory := tmp_path / engine_of.__name__).mkdir()
+        state = new_state(config, CPU)
+        with torch.no_grad():
+            for parameter in state.model.parameters():
+                parameter *= 2
+        run(config, directory, state, engine_of(state.split))
+        return read(directory), state.model
+
+    def plain(split):
+        return PlainEngine(7, split, CPU)
+
+    def kernel(split):
+        return FoldedEngine(7, split, Kernel(name, 1))
+
+    (ours, model), (theirs, _) = rows(kernel), rows(plain)
+    assert len(ours) == len(theirs) == 2
+    allowed = textbook.rounding(model, textbook.forward(model)[0])
+    for field, factor in (("logit_cosines", 2), ("leading_restricted_loss", 1)):  # twice a mean
+        assert np.isfinite(theirs[field]).all()
+        np.testing.assert_allclose(ours[field], theirs[field], rtol=0, atol=factor * allowed)
+    for field in ("squares_total", "W_E_norms", "W_L_norms", "W_E_gini", "W_L_gini"):
+        assert np.isfinite(theirs[field]).all()
+        np.testing.assert_array_equal(ours[field], theirs[field])
 
 
 @pytest.mark.parametrize("cut", [4, 7])

@@ -3,11 +3,12 @@
 import dataclasses
 import json
 import os
+import signal
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import TINY, clean_environment
+from conftest import TINY
 
 from grokking import config
 from grokking.analysis import progress_measures
@@ -15,8 +16,9 @@ from grokking.analysis.phases import Phases
 from grokking.analysis.report import departures, main, report
 from grokking.analysis.report_card import Findings, report_card
 from grokking.analysis.report_cards import cards
-from grokking.checkpoint import load_checkpoint
+from grokking.checkpoint import load_checkpoint, save_checkpoint
 from grokking.errors import UserError
+from grokking.progress import Progress
 from grokking.run_folder import run_files
 
 GOOD = Findings(
@@ -100,15 +102,18 @@ def dataclasses_config():
     return dataclasses.asdict(Config())
 
 
+def train_in(directory):
+    """The exit code of a tiny run of 40 epochs."""
+    from grokking.run import run
+
+    return run(config.load({**TINY, "GROK_NUM_EPOCHS": "40", "GROK_ARTIFACTS_DIR": str(directory)}))
+
+
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory):
     """A tiny finished run."""
-    from grokking.run import run
-
     directory = tmp_path_factory.mktemp("report") / "run"
-    wanted = {**TINY, "GROK_NUM_EPOCHS": "40", "GROK_ARTIFACTS_DIR": str(directory)}
-    environment = clean_environment(**wanted)
-    assert run(config.load({k: v for k, v in environment.items() if k.startswith("GROK_")})) == 0
+    assert train_in(directory) == 0
     return directory
 
 
@@ -179,6 +184,43 @@ def test_a_run_without_a_trajectory_gets_a_card_without_phases(run_directory, tm
     assert not (tmp_path / "progress_measures.json").exists()
 
 
+def test_a_run_that_has_not_finished_is_reported_on_at_its_newest_recorded_epoch(
+    tmp_path, monkeypatch, capsys
+):
+    class Interrupted(Progress):
+        def update(self, epoch, history):
+            if epoch == 20:
+                signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("grokking.run.Progress", Interrupted)
+    assert train_in(tmp_path) == 128 + signal.SIGTERM
+    assert main([str(tmp_path)]) == 0
+    assert "Report card at epoch 20:" in capsys.readouterr().out
+    measures = progress_measures.read(tmp_path)
+    history = json.loads((tmp_path / "loss_history.json").read_text())
+    assert measures.epochs == history["epochs"] == list(range(21))
+    assert measures.validation_losses == pytest.approx(history["validation_losses"], rel=1e-4)
+    assert (tmp_path / "film.html").exists()
+    assert not (tmp_path / "grokking.json").exists()
+    (row,) = report(tmp_path)[0]["rows"][10:]
+    assert (row["value"], row["verdict"]) == (None, "not judged")  # it may yet grok
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_with_a_loss_that_is_not_finite_are_refused_and_nothing_is_written(
+    run_directory, tmp_path, value
+):
+    (tmp_path / "checkpoint_labeled").mkdir()
+    os.link(run_directory / "config.json", tmp_path / "config.json")
+    final = load_checkpoint(run_directory / "checkpoint_labeled" / "final.pt")
+    final["model"]["W_E"][0, 0] = value  # in the pairs with operand 0 alone
+    save_checkpoint(tmp_path / "checkpoint_labeled" / "final.pt", final)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match="the loss of its last weights is not finite"):
+        report(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize(("modulus", "fault"), [(8, "has modulus 8"), (7, "nor recorded weights")])
 def test_a_folder_that_cannot_be_reported_on_is_refused(run_directory, tmp_path, modulus, fault):
     config = json.loads((run_directory / "config.json").read_text())
@@ -197,7 +239,18 @@ def test_the_file_of_measures_is_checked_when_read(run_directory, tmp_path):
         progress_measures.read(tmp_path)
 
 
-def test_cards_of_several_runs_carry_summary_card_and_what_the_pages_cost(run_directory):
+def test_cards_of_several_runs_carry_summary_card_and_what_the_pages_cost(
+    run_directory, monkeypatch
+):
+    now = [1000.0]
+
+    def slow_report(directory):
+        now[0] += 12.34
+        return report(directory)
+
+    clock = SimpleNamespace(perf_counter=lambda: now[0])
+    monkeypatch.setattr("grokking.analysis.report_cards.time", clock)
+    monkeypatch.setattr("grokking.analysis.report_cards.report", slow_report)
     (run,) = cards([run_directory])["runs"]
     assert (run["seed"], run["card"]["epoch"]) == (42, 40)
     sizes = run["pages"]["bytes"]
@@ -205,7 +258,7 @@ def test_cards_of_several_runs_carry_summary_card_and_what_the_pages_cost(run_di
         name: (run_directory / name).stat().st_size
         for name in ("report.html", "film.html", "gallery.html")
     }
-    assert 0 < run["pages"]["seconds"] < 600
+    assert run["pages"]["seconds"] == 12.3
 
 
 def test_the_film_shows_the_neurons_that_are_named(run_directory, capsys):

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -129,18 +128,28 @@ def test_resume_refuses_another_configuration(grokking):
     assert "GROK_NUM_EPOCHS is 11" in line
 
 
+def assert_same_end(parts, whole):
+    """Two runs left the same histories, measures, surfaces and weights, bit for bit."""
+    for name in (
+        "loss_history.json",
+        "accuracy_history.json",
+        "measures.npy",
+        "activation_surface_neuron_0.json",
+    ):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
+    ours, theirs = (
+        load_checkpoint(folder / "checkpoint_labeled" / "final.pt") for folder in (parts, whole)
+    )
+    assert ours["epoch"] == theirs["epoch"]
+    assert all(ours["model"][name].equal(theirs["model"][name]) for name in ours["model"])
+
+
 def test_more_epochs_extend_a_finished_run_to_what_one_run_would_have_given(grokking, tmp_path):
     grokking(GROK_ARTIFACTS_DIR="parts")
     extended = grokking(GROK_ARTIFACTS_DIR="parts", GROK_RESUME="1", GROK_NUM_EPOCHS="30")
     assert "at epoch 12" in extended.stdout
     grokking(GROK_ARTIFACTS_DIR="whole", GROK_NUM_EPOCHS="30")
-    for name in ("loss_history.json", "accuracy_history.json", "activation_surface_neuron_0.json"):
-        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    ours, theirs = (
-        load_checkpoint(tmp_path / d / "checkpoint_labeled" / "final.pt")
-        for d in ("parts", "whole")
-    )
-    assert all(ours["model"][name].equal(theirs["model"][name]) for name in ours["model"])
+    assert_same_end(tmp_path / "parts", tmp_path / "whole")
 
 
 @pytest.mark.parametrize(
@@ -194,47 +203,76 @@ def test_divergence_is_exit_code_1_with_the_histories_written(grokking, tmp_path
     assert None in (history["training_losses"][-1], history["validation_losses"][-1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_saves_the_run_which_then_resumes_to_the_same_end(grokking, tmp_path, number):
-    variables = {"GROK_NUM_EPOCHS": "400", "GROK_CHECKPOINT_EVERY": "100000"}
-    environment = clean_environment(PYTHONPATH=str(ROOT), **{**TINY, **variables})
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The folder of a tiny run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    environment = clean_environment(PYTHONPATH=str(ROOT), **TINY)
+    command = [sys.executable, "-m", "grokking"]
+    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+    return folder / "artifacts"
+
+
+HELD_AT_7 = """
+import sys, time
+from pathlib import Path
+from grokking import trajectory
+from grokking.__main__ import main
+
+def hold(directory, epoch, checkpoint, record=trajectory.record):
+    record(directory, epoch, checkpoint)
+    while epoch == 7 and not Path("go").exists():
+        time.sleep(0.01)
+
+trajectory.record = hold
+sys.exit(main())
+"""
+
+
+def signalled_at_7(folder, number, prepare=None):
+    """(exit code, stderr) of a tiny run that gets the signal after it has recorded epoch 7."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "grokking"],
-        cwd=tmp_path,
-        env={**environment, "GROK_ARTIFACTS_DIR": "cut", "GROK_NUM_EPOCHS": "1000000"},
-        stdout=subprocess.PIPE,
+        [sys.executable, "-c", HELD_AT_7],
+        cwd=folder,
+        env=clean_environment(PYTHONPATH=str(ROOT), **TINY),
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=prepare,
     )
-    process.stdout.readline(), process.stdout.readline()  # the start lines: training begins
-    time.sleep(0.3)
+    recorded = folder / "artifacts" / "trajectory" / "epoch_000007.pt"
+    while not recorded.exists() and process.poll() is None:
+        time.sleep(0.01)
     process.send_signal(number)
+    (folder / "go").touch()
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, err
+    return process.returncode, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_the_run_which_then_resumes_to_the_same_end(
+    grokking, uninterrupted, tmp_path, number
+):
+    code, err = signalled_at_7(tmp_path, number)
+    assert code == 128 + number, err
+    assert "saved at epoch 7;" in err
     assert "GROK_RESUME=1" in err
     assert "Traceback" not in err
-    assert (tmp_path / "cut" / "checkpoint_latest.pt").exists()
-    reached = load_checkpoint(tmp_path / "cut" / "checkpoint_latest.pt")["epoch"]
-    assert 0 < reached < 1_000_000
-    assert f"saved at epoch {reached}" in err
+    assert load_checkpoint(tmp_path / "artifacts" / "checkpoint_latest.pt")["epoch"] == 7
+    resumed = grokking(GROK_RESUME="1")
+    assert "resuming artifacts at epoch 7" in resumed.stdout, resumed.stderr
+    assert_same_end(tmp_path / "artifacts", uninterrupted)
 
 
-def test_a_signal_ignored_at_start_stays_ignored(tmp_path):
+def test_a_signal_ignored_at_start_stays_ignored(uninterrupted, tmp_path):
     """nohup: the run goes on when the terminal goes away."""
-    environment = clean_environment(PYTHONPATH=str(ROOT), **TINY, GROK_ARTIFACTS_DIR="kept")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "grokking"],
-        cwd=tmp_path,
-        env={**environment, "GROK_NUM_EPOCHS": "600"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-    )
-    process.stdout.readline()
-    os.kill(process.pid, signal.SIGHUP)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
+
+    def ignore():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    code, err = signalled_at_7(tmp_path, signal.SIGHUP, ignore)
+    assert code == 0, err
+    assert_same_end(tmp_path / "artifacts", uninterrupted)
 
 
 def test_progress_is_plain_lines_without_a_terminal(grokking):

@@ -13,6 +13,22 @@ class Terminal(io.StringIO):
         return True
 
 
+class Clock:
+    """time.monotonic, which stands still until it is moved."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def time(monkeypatch):
+    monkeypatch.setattr("time.monotonic", clock := Clock())
+    return clock
+
+
 @pytest.fixture(autouse=True)
 def refresh_at_once(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
@@ -35,6 +51,30 @@ def test_a_terminal_shows_one_line_per_run_and_redraws_them_in_place(logs):
     assert screen.stream.getvalue() == block
     screen.refresh(logs)
     assert screen.stream.getvalue() == block + "\x1b[3F\x1b[J" + block
+
+
+@pytest.mark.parametrize(
+    ("stream", "interval"), [(Terminal, "TERMINAL_INTERVAL"), (io.StringIO, "PLAIN_INTERVAL")]
+)
+def test_a_refresh_shows_nothing_before_its_interval_is_over(
+    logs, time, monkeypatch, stream, interval
+):
+    monkeypatch.setattr(f"grokking.sweep.screen.{interval}", 20.0)
+    screen = Screen(5, stream())
+    for step in range(1, 11):
+        time.now += 0.3 * 20.0
+        screen.refresh(logs)
+        assert screen.stream.getvalue().count("of 5 runs done") == step // 4
+    assert "0 of 5 runs done, 0:00:24 so far\n" in screen.stream.getvalue()
+    assert screen.stream.getvalue().endswith("0 of 5 runs done, 0:00:48 so far\n")
+
+
+def test_on_a_terminal_the_block_comes_back_right_after_an_event(logs, monkeypatch):
+    monkeypatch.setattr("grokking.sweep.screen.TERMINAL_INTERVAL", 20.0)
+    screen = Screen(5, Terminal())
+    screen.event("c  finished")
+    screen.refresh(logs)
+    assert "a  epoch 2/9\n" in screen.stream.getvalue()
 
 
 def test_an_event_replaces_the_block_and_stays_above_the_next(logs):

@@ -140,7 +140,7 @@ def test_bad_arguments_are_one_line_exit_2_and_nothing_written(
     refused(tmp_path, visualize("folder"), "folder")
     refused(tmp_path, visualize("in.json", "nowhere/a.html"), "nowhere", "does not exist")
     refused(tmp_path, visualize("in.json", "folder"), "folder", "is a folder")
-    refused(tmp_path, visualize("in.json", "in.json"), "in.json", "the surface itself")
+    refused(tmp_path, visualize("in.json", "in.json"), "in.json", "the input itself")
     refused(tmp_path, visualize("in.json", "a.html", "b.html"), "b.html")
     assert json.loads((tmp_path / "in.json").read_text()) == record()
 
@@ -166,14 +166,22 @@ def test_a_missing_dependency_says_how_to_get_it(
 def test_neither_torch_nor_an_installed_package_is_needed(
     tmp_path: Path, visualize: Visualize
 ) -> None:
-    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    """Another grokking that is installed is not the one that runs."""
+    (tmp_path / "elsewhere" / "grokking").mkdir(parents=True)
+    for name in ("torch.py", "grokking/__init__.py"):
+        (tmp_path / "elsewhere" / name).write_text(f"raise SystemExit('{name} was imported')")
     (tmp_path / "in.json").write_text(json.dumps(record()))
-    done = visualize("in.json", PYTHONPATH=str(tmp_path))
+    done = visualize("in.json", PYTHONPATH=str(tmp_path / "elsewhere"))
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_exit_141_and_no_traceback(tmp_path: Path) -> None:
     write_surface(tmp_path, surface(13, 3))
-    command = f"'{sys.executable}' '{SCRIPT}' '{surface_path(tmp_path, 102)}' | true"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
-    assert done.stderr == ""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, str(SCRIPT), str(surface_path(tmp_path, 102))]
+    with open(writer, "w") as stdout:
+        done = subprocess.run(
+            command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    assert (done.returncode, done.stderr) == (141, "")
