@@ -1,4 +1,4 @@
-// The only file that knows Python: checks every argument, releases the GIL, calls grid.h.
+// Knows Python, as bindings_cuda.cpp does: checks every argument, releases the GIL, calls grid.h.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>

@@ -60,7 +60,7 @@ def dispatch(arguments: list[str]) -> int:
 
         return sweep(rest)
     elif first == "report":
-        from grokking.analysis.report import main as report
+        from grokking.report import main as report
 
         return report(rest)
     elif first == "export":

@@ -58,7 +58,7 @@ class PlainEngine:
     def training_step(self, model: Transformer, class_sums: Tensor | None = None) -> Step:
         goal = self.targets[self.train]
         logits = model.logits_at_equals(self.a[self.train], self.b[self.train])
-        add_class_sums(class_sums, goal, logits)
+        ops.add_class_sums(class_sums, goal, logits)
         loss = cross_entropy(logits, goal).double().mean()
         accuracy = is_correct(logits, goal).double().mean()
         return Step(loss, Score(loss.item(), accuracy.item()))
@@ -70,7 +70,7 @@ class PlainEngine:
             logits = model.logits_at_equals(self.a[pairs], self.b[pairs])
             loss += cross_entropy(logits, self.targets[pairs]).double().sum().item()
             correct += int(is_correct(logits, self.targets[pairs]).sum().item())
-            add_class_sums(class_sums, self.targets[pairs], logits)
+            ops.add_class_sums(class_sums, self.targets[pairs], logits)
         return Score(loss / len(self.validation), correct / len(self.validation))
 
     @torch.no_grad()
@@ -80,12 +80,6 @@ class PlainEngine:
             for a, b in zip(torch.split(self.a, CHUNK), torch.split(self.b, CHUNK), strict=True)
         ]
         return torch.cat(chunks).reshape(self.modulus, self.modulus, len(neurons))
-
-
-def add_class_sums(class_sums: Tensor | None, classes: Tensor, logits: Tensor) -> None:
-    """Add each row of logits [n, p] to the row of its class, (a + b) mod p, if sums are wanted."""
-    if class_sums is not None:
-        class_sums.index_add_(0, classes.cpu(), logits.detach().cpu().double())
 
 
 class FoldedEngine:

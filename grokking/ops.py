@@ -181,7 +181,7 @@ def _reference_pair_loss(
     tables: Tables, pairs: Tensor, targets: Tensor, class_sums: Tensor | None
 ) -> PairLoss:
     logits, _ = reference_logits(tables, pairs)
-    _add_class_sums(tables, pairs, logits.detach(), class_sums)
+    add_class_sums(class_sums, _classes(tables, pairs), logits)
     losses = cross_entropy(logits, targets)
     correct = int(is_correct(logits, targets).sum())
     return PairLoss(losses.mean(), losses.detach().double().mean().item(), correct)
@@ -196,19 +196,22 @@ def _reference_evaluate(
         of_part, _ = reference_logits(tables, part)
         loss_sum += cross_entropy(of_part, goal).double().sum().item()
         correct += int(is_correct(of_part, goal).sum())
-        _add_class_sums(tables, part, of_part, class_sums)
+        add_class_sums(class_sums, _classes(tables, part), of_part)
         if logits:
             kept.append(of_part)
     return Evaluation(loss_sum / len(pairs), correct, torch.cat(kept) if logits else None)
 
 
-def _add_class_sums(
-    tables: Tables, pairs: Tensor, logits: Tensor, class_sums: Tensor | None
-) -> None:
-    p = len(tables.s0)
+def add_class_sums(class_sums: Tensor | None, classes: Tensor, logits: Tensor) -> None:
+    """Add each row of logits [n, c] to the row of its class, (a + b) mod p, if sums are wanted."""
     if class_sums is not None:
-        rows = (pairs // p + pairs % p) % p
-        class_sums.index_add_(0, rows.to(class_sums.device), logits.to(class_sums))
+        rows = classes.to(class_sums.device)
+        class_sums.index_add_(0, rows, logits.detach().to(class_sums))
+
+
+def _classes(tables: Tables, pairs: Tensor) -> Tensor:
+    p = len(tables.s0)
+    return (pairs // p + pairs % p) % p
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from grokking.artifacts import History
+from grokking.durations import clock
 
 PLAIN_INTERVAL = 10.0  # seconds between plain lines
 
@@ -69,10 +70,3 @@ def describe(history: History) -> str:
 
 def number(value: float | None, spec: str) -> str:
     return "not finite" if value is None else format(value, spec)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as M:SS or H:MM:SS."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -20,6 +20,7 @@ from grokking.artifacts import (
 from grokking.checkpoint import labeled_path
 from grokking.config import FIELDS, Config, Loaded, identity
 from grokking.detection import RULE, THRESHOLD, Phases, detect
+from grokking.durations import clock
 from grokking.engine import Engine, choose_engine
 from grokking.environment import (
     choose_device,
@@ -33,7 +34,7 @@ from grokking.errors import UserError
 from grokking.extension import CUDA, Kernel, choose_kernel
 from grokking.first_use import kernel_on_gpu
 from grokking.pictures.run_pages import write_run_pages
-from grokking.progress import Progress, clock
+from grokking.progress import Progress
 from grokking.recorder import Recorder, newest_checkpoint
 from grokking.run_folder import REPORT_FILES, check_free, claimed, clear
 from grokking.signals import graceful

@@ -22,7 +22,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from grokking.cli import Parser, run_main  # noqa: E402
 from grokking.errors import RunError, UserError  # noqa: E402
 
-
 LONGEST = ("hostile_strings", "faults")
 
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from conftest import unavailable
 
 from grokking import doctor, first_use
 from grokking.doctor import Finding, main
@@ -22,7 +23,7 @@ def quick(monkeypatch):
 
 def test_a_healthy_machine_gets_one_screen_and_exit_code_0(capsys):
     if not implementations():
-        pytest.skip("the extension is not built")
+        unavailable("the extension is not built")
     assert main([]) == 0
     screen = capsys.readouterr().out
     assert screen.endswith("\nall is well\n") and "->" not in screen
@@ -36,7 +37,7 @@ def test_a_healthy_machine_gets_one_screen_and_exit_code_0(capsys):
 
 def test_a_kernel_that_computes_otherwise_is_named_with_a_remedy(monkeypatch, capsys):
     if not implementations():
-        pytest.skip("the extension is not built")
+        unavailable("the extension is not built")
     everything = first_use.everything
 
     def wrong(tables, kernel):

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from conftest import ROOT, require
+from conftest import ROOT, require, unavailable
 
 
 @pytest.mark.parametrize("sanitizer", ["address", "undefined", "thread"])
@@ -21,7 +21,7 @@ def test_every_implementation_is_clean_under_the_sanitizer(sanitizer, tmp_path):
         capture_output=True,
     )
     if supported.returncode != 0:
-        pytest.skip(f"{compiler} has no {sanitizer} sanitizer")
+        unavailable(f"{compiler} has no {sanitizer} sanitizer")
     done = subprocess.run(
         ["bash", str(ROOT / "scripts/sanitize.sh"), sanitizer], capture_output=True, text=True
     )

@@ -12,11 +12,11 @@ import torch
 from conftest import ROOT
 
 from grokking.analysis import measures, progress_measures
-from grokking.analysis.report import main as report
 from grokking.artifacts import read_run, read_surface
 from grokking.checkpoint import load_checkpoint, save_checkpoint
 from grokking.errors import UserError
 from grokking.interchange import main as export
+from grokking.report import main as report
 from grokking.sweep.analysis import analyze
 from grokking.sweep.plan import read_plan
 from grokking.sweep.tables import markdown_report

@@ -11,7 +11,16 @@ from browser import Chromium
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from grokking.errors import RunError
-from grokking.pictures.pages import Block, Facts, Figures, Links, Prose, Table, write_page
+from grokking.pictures.pages import (
+    Block,
+    Details,
+    Facts,
+    Figures,
+    Links,
+    Prose,
+    Table,
+    write_page,
+)
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>&\"\u2028"
 
@@ -138,6 +147,7 @@ def test_hostile_strings_stay_text_everywhere(tmp_path: Path, chromium: Chromium
         Facts([(HOSTILE, HOSTILE)]),
         Table(HOSTILE, [HOSTILE], [[HOSTILE]]),
         Links([(HOSTILE, HOSTILE)]),
+        Details(HOSTILE, Table(HOSTILE, [HOSTILE], [[HOSTILE]])),
         Figures([figure(HOSTILE, HOSTILE)]),
     ]
     path = write_page(tmp_path / "a.html", HOSTILE, blocks, "shared")

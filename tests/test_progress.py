@@ -13,7 +13,8 @@ from test_sweep_screen import Clock
 from test_train import CPU, TINY
 
 from grokking.artifacts import History, read_history
-from grokking.progress import PLAIN_INTERVAL, Progress, clock, describe
+from grokking.durations import clock
+from grokking.progress import PLAIN_INTERVAL, Progress, describe
 from grokking.recorder import HISTORY_INTERVAL, Recorder
 from grokking.state import append_probe, new_state
 

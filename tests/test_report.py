@@ -13,12 +13,12 @@ from conftest import TINY
 from grokking import config
 from grokking.analysis import progress_measures
 from grokking.analysis.phases import Phases
-from grokking.analysis.report import departures, main, report
 from grokking.analysis.report_card import Findings, report_card
-from grokking.analysis.report_cards import cards
 from grokking.checkpoint import load_checkpoint, save_checkpoint
 from grokking.errors import UserError
 from grokking.progress import Progress
+from grokking.report import departures, main, report
+from grokking.report_cards import cards
 from grokking.run_folder import run_files
 
 GOOD = Findings(
@@ -249,8 +249,8 @@ def test_cards_of_several_runs_carry_summary_card_and_what_the_pages_cost(
         return report(directory)
 
     clock = SimpleNamespace(perf_counter=lambda: now[0])
-    monkeypatch.setattr("grokking.analysis.report_cards.time", clock)
-    monkeypatch.setattr("grokking.analysis.report_cards.report", slow_report)
+    monkeypatch.setattr("grokking.report_cards.time", clock)
+    monkeypatch.setattr("grokking.report_cards.report", slow_report)
     (run,) = cards([run_directory])["runs"]
     assert (run["seed"], run["card"]["epoch"]) == (42, 40)
     sizes = run["pages"]["bytes"]

@@ -58,7 +58,7 @@ def test_a_checkpoint_that_the_disk_does_not_give_is_no_damaged_one(run, monkeyp
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "read_bytes", failing)
-        with pytest.raises(RunError, match="checkpoint_latest.pt: cannot be read: Input/output"):
+        with pytest.raises(RunError, match=r"checkpoint_latest\.pt: cannot be read: Input/output"):
             newest_checkpoint(run)
     assert contents(run) == before
 

@@ -4,8 +4,9 @@ import io
 
 import pytest
 
+from grokking.durations import clock
 from grokking.sweep.estimate import Measurement, disk_use, wall_time
-from grokking.sweep.screen import Screen, duration, last_line
+from grokking.sweep.screen import Screen, last_line
 
 
 class Terminal(io.StringIO):
@@ -123,7 +124,7 @@ def test_a_log_that_is_not_there_has_no_last_line(tmp_path):
 
 
 def test_durations_read_as_clocks():
-    assert [duration(s) for s in (0, 59.6, 3_661, 360_000)] == [
+    assert [clock(s, hours=True) for s in (0, 59.6, 3_661, 360_000)] == [
         "0:00:00",
         "0:01:00",
         "1:01:01",

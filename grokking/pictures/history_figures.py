@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from grokking.artifacts import History, Series
-from grokking.pictures.style import TEMPLATE, TRAINING, VALIDATION, Style, epoch_line
+from grokking.artifacts import History
+from grokking.pictures.style import TEMPLATE, TRAINING, VALIDATION, curve, epoch_line
 
 _LOOK_FOR = (
     "Look for the gap: training accuracy reaches 100% early (memorisation), validation accuracy "
@@ -38,7 +37,7 @@ def history_figure(history: History, phases: Mapping[str, Any]) -> go.Figure:
             ("training", TRAINING, training),
             ("validation", VALIDATION, validation),
         ):
-            figure.add_trace(_line(name, style, epochs, series, hover, legend=row == 2), row, 1)
+            figure.add_trace(curve(name, style, epochs, series, hover, legend=row == 2), row, 1)
     figure.update_layout(
         template=TEMPLATE,
         height=600,
@@ -63,21 +62,6 @@ def history_title(phases: Mapping[str, Any]) -> str:
         epoch = phases["generalization_epoch"]
         return f"Training history: generalised at epoch {epoch:,} without grokking"
     return "Training history: no grokking so far"
-
-
-def _line(
-    name: str, style: Style, epochs: NDArray[np.int64], series: Series, hover: str, legend: bool
-) -> go.Scatter:
-    return go.Scatter(
-        x=epochs,
-        y=np.array(series, dtype=np.float64),  # None becomes NaN, which plotly leaves blank
-        name=name,
-        legendgroup=name,
-        showlegend=legend,
-        mode="lines",
-        line={"color": style.color, "dash": style.dash, "width": 2},
-        hovertemplate=f"epoch %{{x:,}}<br>{name} {hover}<extra></extra>",
-    )
 
 
 def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from grokking.analysis.phases import Phases
+from grokking.analysis.phases import Phases, reals
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.artifacts import Series
 from grokking.pictures.style import (
@@ -18,6 +18,7 @@ from grokking.pictures.style import (
     TRAINING,
     VALIDATION,
     Style,
+    curve,
     epoch_line,
 )
 
@@ -43,9 +44,9 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> go.Figure:
         ("excluded loss, training pairs", EXCLUDED, measures.excluded_losses),
     )
     for name, style, series in losses:
-        figure.add_trace(_line(name, style, measures.epochs, series, "%{y:.3g}"), 1, 1)
+        figure.add_trace(curve(name, style, measures.epochs, series, "%{y:.3g}"), 1, 1)
     for name, style, series in _structure(measures):
-        figure.add_trace(_line(name, style, measures.epochs, series, "%{y:.3f}"), 2, 1)
+        figure.add_trace(curve(name, style, measures.epochs, series, "%{y:.3f}"), 2, 1)
     figure.update_layout(
         template=TEMPLATE,
         height=600,
@@ -62,24 +63,13 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> go.Figure:
 
 def _structure(measures: ProgressMeasures) -> list[tuple[str, Style, Series]]:
     """Three measures that lie in [0, 1]."""
-    squares = [np.nan if v is None else v for v in measures.squares_total]
-    relative: Series = (np.array(squares) / np.nanmax(squares)).tolist()
+    squares = reals(measures.squares_total)
+    relative: Series = (squares / np.nanmax(squares)).tolist()
     return [
         ("Gini of W_E's spectrum", Style(ORANGE, "solid", "circle"), measures.W_E_gini),
         ("Gini of W_L's spectrum", Style(ORANGE, "dot", "circle"), measures.W_L_gini),
         ("sum of squared weights / its maximum", Style(INK, "longdash", "square"), relative),
     ]
-
-
-def _line(name: str, style: Style, epochs: list[int], series: Series, value: str) -> go.Scatter:
-    return go.Scatter(
-        x=epochs,
-        y=np.array(series, dtype=np.float64),  # None becomes NaN, which plotly leaves blank
-        name=name,
-        mode="lines",
-        line={"color": style.color, "dash": style.dash, "width": 2},
-        hovertemplate=f"epoch %{{x:,}}<br>{name} {value}<extra></extra>",
-    )
 
 
 def _marks(phases: Phases) -> list[dict[str, Any]]:

@@ -16,8 +16,7 @@ from grokking.pictures.history_figures import history_figure
 from grokking.pictures.pages import Block, Details, Figures, Links, Prose, Table, write_page
 from grokking.pictures.progress_figures import progress_figure
 from grokking.pictures.spectrum_figures import spectrum_figure
-from grokking.pictures.surface_figures import heatmap_figure, surface_figure
-from grokking.pictures.surface_views import views
+from grokking.pictures.surface_figures import surface_figure, wave_heatmap
 
 DATA_ROWS = 40  # of the table behind a curve, about
 
@@ -180,10 +179,7 @@ def _surfaces(surfaces: Sequence[Surface]) -> list[Block]:
     waves = [(surface, strongest_wave(surface.values)) for surface in surfaces]
     figures, rows = [], []
     for surface, wave in waves:
-        figure = heatmap_figure(surface, views(surface, wave)[-1])
-        told = "no wave" if wave is None else f"frequency {wave.frequency}, {wave.share:.1%}"
-        figure.update_layout(title={"text": f"Neuron {surface.neuron_index}: {told}"})
-        figures.append(figure)
+        figures.append(wave_heatmap(surface, wave))
         share = "-" if wave is None else f"{wave.share:.4f}"
         rows.append(
             [

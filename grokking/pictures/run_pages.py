@@ -8,9 +8,9 @@ from grokking.analysis.fourier import strongest_wave
 from grokking.artifacts import History, Surface
 from grokking.pictures.history_figures import history_figure
 from grokking.pictures.pages import Figures, Links, Prose, write_page
-from grokking.pictures.surface_figures import heatmap_figure
+from grokking.pictures.surface_figures import wave_heatmap
 from grokking.pictures.surface_pages import write_combined_page
-from grokking.pictures.surface_views import surface_title, views
+from grokking.pictures.surface_views import surface_title
 
 GALLERY = 12  # surfaces shown on the index itself
 
@@ -47,10 +47,7 @@ def _gallery(surfaces: Sequence[Surface]) -> list[Prose | Figures]:
     waves.sort(key=lambda pair: 0.0 if pair[1] is None else -pair[1].share)
     figures = []
     for surface, wave in waves[:GALLERY]:
-        figure = heatmap_figure(surface, views(surface, wave)[-1])
-        told = "no wave" if wave is None else f"frequency {wave.frequency}, {wave.share:.1%}"
-        figure.update_layout(title={"text": f"Neuron {surface.neuron_index}: {told}"})
-        figures.append(figure)
+        figures.append(wave_heatmap(surface, wave))
     if not figures:
         return []
     look_for = (

@@ -4,11 +4,15 @@ Colours are Okabe and Ito's ("Color Universal Design", 2008): distinct for
 colour-blind readers. No picture relies on colour alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 from typing import NamedTuple
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from grokking.artifacts import Series
 
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
@@ -88,6 +92,27 @@ def _template() -> go.layout.Template:
 
 
 TEMPLATE = _template()
+
+
+def curve(
+    name: str,
+    style: Style,
+    epochs: Sequence[int] | NDArray[np.int64],
+    series: Series,
+    hover: str,
+    legend: bool = True,
+) -> go.Scatter:
+    """A quantity over epochs, its value on hovering as in `%{y:.3g}`; None leaves a gap."""
+    return go.Scatter(
+        x=epochs,
+        y=np.array(series, dtype=np.float64),
+        name=name,
+        legendgroup=name,
+        showlegend=legend,
+        mode="lines",
+        line={"color": style.color, "dash": style.dash, "width": 2},
+        hovertemplate=f"epoch %{{x:,}}<br>{name} {hover}<extra></extra>",
+    )
 
 
 def epoch_line(epoch: int, axis: str, text: str = "", **label: object) -> dict[str, object]:

@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from grokking.analysis.fourier import Array, Permutation, strongest_wave
+from grokking.analysis.fourier import Array, Permutation, Wave, strongest_wave
 from grokking.artifacts import Surface
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE
 from grokking.pictures.surface_views import View, surface_title, views
@@ -83,6 +83,13 @@ def scene_layout(low: float, high: float, axes: dict[str, dict[str, Any]]) -> di
             "domain": {"y": [0.09, 1]},
         },
     }
+
+
+def wave_heatmap(surface: Surface, wave: Wave | None) -> go.Figure:
+    """The surface from above in wave order, where there is one, titled with its frequency."""
+    figure = heatmap_figure(surface, views(surface, wave)[-1])
+    told = "no wave" if wave is None else f"frequency {wave.frequency}, {wave.share:.1%}"
+    return figure.update_layout(title={"text": f"Neuron {surface.neuron_index}: {told}"})
 
 
 def heatmap_figure(surface: Surface, view: View) -> go.Figure:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from grokking.artifacts import read_grokking
+from grokking.durations import clock
 from grokking.errors import UserError
 from grokking.signals import StopRequest
 from grokking.sweep.plan import PlannedRun
 from grokking.sweep.resources import Resources
 from grokking.sweep.runner import OUTPUT_FILE, POLL_SECONDS, Child, ended_together, start
-from grokking.sweep.screen import duration, last_line
+from grokking.sweep.screen import last_line
 
 MEASURED_EPOCHS = 60
 LATER_LABELS = 3  # memorization, grokking, grokked: not reached in so few epochs
@@ -51,7 +52,7 @@ def estimate(
     size = sum(disk_use(run.epochs, measured) for run in runs)
     free = shutil.disk_usage(_existing(directory)).free
     text = (
-        f"expected: {duration(seconds)} for {len(runs)} runs, {resources.jobs} at a time at "
+        f"expected: {clock(seconds, hours=True)} for {len(runs)} runs, {resources.jobs} at a time at "
         f"{measured.epochs_per_second:.0f} epochs/s each; up to {_bytes(size)} on disk ({_bytes(free)} free)"
     )
     return text if size < free else f"{text}\nwarning: the disk is too small for that"

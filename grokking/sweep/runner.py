@@ -17,13 +17,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from grokking.durations import clock
 from grokking.errors import RunError, UserError
 from grokking.locks import is_locked
 from grokking.run_folder import run_files
 from grokking.signals import StopRequest
 from grokking.sweep.log import RunLog
 from grokking.sweep.plan import PlannedRun
-from grokking.sweep.screen import Screen, duration
+from grokking.sweep.screen import Screen
 
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0  # for a run to save its checkpoint
@@ -178,7 +179,7 @@ class Runner:
 
     def _ended(self, child: Child) -> None:
         name, code = child.run.name, child.process.returncode
-        took = duration(time.monotonic() - child.began)
+        took = clock(time.monotonic() - child.began, hours=True)
         if code == 0:
             self.finished += 1
             self._say(name, f"finished in {took}, {self._outcome(child)}")

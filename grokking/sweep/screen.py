@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from grokking.durations import clock
+
 TERMINAL_INTERVAL, PLAIN_INTERVAL = 0.5, 30.0  # seconds between refreshes
 TAIL_BYTES = 4096
 
@@ -34,7 +36,9 @@ class Screen:
             return
         self.shown = time.monotonic()
         lines = [f"{name}  {last_line(log) or 'starting'}" for name, log in running]
-        lines.append(f"{self.done} of {self.total} runs done, {duration(self.elapsed)} so far")
+        lines.append(
+            f"{self.done} of {self.total} runs done, {clock(self.elapsed, hours=True)} so far"
+        )
         self._erase()
         width = shutil.get_terminal_size().columns - 1 if self.live else 200
         print("\n".join(line[:width] for line in lines), file=self.stream, flush=True)
@@ -51,13 +55,6 @@ class Screen:
     def elapsed(self) -> float:
         """Seconds since the first run was to start."""
         return time.monotonic() - self.began
-
-
-def duration(seconds: float) -> str:
-    """Seconds as H:MM:SS."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 def last_line(log: Path) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from grokking.artifacts import atomic_write_text, read_json
 from grokking.cli import Parser
+from grokking.durations import clock
 from grokking.errors import UserError
 
 SUMMARY_FILE = "analysis_summary.json"
@@ -45,7 +46,7 @@ def _row(group: Summary) -> list[str]:
         epoch_text(group["memorization_epoch"]["median"]),
         _kaplan_meier(group["kaplan_meier_delay"]),
         f"{_percent(group['final_training_accuracy'])} / {_percent(group['final_validation_accuracy'])}",
-        _clock(group["seconds"]["median"]),
+        _time(group["seconds"]["median"]),
     ]
 
 
@@ -76,8 +77,8 @@ def _percent(spread: Summary) -> str:
     return "-" if spread["median"] is None else f"{spread['median']:.1%}"
 
 
-def _clock(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else clock(seconds)
 
 
 def verdict_line(verdict: Summary) -> str:

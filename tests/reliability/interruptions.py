@@ -313,7 +313,7 @@ def divergence(count: int, chance: random.Random, folder: Path) -> Outcome:
 
 def same_bytes(count: int, chance: random.Random, folder: Path) -> Outcome:
     """Two equal runs with their reports: every page has the same bytes."""
-    from grokking.analysis.report import main as report
+    from grokking.report import main as report
 
     result = Outcome()
     for seed in range(count):

@@ -12,11 +12,11 @@ from typing import Any
 from browser import Chromium
 from sweep_folders import write_run
 
-from grokking.analysis.report import FILM, GALLERY, REPORT, report
 from grokking.artifacts import read_run, read_surface
 from grokking.errors import RunError, UserError
 from grokking.pictures.run_pages import write_run_pages
 from grokking.pictures.surface_pages import write_combined_page
+from grokking.report import FILM, GALLERY, REPORT, report
 from grokking.sweep.analysis import analyze
 from grokking.sweep.pages import write_sweep_pages
 from reliability.forked import Fork, train

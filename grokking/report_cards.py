@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from grokking.analysis.report import FILM, GALLERY, REPORT, report
 from grokking.artifacts import SCHEMA_VERSION, write_json
 from grokking.cli import Parser
 from grokking.errors import UserError
+from grokking.report import FILM, GALLERY, REPORT, report
 from grokking.run_summary import summarize
 
 
