@@ -114,7 +114,9 @@ def report_cards(results: Path) -> str:
     rows = []
     for same in zip(*(card["rows"] for card in cards), strict=True):
         cells = [row["run"] + ("" if row["passed"] is not False else " **FAIL**") for row in same]
-        rows.append([same[0]["what"], same[0]["paper"], same[0]["accepted"], *cells])
+        every = "after two directions for each key frequency"  # how many that is depends on the run
+        what = re.sub(r"after \d+ directions", every, same[0]["what"])
+        rows.append([what, same[0]["paper"], same[0]["accepted"], *cells])
     rows.append(
         [
             "rows that pass",
