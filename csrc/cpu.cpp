@@ -54,7 +54,8 @@ class Store {
     }
     void give_back(Block block) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (kept_.size() >= most_kept_) {
+        // A step and its probe each want a block for every thread, and one more.
+        if (kept_.size() >= std::max<size_t>(32, 3 * std::thread::hardware_concurrency())) {
             ::operator delete(kept_.front().floats, alignment);
             kept_.erase(kept_.begin());
         }
@@ -66,8 +67,6 @@ class Store {
 
    private:
     static constexpr std::align_val_t alignment{64};
-    // A step and its probe each want a block for every thread, and one more.
-    const size_t most_kept_ = std::max<size_t>(32, 3 * std::thread::hardware_concurrency());
     std::mutex mutex_;
     std::vector<Block> kept_;
 };
