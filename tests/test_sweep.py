@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TINY, clean_environment
 
+from grokking.locks import locked
+
 SCRIPT = ROOT / "scripts" / "sweep_weight_decay.sh"
 SLOW = {"GROK_NUM_EPOCHS": "500", "GROK_CHECKPOINT_EVERY": "20", "GROK_PROBE_EVERY": "20"}
 DATE, CLOCK = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", r"\d+:\d\d:\d\d"
@@ -223,6 +225,26 @@ def test_a_sweep_that_is_running_is_not_resumed_beside_it(tmp_path):
     assert (folder / "run_log.txt").read_text() == log
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 128 + signal.SIGTERM
+
+
+def test_a_resumed_sweep_waits_for_a_run_that_is_still_saving(tmp_path):
+    """What a killed sweep leaves behind holds its folder for a moment; here this test does."""
+    grid = ("--weight-decays", "0.5", "--seeds", "42", "--no-estimate", "--no-reports")
+    begun = begin(*grid, "--output", "one", cwd=tmp_path, **SLOW)
+    run = tmp_path / "one" / "wd0.5_seed42"
+    wait_until((run / "checkpoint_latest.pt").exists, "a checkpoint")
+    begun.send_signal(signal.SIGTERM)
+    assert begun.wait(60) == 128 + signal.SIGTERM
+    refused = run / "training_output.log"
+    with locked(run, "held"):
+        resumed = begin("--resume", "one", "--no-reports", cwd=tmp_path, **SLOW)
+        deadline = (
+            time.monotonic() + 8
+        )  # in which a run that is not kept waiting starts and is refused
+        while time.monotonic() < deadline and "in use by another" not in refused.read_text():
+            time.sleep(0.05)
+    assert resumed.wait(120) == 0
+    assert "in use by another" not in refused.read_text()
 
 
 def test_a_failed_run_does_not_stop_the_others(tmp_path):
