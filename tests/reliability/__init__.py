@@ -32,8 +32,8 @@ PROMISES = {
     "kills": Promise(
         "A run killed at any moment resumes, ends as if nothing had happened, and no file is ever left "
         "unreadable",
-        "SIGKILL at random moments and before or after a random file operation, again and again until the "
-        "run is done; only runs that died are counted",
+        "SIGKILL at random moments, before or after a random file operation and in the middle of writes, "
+        "again and again until the run is done; only runs that died are counted",
         interruptions.kills,
         300,
         30,

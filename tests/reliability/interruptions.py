@@ -37,16 +37,48 @@ EPOCHS = int(TINY["GROK_NUM_EPOCHS"])
 # ---------------------------------------------------------------- tampering, inside a fork
 
 
-def at_file_operation(number: int, act: Callable[[], None], after: bool = False) -> list[str]:
+class Halving:
+    """A file whose every write is made in two halves, with `between` called in between."""
+
+    def __init__(self, file: Any, between: Callable[[], None]) -> None:
+        self.file, self.between = file, between
+
+    def write(self, data: Any) -> int:
+        half = len(data) // 2
+        self.file.write(data[:half])
+        self.file.flush()
+        self.between()
+        self.file.write(data[half:])
+        return len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def __enter__(self) -> "Halving":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+def at_file_operation(
+    number: int, act: Callable[[], None], after: bool = False, within_writes: bool = False
+) -> list[str]:
     """Let `act` happen before (or after) the number-th operation on the disk from now on.
 
-    Returns the list that the name of each operation is added to.
+    `within_writes`: every write counts as one too, in the middle of which it happens. Returns the
+    list that the name of each operation is added to.
     """
     reached: list[str] = []
 
+    def in_a_write() -> None:
+        reached.append("write")
+        if len(reached) == number:
+            act()
+
     def tamper(function: Callable[..., Any]) -> Callable[..., Any]:
         def tampered(*args: Any, **kwargs: Any) -> Any:
-            if args and isinstance(args[0], (str, Path)) and str(args[0]).startswith("/dev/"):
+            if args and str(args[0]) in (os.devnull, "/dev/urandom"):
                 return function(*args, **kwargs)
             reached.append(function.__name__)
             due = len(reached) == number
@@ -55,7 +87,8 @@ def at_file_operation(number: int, act: Callable[[], None], after: bool = False)
             result = function(*args, **kwargs)
             if due and after:
                 act()
-            return result
+            writes = within_writes and hasattr(result, "writable") and result.writable()
+            return Halving(result, in_a_write) if writes else result
 
         return tampered
 
@@ -111,7 +144,7 @@ def kills(count: int, chance: random.Random, folder: Path) -> Outcome:
     result = Outcome()
     took = timed_run(folder / "reference")
     expected = outcome(folder / "reference")
-    operations = _operations(folder / "counted")
+    operations = _operations(folder / "counted", within_writes=True)
     number = 0
     while result.tried < count:
         directory = folder / f"run_{number}"
@@ -146,7 +179,11 @@ def _kill_once(
         child.signal(signal.SIGKILL)
         return f"killed after {delay:.3f} s", child.wait().code == -signal.SIGKILL
     number, after = chance.randint(1, operations), chance.random() < 0.5
-    ended = forked_run(directory, lambda: at_file_operation(number, die, after), GROK_RESUME="1")
+    ended = forked_run(
+        directory,
+        lambda: at_file_operation(number, die, after, within_writes=True),
+        GROK_RESUME="1",
+    )
     where = f"killed {'after' if after else 'before'} file operation {number}"
     return where, ended.code == -signal.SIGKILL
 
@@ -234,12 +271,12 @@ def faults(count: int, chance: random.Random, folder: Path) -> Outcome:
     return result
 
 
-def _operations(directory: Path) -> int:
+def _operations(directory: Path, within_writes: bool = False) -> int:
     """How many file operations an undisturbed run makes."""
     count = directory.parent / "count"
 
     def body() -> int:
-        reached = at_file_operation(0, die)
+        reached = at_file_operation(0, die, within_writes=within_writes)
         code = train(directory)
         made = len(reached)  # before the next line adds to it
         count.write_text(str(made))
