@@ -29,16 +29,20 @@ def main() -> int:
     parser = Parser(prog="reliability.py", description="Count how often each promise is broken.")
     parser.add_argument("--full", action="store_true", help="all attempts; takes most of an hour")
     parser.add_argument("--only", metavar="NAME", help="one promise")
+    parser.add_argument("--count", type=int, metavar="N", help="attempts, with --only [see --full]")
     parser.add_argument("--seed", type=int, default=1, help="of the random choices [1]")
     parser.add_argument("--jobs", type=int, default=1, help="promises at a time [1]")
     parser.add_argument(
-        "--out", type=Path, metavar="OUT.json", help="results, e.g. docs/results/reliability.json"
+        "--out",
+        type=Path,
+        metavar="OUT.json",
+        help="results, e.g. docs/results/reliability.json; with --only, one promise of them anew",
     )
     arguments = parser.parse_args()
 
     from reliability import PROMISES
 
-    from grokking.artifacts import write_json
+    from grokking.artifacts import read_json, write_json
     from grokking.environment import versions
 
     if arguments.only is not None and arguments.only not in PROMISES:
@@ -59,9 +63,19 @@ def main() -> int:
         "promises": found,
         "versions": versions(),
     }
-    if arguments.out is not None:
+    if arguments.out is not None and arguments.only is not None and arguments.out.exists():
+        record = with_one_replaced(read_json(arguments.out), found[0], versions()["git_commit"])
+        write_json(arguments.out, record)
+    elif arguments.out is not None:
         write_json(arguments.out, {**record, "date": time.strftime("%Y-%m-%d")})
     return 1 if any(promise["broken_count"] for promise in found) else 0
+
+
+def with_one_replaced(record: dict[str, Any], one: dict[str, Any], commit: str | None) -> Any:
+    """A record of all promises in which one was tried again, at another commit."""
+    one = {**one, "git_commit": commit}
+    promises = [one if p["name"] == one["name"] else p for p in record["promises"]]
+    return {**record, "promises": promises}
 
 
 def tried(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
@@ -70,7 +84,7 @@ def tried(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     from reliability.outcome import NotPossible, Outcome
 
     promise = PROMISES[name]
-    count = promise.count if arguments.full else promise.in_ci
+    count = arguments.count or (promise.count if arguments.full else promise.in_ci)
     began, why = time.monotonic(), None
     with tempfile.TemporaryDirectory(prefix="grokking_", dir=WORKPLACE) as folder:
         try:
