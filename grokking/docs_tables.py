@@ -228,7 +228,11 @@ def reliability(results: Path) -> str:
     ]
     table = markdown(["promise", "tried by", "attempts", "broken", "again"], rows)
     of = record["versions"]
-    share = "All attempts" if record["full"] else "CI's share of the attempts; not yet run in full"
+    share = (
+        "All attempts, but where a promise was tried again"
+        if record["full"]
+        else "CI's share of the attempts; not yet run in full"
+    )
     later = {p["name"]: p["git_commit"][:7] for p in record["promises"] if p.get("git_commit")}
     again = "".join(f" `{name}` again at commit {commit}." for name, commit in later.items())
     return (
