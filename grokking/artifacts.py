@@ -9,7 +9,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, TypeGuard
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokking.config import Config
+from grokking.detection import OUTCOMES, outcome
 from grokking.errors import RunError, UserError
 
 SCHEMA_VERSION = 1
@@ -318,7 +319,7 @@ class Run:
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """Field -> value of a run's config.json."""
+    """Field -> value of a run's config.json; a field that an older file lacks has its default."""
     record = _Object(directory / "config.json")
     fields = record.get("config", lambda v: isinstance(v, dict), "an object of fields")
     for name, entry in fields.items():
@@ -330,11 +331,14 @@ def read_config(directory: Path) -> dict[str, Any]:
             if not (_is_integer(value) if whole else _is_finite(value)):
                 expected = "an integer" if whole else "a number"
                 raise record.fail(f"'config' field '{name}' is {_show(value)}, expected {expected}")
-    return {name: entry["value"] for name, entry in fields.items()}
+    return {**asdict(Config()), **{name: entry["value"] for name, entry in fields.items()}}
 
 
 def read_grokking(directory: Path) -> dict[str, Any]:
-    """The checked content of grokking.json, the last file that a run writes."""
+    """The checked content of grokking.json, the last file that a run writes.
+
+    `outcome` and `collapse_epoch`, which older files lack, are there: told by the epochs, and None.
+    """
     record = _Object(directory / "grokking.json")
     epoch = (lambda v: v is None or (_is_integer(v) and v >= 0), "an epoch >= 0 or null")
     fraction = (lambda v: v is None or (_is_finite(v) and 0 <= v <= 1), "a fraction or null")
@@ -346,9 +350,19 @@ def read_grokking(directory: Path) -> dict[str, Any]:
     for key in ("seconds", "epochs_per_second"):
         record.get(key, *amount)
     record.get("grokked", lambda v: isinstance(v, bool), "true or false")
-    if record.values["grokked"] != (record.values["grok_epoch"] is not None):
+    values = record.values
+    if values["grokked"] != (values["grok_epoch"] is not None):
         raise record.fail("'grokked' and 'grok_epoch' contradict each other")
-    return record.values
+    told = outcome(values["memorization_epoch"], values["generalization_epoch"])
+    values = {"outcome": told, "collapse_epoch": None, **values}
+    if values["outcome"] not in OUTCOMES:
+        raise record.fail(
+            f"'outcome' is {_show(values['outcome'])}, expected {', '.join(OUTCOMES)}"
+        )
+    for key in ("collapse_epoch", "final_epoch"):
+        if not epoch[0](values.get(key)):
+            raise record.fail(f"'{key}' is {_show(values[key])}, expected {epoch[1]}")
+    return values
 
 
 def read_run(directory: Path) -> Run:

@@ -4,6 +4,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from grokking import ops
 from grokking.data import Split, all_pairs, targets
@@ -40,7 +41,7 @@ class Engine(Protocol):
         """Loss of the training pairs, ready for `loss.backward()`."""
 
     def validate(self, model: Transformer, class_sums: Tensor | None = None) -> Score:
-        """Score of the validation pairs, for the weights of the last training_step."""
+        """Score of the validation pairs."""
 
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         """Post-ReLU activations at `=`, float32 [p, p, len(neurons)] on the CPU."""
@@ -93,27 +94,43 @@ class FoldedEngine:
         self.train, self.validation = (pairs.to(device) for pairs in split)
         goal = targets(modulus).to(device)
         self.train_targets, self.validation_targets = goal[self.train], goal[self.validation]
-        self.tables: Tables | None = (
-            None  # of the last training step, for the probe of the same state
+        self.probed: tuple[Tensor, Tables] | None = (
+            None  # weights of the probed step, and its tables
         )
 
     def training_step(self, model: Transformer, class_sums: Tensor | None = None) -> Step:
         tables = fold(model)
         result = ops.pair_loss(tables, self.train, self.train_targets, self.kernel, class_sums)
-        self.tables = tables
+        if class_sums is not None:
+            self.probed = flat_weights(model), tables
         return Step(result.mean, Score(result.loss, result.correct / len(self.train)))
 
     def validate(self, model: Transformer, class_sums: Tensor | None = None) -> Score:
-        tables = fold(model) if self.tables is None else self.tables
         result = ops.evaluate(
-            tables, self.validation, self.validation_targets, self.kernel, class_sums=class_sums
+            self.tables_of(model),
+            self.validation,
+            self.validation_targets,
+            self.kernel,
+            class_sums=class_sums,
         )
         return Score(result.loss, result.correct / len(self.validation))
+
+    @torch.no_grad()
+    def tables_of(self, model: Transformer) -> Tables:
+        """The tables of the step that is being probed if these are its weights, else folded anew."""
+        if self.probed is not None and torch.equal(self.probed[0], flat_weights(model)):
+            return self.probed[1]
+        return fold(model)
 
     @torch.no_grad()
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         chosen = torch.tensor(neurons, device=self.device)
         return ops.activations(fold_for_surfaces(model), chosen, self.kernel).cpu()
+
+
+def flat_weights(model: Transformer) -> Tensor:
+    """A copy of all parameters in one row."""
+    return parameters_to_vector(model.parameters()).detach()
 
 
 def choose_engine(modulus: int, split: Split, device: torch.device, kernel: Kernel) -> Engine:

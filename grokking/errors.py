@@ -11,3 +11,7 @@ class RunError(Exception):
     """The run diverged or an input/output operation failed: exit code 1."""
 
     exit_code = 1
+
+
+class Diverged(RunError):
+    """A loss of the run was not finite."""

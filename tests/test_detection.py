@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from grokking.detection import Watch, detect
+from grokking.detection import Watch, detect, watched
 
 
 def phases(validation, memorized_at=200, step=1, training=None):
@@ -172,7 +172,7 @@ def test_the_watch_agrees_with_the_rule_applied_afterwards(step):
         watch, kept = Watch(), set()
         for epoch, value in zip(epochs, curve, strict=True):
             before = watch.confirmed
-            watch.observe(epoch, value)
+            watch.observe(epoch, 1.0, value)
             if epoch in watch.waiting:
                 kept.add(epoch)
             if before is None and watch.confirmed is not None:
@@ -191,6 +191,68 @@ def test_the_watch_agrees_with_the_rule_applied_afterwards(step):
 def test_the_watch_confirms_as_soon_as_the_window_is_full():
     watch = Watch()
     for epoch in range(1200):
-        watch.observe(epoch, 1.0 if epoch >= 1000 else 0.1)
+        watch.observe(epoch, 1.0, 1.0 if epoch >= 1000 else 0.1)
         assert (watch.confirmed is not None) == (epoch >= 1100)
     assert (watch.confirmed, watch.confirmed_at) == (1000, 1100)
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "outcome", "delay"),
+    [
+        ([0.5] * 200 + [1.0] * 1300, [0.1] * 1000 + [1.0] * 500, "grokked", 800),
+        ([0.5] * 200 + [1.0] * 1300, [0.1] * 300 + [1.0] * 1200, "generalised", 100),
+        ([0.5] * 200 + [1.0] * 1300, [0.1] * 200 + [1.0] * 1300, "generalised", 0),
+        ([0.5] * 400 + [1.0] * 1100, [0.1] * 300 + [1.0] * 1200, "generalised", None),
+        ([0.5] * 1500, [0.1] * 300 + [1.0] * 1200, "generalised", None),
+        ([0.5] * 200 + [1.0] * 1300, [0.1] * 1500, "memorised", None),
+        ([0.5] * 1500, [0.1] * 1500, "learning", None),
+    ],
+)
+def test_every_run_has_one_outcome_and_no_negative_delay(training, validation, outcome, delay):
+    epochs = list(range(1500))
+    found = detect(epochs, training, validation)
+    assert (found.outcome, found.delay) == (outcome, delay)
+    assert found.grokked == (outcome == "grokked")
+    diverged = detect(epochs, training, validation, diverged=True)
+    assert diverged.outcome == "diverged"
+    assert diverged.grok_epoch == found.grok_epoch  # the epochs by the rule up to there
+
+
+def test_a_generalisation_that_is_lost_has_a_collapse_epoch_at_any_probe_interval():
+    for step in (1, 10, 100, 250):
+        curve = [0.01 if e < 8000 else 1.0 if e < 20000 else 0.01 for e in range(0, 25001, step)]
+        found = phases(curve, step=step)
+        assert (found.outcome, found.grok_epoch, found.collapse_epoch) == ("grokked", 8000, 20000)
+
+
+@pytest.mark.parametrize(
+    ("change", "collapse"),
+    [
+        ({1500 + i: 0.0 for i in range(40)}, None),  # a dip that recovers within the window
+        ({1500 + i: 0.49 for i in range(500)}, 1500),
+        ({1500 + i: 0.51 for i in range(500)}, None),
+        ({1999: 0.0}, None),  # the last probe, which no later one confirms
+        ({1998: 0.0, 1999: 0.0}, 1998),
+        ({1500: None, **{1501 + i: 0.0 for i in range(499)}}, 1501),
+    ],
+)
+def test_what_counts_as_a_collapse(change, collapse):
+    curve = [0.1] * 1000 + [1.0] * 1000
+    for epoch, value in change.items():
+        curve[epoch] = value
+    assert phases(curve).collapse_epoch == collapse
+
+
+def test_what_never_generalised_cannot_collapse():
+    assert phases([0.1] * 2000).collapse_epoch is None
+
+
+def test_a_run_ends_at_its_last_epoch_or_by_its_stop_rule_whichever_is_first():
+    epochs = list(range(2001))
+    watch = watched(epochs, [1.0] * 2001, [0.1] * 1000 + [1.0] * 1001)  # confirmed at 1100
+    assert not watch.is_over(1599, 2000, None)
+    assert watch.is_over(2000, 2000, None)
+    assert not watch.is_over(1599, 2000, 500)
+    assert watch.is_over(1600, 2000, 500)
+    late = watched(epochs, [0.5] * 900 + [1.0] * 1101, [0.1] * 1000 + [1.0] * 1001)
+    assert not late.is_over(1999, 2000, 500)  # generalised at once: no grokking to stop after

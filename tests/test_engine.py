@@ -76,3 +76,20 @@ def test_surfaces_are_indexed_by_first_then_second_operand(setting):
     assert surfaces.shape == (13, 13, 2)
     _, post = model.mlp_post_at_equals(torch.tensor([4]), torch.tensor([9]))
     torch.testing.assert_close(surfaces[4, 9], post[0, [3, 20]].detach())
+
+
+def test_the_validation_score_is_that_of_the_model_that_is_given(setting):
+    """Not of the one that was stepped last, and not of its weights before they were changed."""
+    model, split, engine = setting
+    sums = torch.zeros(13, 13, dtype=torch.float64)
+    engine.training_step(model, sums)
+    before = engine.validate(model, sums).loss
+    other = Transformer(13, 16, 2, 24, generators(6)[0])
+    logits, goal = textbook_logits(other).double(), targets(13)
+    expected = torch.nn.functional.cross_entropy(logits[split.validation], goal[split.validation])
+    assert engine.validate(other).loss == pytest.approx(expected.item(), rel=1e-5)
+    assert engine.validate(model).loss == before
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    engine.training_step(model, sums).loss.backward()
+    optimizer.step()
+    assert engine.validate(model).loss != before
