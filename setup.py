@@ -48,7 +48,7 @@ def version() -> str:
 
 def requested(variable: str) -> str:
     """GROK_BUILD_EXT or GROK_BUILD_CUDA, checked."""
-    value = os.environ.get(variable, "auto")
+    value = os.environ.get(variable) or "auto"  # an empty one is unset
     if value not in ("auto", "0", "1"):
         sys.exit(f"{variable} is {value!r}, expected auto, 0 or 1")
     return value
@@ -161,6 +161,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",
+    package_dir={"": "."},  # installed with -e, it is found before a folder of its own name
     packages=["grokking", "grokking.analysis", "grokking.pictures", "grokking.sweep"],
     install_requires=["torch>=2.10", "numpy>=2.2", "plotly>=6.0", "tqdm>=4.66"],
     extras_require={

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from grokking import __version__, config
-from grokking.cli import run_main
+from grokking.cli import environment, run_main
 from grokking.errors import UserError
 
 # numpy, imported later, works on matrices about 113 wide: more threads would only spin on the cores
@@ -47,14 +47,14 @@ def main() -> int:
 
 def dispatch(arguments: list[str]) -> int:
     if not arguments:
-        return train_one(config.load(os.environ))
+        return train_one(environment(strict=True))
     first, rest = arguments[0], arguments[1:]
     if first in ("--help", "-h", "help"):
         print(USAGE, end="")
     elif first == "--version":
         print(f"grokking {__version__}")
     elif first == "--print-config":
-        print(config.describe(config.load(os.environ)))
+        return print_config(environment(strict=True))
     elif first == "sweep":
         from grokking.sweep.command import main as sweep
 
@@ -75,6 +75,13 @@ def dispatch(arguments: list[str]) -> int:
         raise UserError(
             f"unknown argument {first!r}, expected sweep, report, export, doctor or an option; see --help"
         )
+    return 0
+
+
+def print_config(loaded: config.Loaded) -> int:
+    from grokking.run import resolved
+
+    print(config.describe(loaded, resolved(loaded.config)))
     return 0
 
 

@@ -4,10 +4,12 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
+from grokking.config import Loaded, load
 from grokking.errors import RunError, UserError
+from grokking.foreign_names import warning
 
 PACKAGES = ("torch", "numpy", "plotly", "tqdm")  # that a command may need
 INSTALL = (
@@ -17,10 +19,26 @@ INSTALL = (
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, not a page of usage."""
+    """An argument parser whose errors are one line, not a page of usage.
+
+    Whatever a command makes of them, wrong GROK_ variables are as wrong for it as for a run.
+    """
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        options = super().parse_args(args, namespace)
+        environment(strict=False)
+        return options
+
+
+def environment(strict: bool) -> Loaded:
+    """The GROK_ variables of this process, with a line on stderr for those that are not ours."""
+    loaded = load(os.environ, strict)
+    if loaded.unknown:
+        print(warning(loaded.unknown), file=sys.stderr)
+    return loaded
 
 
 def run_main(main: Callable[[], int | None]) -> int:

@@ -4,15 +4,17 @@ Torch-free, so that a mistyped variable is reported before anything slow or last
 """
 
 import dataclasses
-import difflib
 import math
 import re
+import shlex
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
 from grokking.errors import UserError
+from grokking.foreign_names import check_foreign
 
 IGNORED = ("GROK_BUILD_EXT", "GROK_BUILD_CUDA")  # read by the build
 T = TypeVar("T")
@@ -52,6 +54,8 @@ def choice(pattern: str, expected: str) -> Kind:
 
 
 SWITCH = Kind({"1": True, "0": False}.get, "1 (on), 0 or unset (off)")
+INEXACT = "inexact"
+RESUMPTION = Kind({"1": True, "0": False, INEXACT: INEXACT}.get, f"1, {INEXACT}, 0 or unset (off)")
 UNIT = real(lambda v: 0 <= v < 1, "a number in [0, 1)")
 FOLDER = Kind(lambda text: text if text.strip() and "\0" not in text else None, "a folder name")
 
@@ -122,7 +126,12 @@ class Config:
     )
     trajectory: bool = setting(True, SWITCH, "0 records no weights along the way")
     artifacts_dir: str = setting("artifacts", FOLDER, "folder of the run's files")
-    resume: bool = setting(False, SWITCH, "1 continues the run in the folder, or starts one")
+    resume: bool | str = setting(
+        False,
+        RESUMPTION,
+        f"1 continues the run in the folder, or starts one; {INEXACT}: also with another kernel, "
+        "device or thread count, which is recorded",
+    )
     overwrite: bool = setting(False, SWITCH, "1 removes the old run's files from the folder first")
     device: str = setting(
         "auto",
@@ -151,48 +160,56 @@ class Config:
 
 
 def training_pairs(modulus: int, fraction: float) -> int:
-    """floor(fraction * p * p), of which rounding makes another number than of fraction * p**2."""
-    return math.floor(fraction * modulus * modulus)
+    """floor(fraction * p * p) of the decimal that was typed: 29 % of 10,000 are 2,900, not 2,899."""
+    return math.floor(Decimal(repr(float(fraction))) * modulus**2)
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 VARIABLES = {f"GROK_{name.upper()}": name for name in FIELDS}
 
-# Where and how a run is kept, as opposed to what it computes: free to change when it is resumed.
+# How a run is carried out and kept. None of these decides a weight in exact arithmetic; the last
+# three decide how sums are rounded.
+IN_USE = ("device", "kernel", "threads")
 RUN_CONTROL = frozenset(
-    {"artifacts_dir", "resume", "overwrite", "skip_validation", "checkpoint_every"}
+    {"artifacts_dir", "resume", "overwrite", "skip_validation", "checkpoint_every", "probe_every"}
+    | {"stop_after_grok", "neurons", "trajectory", *IN_USE}
 )
+IDENTITY = tuple(name for name in FIELDS if name not in RUN_CONTROL | {"num_epochs"})
 
 
 class Loaded(NamedTuple):
     config: Config
     sources: dict[str, str]  # field -> "default" or "environment"
+    unknown: tuple[str, ...] = ()  # GROK_ variables that are none of ours, and ignored
 
 
-def load(environ: Mapping[str, str]) -> Loaded:
-    """Read the GROK_* variables; UserError in one line for the first that is unknown or wrong."""
-    given: dict[str, Any] = {}
+def load(environ: Mapping[str, str], strict: bool = True) -> Loaded:
+    """Read the GROK_* variables; UserError in one line for the first that is wrong.
+
+    An empty variable is an unset one. `strict`: departures from the reference experiment are
+    refused unless GROK_SKIP_VALIDATION=1.
+    """
+    values: dict[str, Any] = {}
+    unknown = []
     for variable in sorted(name for name in environ if name.startswith("GROK_")):
-        if variable in IGNORED:
+        text = environ[variable]
+        if variable in IGNORED or not text:
             continue
         if variable not in VARIABLES:
-            raise UserError(f"{variable} is not a known variable{_nearest(variable)}; see --help")
-        name = VARIABLES[variable]
-        kind: Kind = FIELDS[name].metadata["kind"]
-        text = environ[variable]
-        given[name] = kind.parse(text if kind is FOLDER else text.strip())
-        if given[name] is None:
-            raise UserError(f"{variable} is {environ[variable]!r}, expected {kind.expected}")
-    config = Config(**given)
+            check_foreign(variable, (*VARIABLES, *IGNORED))
+            unknown.append(variable)
+            continue
+        kind: Kind = FIELDS[VARIABLES[variable]].metadata["kind"]
+        value = kind.parse(text if kind is FOLDER else text.strip())
+        if value is None:
+            raise UserError(f"{variable} is {text!r}, expected {kind.expected}")
+        values[VARIABLES[variable]] = value
+    config = Config(**values)
     _check_together(config)
-    if not config.skip_validation:
+    if strict and not config.skip_validation:
         _check_reference(config)
-    return Loaded(config, {n: "environment" if n in given else "default" for n in FIELDS})
-
-
-def _nearest(variable: str) -> str:
-    close = difflib.get_close_matches(variable, VARIABLES, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]}?)" if close else ""
+    sources = {name: "environment" if name in values else "default" for name in FIELDS}
+    return Loaded(config, sources, tuple(unknown))
 
 
 def _check_together(config: Config) -> None:
@@ -213,7 +230,7 @@ def _check_together(config: Config) -> None:
             f"GROK_NEURONS names neuron {outside[0]}, expected indices below GROK_D_MLP = {config.d_mlp}"
         )
     if config.resume and config.overwrite:
-        raise UserError("GROK_RESUME and GROK_OVERWRITE are both 1, expected at most one of them")
+        raise UserError("GROK_RESUME and GROK_OVERWRITE are both set, expected at most one of them")
 
 
 def _check_reference(config: Config) -> None:
@@ -222,38 +239,59 @@ def _check_reference(config: Config) -> None:
         value = getattr(config, name)
         if field.metadata["strict"] and value != field.default:
             raise UserError(
-                f"GROK_{name.upper()} is {value}, but the reference experiment uses {field.default}; "
-                "set GROK_SKIP_VALIDATION=1 to run it all the same"
+                f"GROK_{name.upper()} is {as_text(value)}, but the reference experiment uses "
+                f"{as_text(field.default)}; set GROK_SKIP_VALIDATION=1 to run it all the same"
             )
 
 
+def as_record(config: Config) -> dict[str, Any]:
+    """Every field as a plain JSON value."""
+    values = dataclasses.asdict(config)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
 def identity(config: Config) -> dict[str, Any]:
-    """The fields that decide what a run computes, as plain JSON values."""
-    record = {n: getattr(config, n) for n in FIELDS if n not in RUN_CONTROL}
-    return {n: list(v) if isinstance(v, tuple) else v for n, v in record.items()}
+    """The fields that decide the weights of every epoch, as plain JSON values."""
+    return {name: getattr(config, name) for name in IDENTITY}
+
+
+def as_text(value: Any) -> str | None:
+    """A field's value as its variable's text; None for one that is unset."""
+    if isinstance(value, bool):
+        value = int(value)
+    if isinstance(value, (tuple, list)):
+        value = ",".join(map(str, value))
+    return None if value is None else str(value)
+
+
+def setting_in_words(name: str, value: Any) -> str:
+    """`GROK_SEED=7`, or `GROK_NEURONS unset`."""
+    text, variable = as_text(value), f"GROK_{name.upper()}"
+    return f"{variable} unset" if text is None else f"{variable}={text}"
 
 
 def variables(config: Config) -> dict[str, str]:
     """The GROK_* variables, as text, that give this Config; unset ones are left out."""
-    shown: dict[str, str] = {}
-    for variable, name in VARIABLES.items():
-        value = getattr(config, name)
-        if isinstance(value, bool):
-            value = int(value)
-        if isinstance(value, tuple):
-            value = ",".join(map(str, value))
-        if value is not None:
-            shown[variable] = str(value)
-    return shown
+    texts = {variable: as_text(getattr(config, name)) for variable, name in VARIABLES.items()}
+    return {variable: text for variable, text in texts.items() if text is not None}
 
 
-def describe(loaded: Loaded) -> str:
-    """One `VARIABLE=value  # source` line for each field."""
+def command_line(loaded: Loaded, **changes: Any) -> str:
+    """What to type to train with these settings again, and some of them changed."""
+    chosen = {n: getattr(loaded.config, n) for n, s in loaded.sources.items() if s != "default"}
+    words = ((name, as_text(value)) for name, value in (chosen | changes).items())
+    texts = (f"GROK_{name.upper()}={shlex.quote(text)}" for name, text in words if text is not None)
+    return " ".join([*texts, "python -m grokking"])
+
+
+def describe(loaded: Loaded, resolved: Mapping[str, str]) -> str:
+    """One `VARIABLE=value  # source` line for each field, and what it comes to on this machine."""
     shown = variables(loaded.config)
     lines = []
     for variable, name in VARIABLES.items():
         left = f"{variable}={shown[variable]}" if variable in shown else f"# {variable} is unset"
-        lines.append(f"{left:<36} # {loaded.sources[name]}")
+        meant = f": {resolved[name]}" if name in resolved else ""
+        lines.append(f"{left:<36} # {loaded.sources[name]}{meant}")
     return "\n".join(lines)
 
 
@@ -264,7 +302,7 @@ def help_text() -> str:
     for variable, name in VARIABLES.items():
         metadata = FIELDS[name].metadata
         default = defaults.get(variable, "unset")
-        if metadata["kind"] is SWITCH:
+        if metadata["kind"] in (SWITCH, RESUMPTION):
             default = "unset" if default == "0" else default
         strict = "; strict" if metadata["strict"] else ""
         body = f"{metadata['help']} [{default}; {metadata['kind'].expected}{strict}]"

@@ -1,6 +1,7 @@
 """`python -m grokking doctor`: one screen that says what is installed, what runs, and what to mend."""
 
 import importlib.metadata
+import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
@@ -8,8 +9,11 @@ from typing import NamedTuple
 
 from grokking import __version__
 from grokking.cli import PACKAGES, Parser
+from grokking.config import Config, load
 from grokking.cores import available_cores
-from grokking.extension import Kernel, choose_kernel, cuda_devices, implementations, load
+from grokking.errors import UserError
+from grokking.extension import CUDA, Kernel, choose_kernel, cuda_devices, implementations
+from grokking.extension import load as extension
 
 SECONDS = 2.0  # of the self-test
 
@@ -31,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="exit codes: 0 all is well; 1 something needs mending",
     )
     parser.parse_args(arguments)
+    config = load(os.environ, strict=False).config
     problems = 0
-    for finding in findings():
+    for finding in findings(config):
         print(f"{finding.what:<16}{finding.told}", flush=True)
         if finding.remedy:
             problems += 1
@@ -41,16 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if problems else 0
 
 
-def findings() -> Iterator[Finding]:
+def findings(config: Config) -> Iterator[Finding]:
     """All of them, as they are found; what a missing package keeps from being checked is said."""
     for check in (installed, kernel, graphics, parity, speed):
         try:
-            yield from check()
+            yield from check(config)
         except ImportError as error:
             yield Finding(check.__name__, f"not checked: {error}")
 
 
-def installed() -> Iterator[Finding]:
+def installed(_: Config) -> Iterator[Finding]:
     """Versions of this program, of Python and of the packages it needs."""
     yield Finding("grokking", f"{__version__}, Python {platform.python_version()}")
     found, missing = [], []
@@ -64,42 +69,71 @@ def installed() -> Iterator[Finding]:
         yield Finding("missing", ", ".join(missing), f"pip install {' '.join(missing)}")
 
 
-def kernel() -> Iterator[Finding]:
-    """Processor, the implementations it can run, and the one that runs on it would use."""
-    from grokking.environment import cpu_name
+def kernel(config: Config) -> Iterator[Finding]:
+    """Processor, the implementations it can run, and the one that GROK_KERNEL and GROK_THREADS take."""
+    from grokking.environment import choose_threads, cpu_name
 
     cores = available_cores()
     yield Finding("processor", f"{cpu_name()}, {cores} core{'s' if cores > 1 else ''} to use")
-    _, reason = load()
-    chosen = choose_kernel("auto", cores)
+    _, reason = extension()
+    try:
+        chosen = cpu_kernel(config, choose_threads(config))
+    except UserError as error:
+        yield Finding("CPU kernel", str(error), "unset GROK_KERNEL, or set it to one of these")
+        return
     if chosen.name is None:
         remedy = (
             "install a C++ compiler and Python's headers (Debian, Ubuntu: g++ python3-dev), then: "
             "pip install -e ."
         )
-        yield Finding("CPU kernel", str(chosen), remedy if reason else "")
+        threads = f"{chosen.threads} thread{'s' if chosen.threads > 1 else ''}"
+        yield Finding("CPU kernel", f"{chosen}; {threads}", remedy if reason else "")
     else:
         others = ", ".join(name for name in implementations() if name != chosen.name)
-        yield Finding("CPU kernel", f"{chosen}; the best of this processor's (others: {others})")
+        why = (
+            "the best of this processor's" if config.kernel in ("auto", CUDA) else "by GROK_KERNEL"
+        )
+        yield Finding("CPU kernel", f"{chosen}; {why} (others: {others or 'none'})")
 
 
-def graphics() -> Iterator[Finding]:
-    """Where runs go by themselves, and with what kernel on a GPU; having none is no problem."""
+def cpu_kernel(config: Config, threads: int) -> Kernel:
+    """What GROK_KERNEL takes on the processor; UserError for a name that it cannot run."""
+    return choose_kernel("auto" if config.kernel == CUDA else config.kernel, threads)
+
+
+def graphics(config: Config) -> Iterator[Finding]:
+    """Where runs go by GROK_DEVICE, and with what kernel on a GPU; having none is no problem."""
     import torch
 
+    from grokking.environment import choose_device
     from grokking.first_use import kernel_on_gpu
 
-    if not torch.cuda.is_available():
+    try:
+        device = choose_device(config)
+    except UserError as error:
+        yield Finding("GPU", str(error), "unset GROK_DEVICE, or set it to cpu")
+        return
+    if device.type == "cpu":
         _, reason = cuda_devices()
-        yield Finding("GPU", f"none that torch can use; runs go to the CPU ({reason})")
+        none = f"none that torch can use ({reason})"
+        why = "as GROK_DEVICE=cpu asks" if config.device == "cpu" else none
+        yield Finding("GPU", f"runs go to the CPU: {why}")
+        if config.kernel == CUDA:
+            yield Finding("GPU kernel", "GROK_KERNEL=cuda, which needs a GPU", "unset GROK_KERNEL")
         return
     yield Finding("GPU", f"{torch.cuda.get_device_name()}; runs go there by themselves")
-    chosen = kernel_on_gpu("auto", torch.device("cuda"), 1, cuda_devices)
+    if config.kernel == "torch":
+        return
     remedy = "docs/cuda.md says how it is built; GROK_DEVICE=cpu runs the CPU kernel"
+    try:
+        chosen = kernel_on_gpu(config.kernel, torch.device("cuda"), 1, cuda_devices)
+    except UserError as error:
+        yield Finding("GPU kernel", str(error), remedy)
+        return
     yield Finding("GPU kernel", str(chosen), remedy if chosen.name is None else "")
 
 
-def parity() -> Iterator[Finding]:
+def parity(_: Config) -> Iterator[Finding]:
     """Loss, gradients, logits and surfaces of every implementation against float64."""
     import torch
 
@@ -122,9 +156,12 @@ def _verdict(name: str, wrong: str, remedy: str) -> Finding:
     return Finding("parity", f"{name} computes what float64 does, within the rounding of float32")
 
 
-def speed() -> Iterator[Finding]:
+def speed(config: Config) -> Iterator[Finding]:
     """Multiply-adds per second that the kernel reaches on one core, on the reference model."""
-    chosen = choose_kernel("auto", 1)
+    try:
+        chosen = cpu_kernel(config, 1)
+    except UserError:
+        return  # `kernel` has said so
     if chosen.name is None:
         return
     evaluations, seconds, multiply_adds = self_test(chosen)

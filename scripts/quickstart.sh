@@ -20,8 +20,8 @@ esac
 ensure_environment ""
 cd "$ROOT"
 
-[ -n "${GROK_OVERWRITE:-}" ] || export GROK_RESUME="${GROK_RESUME-1}"
-export GROK_STOP_AFTER_GROK="${GROK_STOP_AFTER_GROK-1000}"
+[ "${GROK_OVERWRITE:-0}" = 1 ] || export GROK_RESUME="${GROK_RESUME:-1}"
+export GROK_STOP_AFTER_GROK="${GROK_STOP_AFTER_GROK:-1000}"
 "$PYTHON" -m grokking
 
 folder="${GROK_ARTIFACTS_DIR:-artifacts}"

@@ -9,6 +9,7 @@ import torch
 from conftest import unavailable
 
 from grokking import doctor, first_use
+from grokking.config import Config
 from grokking.doctor import Finding, main
 from grokking.errors import UserError
 from grokking.extension import Kernel, implementations
@@ -55,13 +56,13 @@ def test_a_kernel_that_computes_otherwise_is_named_with_a_remedy(monkeypatch, ca
 
 
 def test_without_the_extension_it_says_why_and_how_to_get_it(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "load", lambda: (None, FALLBACK))
+    monkeypatch.setattr(doctor, "extension", lambda: (None, FALLBACK))
     monkeypatch.setattr(doctor, "implementations", list)
     plain = Kernel(None, 1, FALLBACK)
     monkeypatch.setattr(doctor, "choose_kernel", lambda requested, threads: plain)
     assert main([]) == 1
     screen = capsys.readouterr().out
-    assert f"CPU kernel      plain PyTorch, because {FALLBACK}\n" in screen
+    assert f"CPU kernel      plain PyTorch, because {FALLBACK}; 1 thread\n" in screen
     assert "-> install a C++ compiler" in screen and "GFLOP/s" not in screen
 
 
@@ -88,7 +89,7 @@ def test_what_cannot_be_checked_without_a_package_is_said_without_a_traceback(mo
         return load(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without_torch)
-    told = {finding.what: finding.told for finding in doctor.findings()}
+    told = {finding.what: finding.told for finding in doctor.findings(Config())}
     assert told["graphics"] == told["parity"] == "not checked: No module named 'torch'"
 
 
@@ -96,12 +97,40 @@ def test_a_gpu_that_the_kernel_cannot_use_is_a_finding(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU 9000")
     monkeypatch.setattr(doctor, "cuda_devices", lambda: (0, "built without CUDA"))
-    gpu, fault = doctor.graphics()
+    gpu, fault = doctor.graphics(Config())
     assert gpu == Finding("GPU", "GPU 9000; runs go there by themselves")
     assert fault.told == (
         "plain PyTorch, because the CUDA kernel cannot run here: built without CUDA"
     )
     assert "docs/cuda.md" in fault.remedy and "GROK_DEVICE=cpu" in fault.remedy
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words", "code"),
+    [
+        (
+            "GROK_KERNEL",
+            "torch",
+            "plain PyTorch, because GROK_KERNEL=torch asks for it; 3 threads",
+            0,
+        ),
+        ("GROK_KERNEL", "avx1024", "GROK_KERNEL is 'avx1024', expected one of auto, torch", 1),
+        ("GROK_DEVICE", "cpu", "runs go to the CPU: as GROK_DEVICE=cpu asks", 0),
+        ("GROK_DEVICE", "cuda:99", "GROK_DEVICE is cuda:99, but torch", 1),
+    ],
+)
+def test_it_speaks_of_the_kernel_device_and_threads_that_a_run_would_use(
+    monkeypatch, capsys, variable, value, words, code
+):
+    """What the variables choose, not what they would choose if they were not set."""
+    if not implementations():
+        unavailable("the extension is not built")
+    monkeypatch.setenv("GROK_THREADS", "3")
+    monkeypatch.setenv(variable, value)
+    assert main([]) == code
+    screen = capsys.readouterr().out
+    assert words in screen
+    assert ("3 threads" in screen) == (value != "avx1024")
 
 
 def test_unknown_arguments_are_refused():
