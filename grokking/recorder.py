@@ -12,9 +12,14 @@ from grokking.analysis import measures
 from grokking.artifacts import write_history
 from grokking.checkpoint import Damaged, labeled_path, load_checkpoint, save_checkpoint
 from grokking.errors import RunError, UserError
-from grokking.state import TrainingState, Weights, is_grokked, labeled_record, to_record, weights_of
+from grokking.run_folder import forget_results
+from grokking.state import TrainingState, Weights, labeled_record, to_record, weights_of
 
 HISTORY_INTERVAL = 10.0  # seconds between writes of the history files, which grow with the run
+
+
+class AllDamaged(RunError):
+    """There are checkpoints to resume from, and none is intact."""
 
 
 class Recorder:
@@ -23,6 +28,7 @@ class Recorder:
     def __init__(self, state: TrainingState, directory: Path) -> None:
         self.state, self.directory = state, directory
         self.resumed_at = state.epoch if state.history.epochs else None
+        self.continues = (directory / "grokking.json").exists()  # a run that had ended
         self.history_written = time.monotonic()
         self.rows: list[measures.Rows] = []  # measured since the last append
 
@@ -44,14 +50,13 @@ class Recorder:
         for label, epoch in state.reached.items():
             if epoch == state.epoch:
                 self.save_label(label, epoch, weights_of(state.model))
-        if state.watch.confirmed is not None and state.watch.confirmed in state.kept:
+        if state.watch.grokked and state.watch.confirmed in state.kept:
             self.save_grokked(state.watch.confirmed)
         state.kept = {e: w for e, w in state.kept.items() if e in state.watch.waiting}
 
     def save_grokked(self, epoch: int) -> None:
-        """Save the weights of a confirmed generalisation, if it was late enough to be grokking."""
-        if is_grokked(self.state, epoch):
-            self.save_label("grokked", epoch, self.state.kept[epoch])
+        """Save the weights that were kept of the epoch at which the run has grokked."""
+        self.save_label("grokked", epoch, self.state.kept[epoch])
 
     def save_label(self, label: str, epoch: int, weights: Weights) -> None:
         path = labeled_path(self.directory, label)
@@ -76,10 +81,16 @@ class Recorder:
             if time.monotonic() - self.history_written > HISTORY_INTERVAL:
                 self.save_history()
 
+    def save_last(self) -> None:
+        """A resumable checkpoint where the loop ends, unless it is the one that it began with."""
+        if self.state.epoch != self.resumed_at:
+            self.save()
+
     def save(self) -> None:
         """Write checkpoint_latest.pt; the one before becomes checkpoint_previous.pt.
 
-        The measures go first: a run resumed from here drops what is newer and lacks nothing.
+        The measures go first: a run resumed from here drops what is newer and lacks nothing. What
+        was made of an earlier end of the run goes once the state after it is safe.
         """
         self.save_measures()
         latest = self.directory / "checkpoint_latest.pt"
@@ -89,6 +100,11 @@ class Recorder:
         except OSError as error:
             raise RunError(f"cannot rename {latest}: {error.strerror}") from error
         save_checkpoint(latest, to_record(self.state))
+        if self.continues:
+            forget_results(self.directory)
+            if self.state.watch.confirmed is None:
+                labeled_path(self.directory, "grokked").unlink(missing_ok=True)
+            self.continues = False
 
     def save_history(self) -> None:
         write_history(self.directory, self.state.history)
@@ -117,5 +133,5 @@ def newest_checkpoint(directory: Path) -> tuple[dict[str, Any] | None, str]:
         if record is not None:
             return record, "; ".join(faults)
     if faults:
-        raise RunError(f"{'; '.join(faults)}; set GROK_OVERWRITE=1 to train again from the start")
+        raise AllDamaged(f"{'; '.join(faults)}; set GROK_OVERWRITE=1 to train again from the start")
     return None, ""

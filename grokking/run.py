@@ -1,9 +1,10 @@
 """One run from its configuration to its last file: claim the folder, train, export, say what happened."""
 
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -11,15 +12,23 @@ from grokking import trajectory
 from grokking.analysis import measures
 from grokking.artifacts import (
     SCHEMA_VERSION,
+    Run,
     Surface,
     read_config,
-    read_grokking,
     write_json,
     write_surface,
 )
-from grokking.checkpoint import labeled_path
-from grokking.config import FIELDS, Config, Loaded, identity
-from grokking.detection import RULE, THRESHOLD, Phases, detect
+from grokking.config import Config, Loaded, as_record, as_text, command_line
+from grokking.continuation import (
+    ELSEWHERE,
+    check_in_use,
+    check_reached,
+    check_same_experiment,
+    finished_run,
+    missing_neurons,
+    read_starts,
+)
+from grokking.detection import DIVERGED, LATENESS, RULE, THRESHOLD, Phases, detect
 from grokking.durations import clock
 from grokking.engine import Engine, choose_engine
 from grokking.environment import (
@@ -30,13 +39,13 @@ from grokking.environment import (
     set_torch_threads,
     versions,
 )
-from grokking.errors import UserError
+from grokking.errors import Diverged, UserError
 from grokking.extension import CUDA, Kernel, choose_kernel
 from grokking.first_use import kernel_on_gpu
 from grokking.pictures.run_pages import write_run_pages
 from grokking.progress import Progress
 from grokking.recorder import Recorder, newest_checkpoint
-from grokking.run_folder import REPORT_FILES, check_free, claimed, clear
+from grokking.run_folder import check_free, claimed, clear, forget_report, forget_results
 from grokking.signals import graceful
 from grokking.state import TrainingState, from_record, new_state, weights_of
 from grokking.train import train
@@ -45,36 +54,39 @@ from grokking.train import train
 def run(loaded: Loaded) -> int:
     """Train, or continue, the run that the Config describes. Returns the exit code."""
     config, directory = loaded.config, Path(loaded.config.artifacts_dir)
-    device, threads = choose_device(config), choose_threads(config)
-    kernel = kernel_for(config, device, threads)
-    set_torch_threads(kernel)
+    machine = choose_machine(config)
+    set_torch_threads(machine.kernel)
     with claimed(directory):
         if config.overwrite:
             clear(directory)
         elif not config.resume:
             check_free(directory)
-        elif is_finished(directory, config):
-            return report_finished(directory)
-        state = open_state(directory, config, device)
-        engine = choose_engine(config.modulus, state.split, device, kernel)
-        describe_run(loaded, directory, device, kernel)
-        print(start_line(config, device, kernel), flush=True)
-        return train_and_export(state, engine, directory)
+        else:
+            finished = look_at(directory, config)
+            if finished is not None:
+                return report_finished(finished, config)
+        state = open_state(loaded, directory, machine)
+        engine = choose_engine(config.modulus, state.split, machine.device, machine.kernel)
+        print(start_line(config, machine), flush=True)
+        return train_and_export(loaded, state, engine, directory)
 
 
-def train_and_export(state: TrainingState, engine: Engine, directory: Path) -> int:
+def train_and_export(loaded: Loaded, state: TrainingState, engine: Engine, directory: Path) -> int:
     recorder = Recorder(state, directory)
     progress = Progress(state.epoch, state.config.num_epochs)
     with graceful() as stop:
         try:
             with denormals_as_zero():
                 train(state, engine, recorder, progress, stop)
+        except Diverged:
+            export_diverged(state, recorder, directory)
+            raise
         finally:
             progress.close()
         if stop.number is not None:
+            again = command_line(loaded, resume=True, overwrite=None)
             print(
-                f"{stop.name}: saved at epoch {state.epoch}; continue with the same variables and "
-                f"GROK_RESUME=1{' instead of GROK_OVERWRITE=1' if state.config.overwrite else ''}",
+                f"{stop.name}: saved at epoch {state.epoch}; continue with: {again}",
                 file=sys.stderr,
             )
             return stop.exit_code
@@ -85,36 +97,64 @@ def train_and_export(state: TrainingState, engine: Engine, directory: Path) -> i
 # --- before training -------------------------------------------------------------------------
 
 
-def is_finished(directory: Path, config: Config) -> bool:
-    """Is this very run complete in the folder? UserError if the folder holds another one."""
+class Machine(NamedTuple):
+    """What a run is computed with."""
+
+    device: torch.device
+    kernel: Kernel
+
+    def described(self) -> dict[str, Any]:
+        """As each start of config.json tells it."""
+        return {
+            "versions": versions(),
+            "device": str(self.device),
+            "device_name": device_name(self.device),
+            "threads": self.kernel.threads,
+            "kernel": self.kernel.name or "torch",
+            "kernel_reason": self.kernel.reason,
+        }
+
+
+def choose_machine(config: Config) -> Machine:
+    """The device, kernel and threads of GROK_DEVICE, GROK_KERNEL and GROK_THREADS on this machine."""
+    device = choose_device(config)
+    return Machine(device, kernel_for(config, device, choose_threads(config)))
+
+
+def look_at(directory: Path, config: Config) -> Run | None:
+    """The run in the folder if there is nothing left to do for it; UserError if it is another one."""
     if (directory / "config.json").exists():
-        check_same_run(directory, read_config(directory), config)
-    if not (directory / "grokking.json").exists():
-        return False
-    return bool(read_config(directory)["num_epochs"] == config.num_epochs)
+        check_same_experiment(directory, read_config(directory), config)
+    try:
+        finished = finished_run(directory, config)
+    except UserError:
+        return None  # a damaged file is written again from the checkpoint
+    if finished is None or finished.grokking["outcome"] == DIVERGED:
+        return finished
+    check_reached(directory, finished.history.epochs[-1], config)
+    return None if missing_neurons(directory, config) else finished
 
 
-def check_same_run(directory: Path, old: dict[str, Any], config: Config) -> None:
-    """A resumed run must compute what the old one did; only more epochs may be asked for."""
-    new = identity(config)
-    for name, value in new.items():
-        longer = name == "num_epochs" and name in old and value >= old[name]
-        if not longer and old.get(name) != value:
-            raise UserError(
-                f"GROK_{name.upper()} is {value}, but the run in {directory} has {old.get(name)}; resume "
-                "with its own value, or choose another folder with GROK_ARTIFACTS_DIR"
-            )
-
-
-def report_finished(directory: Path) -> int:
-    result = read_grokking(directory)
+def report_finished(finished: Run, config: Config) -> int:
+    """Say what became of a run that has nothing left to do; returns its exit code."""
+    result, directory = finished.grokking, finished.directory
+    last = finished.history.epochs[-1]
+    if result["outcome"] == DIVERGED:
+        print(f"{directory} holds this run, which diverged at epoch {last}; nothing to do")
+        return Diverged.exit_code
     print(f"{directory} holds this run, finished; nothing to do")
-    print(detection_line(result["grok_epoch"]))
+    print("\n".join(outcome_lines(result)))
+    if last < config.num_epochs:
+        print(
+            f"it ended at epoch {last} by GROK_STOP_AFTER_GROK={config.stop_after_grok}; without that "
+            f"it goes on to epoch {config.num_epochs}"
+        )
     return 0
 
 
-def open_state(directory: Path, config: Config, device: torch.device) -> TrainingState:
-    """The newest intact checkpoint in the folder, or epoch 0."""
+def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingState:
+    """The newest intact checkpoint in the folder, or epoch 0; config.json then tells of this start."""
+    config = loaded.config
     record, fault = newest_checkpoint(directory)
     if fault:
         print(f"{fault}; continuing from the one before", file=sys.stderr)
@@ -122,18 +162,18 @@ def open_state(directory: Path, config: Config, device: torch.device) -> Trainin
         if (directory / "grokking.json").exists():
             raise UserError(
                 f"{directory} holds a finished run without the checkpoint that it would go on from; "
-                "set GROK_OVERWRITE=1 to train it again, or choose another folder with GROK_ARTIFACTS_DIR"
+                f"set GROK_OVERWRITE=1 to train it again, or {ELSEWHERE}"
             )
         clear(directory)  # what was cut off before its first checkpoint
-        return new_state(config, device)
-    check_same_run(directory, record["config"], config)
-    state = from_record(record, config, device)
+        describe_run(loaded, directory, machine, epoch=0)
+        return new_state(config, machine.device)
+    check_same_experiment(directory, record["config"], config)
+    check_reached(directory, record["epoch"], config)
+    inexact = check_in_use(directory, machine.described(), config)
+    state = from_record(record, config, machine.device)
     measures.forget_after(directory, state.epoch)
     trajectory.forget_after(directory, state.epoch)
-    for stale in ("grokking.json", "checkpoint_labeled/final.pt", *REPORT_FILES):
-        (directory / stale).unlink(missing_ok=True)  # the run is going on
-    if state.watch.confirmed is None:
-        labeled_path(directory, "grokked").unlink(missing_ok=True)
+    describe_run(loaded, directory, machine, state.epoch, inexact)
     print(f"resuming {directory} at epoch {state.epoch}")
     return state
 
@@ -149,36 +189,49 @@ def kernel_for(config: Config, device: torch.device, threads: int) -> Kernel:
     return choose_kernel(config.kernel, threads)
 
 
-def describe_run(loaded: Loaded, directory: Path, device: torch.device, kernel: Kernel) -> None:
-    """Write config.json."""
-    values = {**asdict(loaded.config), **identity(loaded.config)}
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "config": {
-            name: {
-                "value": values[name],
-                "source": loaded.sources[name],
-                "variable": f"GROK_{name.upper()}",
-            }
-            for name in FIELDS
-        },
-        "versions": versions(),
-        "device": str(device),
-        "device_name": device_name(device),
-        "threads": kernel.threads,
-        "kernel": kernel.name or "torch",
-        "kernel_reason": kernel.reason,
+def describe_run(
+    loaded: Loaded,
+    directory: Path,
+    machine: Machine,
+    epoch: int,
+    inexact: bool = False,
+) -> None:
+    """Write config.json: every setting, and on what each start and resume of the run was computed."""
+    config, earlier = loaded.config, []
+    if (directory / "config.json").exists():
+        earlier = read_starts(directory)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    start = {"epoch": epoch, "time": now, "inexact": inexact, **machine.described()}
+    fields = {
+        name: {
+            "value": value,
+            "source": loaded.sources[name],
+            "variable": f"GROK_{name.upper()}",
+        }
+        for name, value in as_record(config).items()
     }
-    write_json(directory / "config.json", record)
+    content = {"schema_version": SCHEMA_VERSION, "config": fields, **machine.described()}
+    write_json(directory / "config.json", {**content, "starts": [*earlier, start]})
 
 
-def start_line(config: Config, device: torch.device, kernel: Kernel) -> str:
+def start_line(config: Config, machine: Machine) -> str:
     """What runs, on what, and why."""
     return (
         f"training: modulus {config.modulus}, weight decay {config.weight_decay:g}, seed {config.seed}, "
         f"{config.num_epochs} epochs, into {config.artifacts_dir}\n"
-        f"device: {device} ({device_name(device)}); kernel: {kernel}"
+        f"device: {machine.device} ({device_name(machine.device)}); kernel: {machine.kernel}"
     )
+
+
+def resolved(config: Config) -> dict[str, str]:
+    """What the settings that are left to the program come to on this machine, in words."""
+    machine = choose_machine(config)
+    return {
+        "device": f"{machine.device} ({device_name(machine.device)})",
+        "kernel": str(machine.kernel),
+        "threads": str(machine.kernel.threads),
+        "neurons": as_text(config.exported_neurons) or "none",
+    }
 
 
 # --- after training --------------------------------------------------------------------------
@@ -188,7 +241,7 @@ def export(state: TrainingState, engine: Engine, recorder: Recorder, directory: 
     """Write the last label, surfaces, pictures and, last of all, grokking.json; print the summary."""
     history = state.history
     phases = detect(history.epochs, history.training_accuracies, history.validation_accuracies)
-    if phases.grok_epoch in state.kept:
+    if phases.grok_epoch is not None and phases.grok_epoch in state.kept:
         recorder.save_grokked(phases.grok_epoch)
     recorder.save_label("final", state.epoch, weights_of(state.model))
     neurons = state.config.exported_neurons
@@ -199,10 +252,25 @@ def export(state: TrainingState, engine: Engine, recorder: Recorder, directory: 
     ]
     for surface in surfaces:
         write_surface(directory, surface)
+    forget_report(directory, state.epoch)
     result = grokking_record(state, phases)
     write_run_pages(directory, history, result, surfaces)
     write_json(directory / "grokking.json", result)
     print(summary(result, directory, len(surfaces)))
+
+
+def export_diverged(state: TrainingState, recorder: Recorder, directory: Path) -> None:
+    """Write what a run leaves whose loss is not finite: curves, and grokking.json last of all."""
+    history = state.history
+    phases = detect(
+        history.epochs, history.training_accuracies, history.validation_accuracies, diverged=True
+    )
+    if phases.grok_epoch is not None and phases.grok_epoch in state.kept:
+        recorder.save_grokked(phases.grok_epoch)
+    forget_results(directory)
+    result = grokking_record(state, phases)
+    write_run_pages(directory, history, result, [])
+    write_json(directory / "grokking.json", result)
 
 
 def grokking_record(state: TrainingState, phases: Phases) -> dict[str, Any]:
@@ -220,22 +288,38 @@ def grokking_record(state: TrainingState, phases: Phases) -> dict[str, Any]:
     }
 
 
-def detection_line(grok_epoch: int | None) -> str:
-    if grok_epoch is None:
-        return "Grokking not detected"
-    return f"Grokking detected at epoch {grok_epoch}"
+def outcome_lines(result: dict[str, Any]) -> list[str]:
+    """What became of a run, by its grokking.json."""
+    memorized, generalized = result["memorization_epoch"], result["generalization_epoch"]
+    lines = [] if memorized is None else [f"Memorised at epoch {memorized}"]
+    if result["grok_epoch"] is not None:
+        lines.append(f"Grokking detected at epoch {result['grok_epoch']}")
+    elif generalized is not None:
+        lines.append(
+            f"Grokking not detected: generalised at epoch {generalized}, {not_late(memorized)}"
+        )
+    else:
+        lines.append("Grokking not detected")
+    if result["collapse_epoch"] is not None:
+        lines.append(f"Collapsed at epoch {result['collapse_epoch']}: it no longer generalises")
+    return lines
+
+
+def not_late(memorized: int | None) -> str:
+    """Why a generalisation is ordinary learning and no grokking."""
+    if memorized is None:
+        return "without having memorised"
+    return f"before {LATENESS} times the epoch of memorising: ordinary learning"
 
 
 def summary(result: dict[str, Any], directory: Path, surfaces: int) -> str:
     """What the run did and where to look, for a person."""
-    memorized = result["memorization_epoch"]
     speed = result["epochs_per_second"]
     lines = [
-        "" if memorized is None else f"Memorised at epoch {memorized}",
-        detection_line(result["grok_epoch"]),
+        *outcome_lines(result),
         f"final accuracy: training {result['final_training_accuracy']:.2%}, "
         f"validation {result['final_validation_accuracy']:.2%} at epoch {result['final_epoch']}",
         f"{clock(result['seconds'])} of training" + (f", {speed:.1f} epochs/s" if speed else ""),
         f"{surfaces} surfaces in {directory}; open {directory / 'visualizations' / 'index.html'}",
     ]
-    return "\n".join(line for line in lines if line)
+    return "\n".join(lines)

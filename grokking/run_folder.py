@@ -1,50 +1,67 @@
 """The folder of one run: who may use it, what it holds, and what an old run leaves behind."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from grokking.artifacts import read_json
 from grokking.errors import RunError, UserError
 from grokking.locks import locked
 
-# What `grokking report` adds to a run's folder; a run that goes on outdates it.
+LABELS = ("initial", "memorization", "grokking", "grokked", "final")
+REPORT_LABELS = ("circuit_formation", "cleanup")
+WEIGHTS = (".pt", ".tl.pt", ".safetensors", ".npz")  # a checkpoint, and what `export` makes of it
+
+
+def _label(name: str) -> list[str]:
+    return [f"checkpoint_labeled/{name}{suffix}" for suffix in WEIGHTS]
+
+
+# What `grokking report` adds to a run's folder.
 REPORT_FILES = (
     "report_card.json",
     "report.html",
     "film.html",
     "gallery.html",
     "progress_measures.json",
-    "checkpoint_labeled/circuit_formation.pt",
-    "checkpoint_labeled/cleanup.pt",
+    *(path for label in REPORT_LABELS for path in _label(label)),
+)
+
+# What is made of a run's last state, its report included; a run that goes on outdates it.
+RESULT_FILES = (
+    *REPORT_FILES,
+    "grokking.json",
+    "activation_surface_neuron_*.json",
+    "activation_surface_neuron_*.html",
+    *_label("final"),
+    "visualizations/index.html",
+    "visualizations/training_history.html",
+    "visualizations/activation_surface_neuron_*.html",
 )
 
 # Everything that a run writes, newest claim first: while any of these is there, the folder holds a run.
 RUN_FILES = (
-    *REPORT_FILES,
-    "grokking.json",
+    *RESULT_FILES,
     "loss_history.json",
     "accuracy_history.json",
     "measures.npy",
-    "activation_surface_neuron_*.json",
-    "checkpoint_labeled/initial.pt",
-    "checkpoint_labeled/memorization.pt",
-    "checkpoint_labeled/grokking.pt",
-    "checkpoint_labeled/grokked.pt",
-    "checkpoint_labeled/final.pt",
-    "trajectory/epoch_*.pt",
-    "visualizations/index.html",
-    "visualizations/training_history.html",
-    "visualizations/activation_surface_neuron_*.html",
+    *(path for label in LABELS for path in _label(label)),
+    *(f"trajectory/epoch_*{suffix}" for suffix in WEIGHTS),
     "visualizations/plotly-*.min.js",
-    "checkpoint_previous.pt",
-    "checkpoint_latest.pt",
+    *(f"checkpoint_previous{suffix}" for suffix in WEIGHTS),
+    *(f"checkpoint_latest{suffix}" for suffix in WEIGHTS),
     "config.json",
 )
 
 
 def run_files(directory: Path) -> list[Path]:
     """The files of a run that are in the folder, in the order in which they may be removed."""
-    return [path for pattern in RUN_FILES for path in sorted(directory.glob(pattern))]
+    return _matching(directory, RUN_FILES)
+
+
+def _matching(directory: Path, patterns: Sequence[str]) -> list[Path]:
+    paths = (path for pattern in patterns for path in sorted(directory.glob(pattern)))
+    return list(dict.fromkeys(paths))  # once each: epoch_*.pt is also the end of an export's name
 
 
 def check_folder(directory: Path) -> None:
@@ -78,10 +95,30 @@ def claimed(directory: Path) -> Iterator[None]:
         yield
 
 
+def forget_results(directory: Path) -> None:
+    """Remove what was made of the last state of a run that has gone on."""
+    _remove(directory, _matching(directory, RESULT_FILES))
+
+
+def forget_report(directory: Path, epoch: int) -> None:
+    """Remove a report of another state than that of `epoch`, or of one that cannot be told."""
+    card = directory / "report_card.json"
+    try:
+        if card.exists() and read_json(card).get("epoch") == epoch:
+            return
+    except UserError:
+        pass  # damaged: the report goes with it
+    _remove(directory, _matching(directory, REPORT_FILES))
+
+
 def clear(directory: Path) -> None:
     """Remove an old run's files and nothing else; folders that become empty go too."""
+    _remove(directory, run_files(directory))
+
+
+def _remove(directory: Path, paths: Sequence[Path]) -> None:
     try:
-        for path in run_files(directory):
+        for path in paths:
             path.unlink()
         for name in ("checkpoint_labeled", "trajectory", "visualizations"):
             folder = directory / name

@@ -10,7 +10,7 @@ from torch import Tensor
 from grokking.artifacts import History
 from grokking.config import Config, identity
 from grokking.data import Split, generators, split_pairs
-from grokking.detection import HALFWAY, LATENESS, MEMORIZED, Watch
+from grokking.detection import HALFWAY, MEMORIZED, Watch
 from grokking.model import Transformer
 
 Weights = dict[str, Tensor]
@@ -117,18 +117,12 @@ def append_probe(
     history.validation_losses.append(finite[1])
     history.training_accuracies.append(finite[2])
     history.validation_accuracies.append(finite[3])
-    state.watch.observe(epoch, finite[3])
+    state.watch.observe(epoch, finite[2], finite[3])
     state.reached.setdefault("initial", epoch)
     if training_accuracy >= MEMORIZED:
         state.reached.setdefault("memorization", epoch)
     if validation_accuracy > HALFWAY:
         state.reached.setdefault("grokking", epoch)
-
-
-def is_grokked(state: TrainingState, generalization_epoch: int) -> bool:
-    """Did the generalisation come late enough after memorisation to be grokking?"""
-    memorized = state.reached.get("memorization")
-    return memorized is not None and generalization_epoch >= LATENESS * memorized
 
 
 def _columns(history: History) -> dict[str, Tensor]:

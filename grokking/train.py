@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from grokking.engine import Engine, Score, Step
-from grokking.errors import RunError
+from grokking.errors import Diverged
 from grokking.progress import Progress
 from grokking.recorder import Recorder
 from grokking.signals import StopRequest
-from grokking.state import TrainingState, append_probe, is_grokked, weights_of
+from grokking.state import TrainingState, append_probe, weights_of
 
 
 def train(
@@ -21,11 +21,12 @@ def train(
 ) -> None:
     """Train until the last epoch, a confirmed grok plus its margin, or a signal.
 
-    Epoch e is the state after e steps. A loss that is not finite raises RunError at its
+    Epoch e is the state after e steps. A state that is at its end and probed is left as it is. A
+    loss that is not finite raises Diverged at its
     epoch. Whatever ends the loop, the histories on disk are up to date.
     """
     try:
-        while True:
+        while not (is_last(state) and not is_probed(state)):
             with timed(state):
                 class_sums = no_class_sums(state) if is_probed(state) else None
                 step = engine.training_step(state.model, class_sums)
@@ -41,7 +42,7 @@ def train(
             recorder.save_if_due()
             with timed(state):
                 advance(state, step)
-        recorder.save()
+        recorder.save_last()
     finally:
         recorder.save_history()
 
@@ -62,12 +63,7 @@ def is_probed(state: TrainingState) -> bool:
 
 def is_last(state: TrainingState) -> bool:
     """Is the state's epoch the end of the run?"""
-    margin, watch = state.config.stop_after_grok, state.watch
-    if state.epoch >= state.config.num_epochs:
-        return True
-    if margin is None or watch.confirmed is None or watch.confirmed_at is None:
-        return False
-    return is_grokked(state, watch.confirmed) and state.epoch >= watch.confirmed_at + margin
+    return state.watch.is_over(state.epoch, state.config.num_epochs, state.config.stop_after_grok)
 
 
 def no_class_sums(state: TrainingState) -> Tensor:
@@ -85,7 +81,7 @@ def probe(state: TrainingState, engine: Engine, training: Score, class_sums: Ten
         state.kept[state.epoch] = weights_of(state.model)
     for part, score in (("training", training), ("validation", validation)):
         if not math.isfinite(score.loss):
-            raise RunError(
+            raise Diverged(
                 f"the run diverged: the {part} loss is {score.loss} at epoch {state.epoch}"
             )
 

@@ -14,15 +14,31 @@ from conftest import ROOT
 from grokking.analysis import measures, progress_measures
 from grokking.artifacts import read_run, read_surface
 from grokking.checkpoint import load_checkpoint, save_checkpoint
+from grokking.config import FIELDS, IDENTITY, load
 from grokking.errors import UserError
 from grokking.interchange import main as export
 from grokking.report import main as report
+from grokking.run import run
 from grokking.sweep.analysis import analyze
 from grokking.sweep.plan import read_plan
 from grokking.sweep.tables import markdown_report
 from grokking.trajectory import read_recorded
 
 VERSIONS = sorted((ROOT / "tests" / "golden").iterdir())
+
+
+SETTINGS = {  # of the runs in tests/golden, to be taken further on whatever this machine is
+    "GROK_MODULUS": "5",
+    "GROK_D_MODEL": "8",
+    "GROK_NUM_HEADS": "2",
+    "GROK_D_MLP": "12",
+    "GROK_TRAIN_FRACTION": "0.5",
+    "GROK_CHECKPOINT_EVERY": "3",
+    "GROK_NEURONS": "0,5",
+    "GROK_NUM_EPOCHS": "15",
+    "GROK_SKIP_VALIDATION": "1",
+    "GROK_RESUME": "inexact",
+}
 
 
 @pytest.fixture(params=VERSIONS, ids=lambda path: path.name)
@@ -55,18 +71,7 @@ def test_every_file_of_a_run_is_read(old_run):
 
 
 def test_an_old_run_goes_on_and_is_reported_on(old_run, grokking):
-    variables = {
-        "GROK_MODULUS": "5",
-        "GROK_D_MODEL": "8",
-        "GROK_NUM_HEADS": "2",
-        "GROK_D_MLP": "12",
-        "GROK_CHECKPOINT_EVERY": "3",
-        "GROK_NEURONS": "0,5",
-        "GROK_NUM_EPOCHS": "15",
-        "GROK_RESUME": "1",
-        "GROK_ARTIFACTS_DIR": str(old_run),
-    }
-    done = grokking(**variables)
+    done = grokking(tiny=False, **SETTINGS, GROK_ARTIFACTS_DIR=str(old_run))
     assert done.returncode == 0, done.stderr
     assert "resuming" in done.stdout and "at epoch 12" in done.stdout
     assert read_run(old_run).history.epochs == list(range(16))
@@ -74,6 +79,36 @@ def test_an_old_run_goes_on_and_is_reported_on(old_run, grokking):
     assert export([str(old_run / "checkpoint_labeled" / "final.pt"), "--format", "npz"]) == 0
     with np.load(old_run / "checkpoint_labeled" / "final.npz") as weights:
         assert weights["embed.W_E"].shape == (6, 8)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_that_an_older_version_did_not_know_has_its_default(old_sweep, old_run, field):
+    """Such a run is analysed, reported on and gone on with, whichever field came later."""
+    forget(old_run, field)
+    assert read_run(old_run).config[field] == FIELDS[field].default
+    _, summary = analyze(old_sweep)
+    assert (summary["runs_read"], summary["runs_not_counted"]) == (1, 0)
+    variables = {**SETTINGS, "GROK_ARTIFACTS_DIR": str(old_run), "GROK_KERNEL": "torch"}
+    departs = field in IDENTITY and f"GROK_{field.upper()}" in SETTINGS
+    if departs:  # its default is not what the run was trained with
+        with pytest.raises(UserError, match=f"GROK_{field.upper()} is .* but the run in"):
+            run(load(variables))
+    else:
+        assert run(load(variables)) == 0
+        assert read_run(old_run).history.epochs == list(range(16))
+        assert report([str(old_run), "--brief"]) == 0
+
+
+def forget(folder, field):
+    """Take a field out of every file of a run that records the settings."""
+    settings = json.loads((folder / "config.json").read_text())
+    del settings["config"][field]
+    (folder / "config.json").write_text(json.dumps(settings))
+    for path in (folder / "checkpoint_latest.pt", *(folder / "trajectory").iterdir()):
+        checkpoint = load_checkpoint(path)
+        checkpoint["config"].pop(field, None)
+        if field not in ("modulus", "d_model", "num_heads", "d_mlp"):  # shapes were always there
+            save_checkpoint(path, checkpoint)
 
 
 def test_an_old_sweep_is_analysed_and_its_summary_shown(old_sweep):

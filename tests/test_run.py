@@ -1,7 +1,9 @@
 """A run as a process: its files, its texts, its exit codes, and what it refuses."""
 
 import fcntl
+import importlib.metadata
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT, TINY, clean_environment
+from conftest import ROOT, TINY, clean_environment, unavailable
 
 from grokking.artifacts import read_run, read_surface
 from grokking.checkpoint import load_checkpoint
@@ -73,6 +75,11 @@ def test_config_json_says_value_source_versions_and_kernel(grokking, tmp_path):
     assert record["threads"] == 1
     assert record["device"] == "cpu"
     assert record["schema_version"] == 1
+    (start,) = record["starts"]
+    assert start["epoch"] == 0 and start["inexact"] is False
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", start["time"])
+    for key in ("versions", "device", "device_name", "kernel", "threads"):
+        assert start[key] == record[key]
 
 
 def test_labelled_checkpoints_hold_the_weights_of_the_field(grokking, tmp_path):
@@ -125,7 +132,7 @@ def test_resume_refuses_another_configuration(grokking):
     line = assert_one_line(grokking(GROK_RESUME="1", GROK_SEED="5"), 2)
     assert "GROK_SEED is 5" in line
     line = assert_one_line(grokking(GROK_RESUME="1", GROK_NUM_EPOCHS="11"), 2)
-    assert "GROK_NUM_EPOCHS is 11" in line
+    assert "GROK_NUM_EPOCHS is 11" in line and "has reached epoch 12" in line
 
 
 def assert_same_end(parts, whole):
@@ -152,11 +159,35 @@ def test_more_epochs_extend_a_finished_run_to_what_one_run_would_have_given(grok
     assert_same_end(tmp_path / "parts", tmp_path / "whole")
 
 
+def test_a_package_in_a_folder_beside_a_clone_of_its_name_is_found(tmp_path):
+    """Installed with -e, run where a first notebook is opened: in the folder that holds the clone."""
+    try:
+        importlib.metadata.version("grokking")
+    except importlib.metadata.PackageNotFoundError:
+        unavailable("the package is not installed (pip install -e .)")
+    (tmp_path / "grokking").mkdir()
+    (tmp_path / "grokking" / "README.md").write_text("a clone")
+    environment = clean_environment()
+    environment.pop("PYTHONPATH", None)
+    for command in (
+        ["-c", "import grokking; print(grokking.__version__)"],
+        ["-m", "grokking", "--version"],
+    ):
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert importlib.metadata.version("grokking") in done.stdout
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
         ({"GROK_SEED": "x"}, "GROK_SEED is 'x', expected an integer"),
-        ({"GROK_SEDE": "1"}, "did you mean GROK_SEED?"),
         ({"GROK_SKIP_VALIDATION": "0"}, "GROK_SKIP_VALIDATION=1"),
         ({"GROK_KERNEL": "avx1024"}, "GROK_KERNEL"),
         ({"GROK_DEVICE": "cuda:99"}, "GROK_DEVICE is cuda:99"),
@@ -198,7 +229,13 @@ def test_divergence_is_exit_code_1_with_the_histories_written(grokking, tmp_path
     assert done.returncode == 1
     assert "the run diverged" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "artifacts" / "grokking.json").exists()
+    result = json.loads((tmp_path / "artifacts" / "grokking.json").read_text())
+    assert result["outcome"] == "diverged" and result["grokked"] is False
+    assert (tmp_path / "artifacts" / "visualizations" / "index.html").exists()
+    assert not (tmp_path / "artifacts" / "checkpoint_labeled" / "final.pt").exists()
+    again = grokking(GROK_LEARNING_RATE="1e30", GROK_NUM_EPOCHS="50", GROK_RESUME="1")
+    assert again.returncode == 1 and again.stderr == ""
+    assert f"which diverged at epoch {result['final_epoch']}; nothing to do" in again.stdout
     history = json.loads((tmp_path / "artifacts" / "loss_history.json").read_text())
     assert None in (history["training_losses"][-1], history["validation_losses"][-1])
 
@@ -256,7 +293,10 @@ def test_a_signal_saves_the_run_which_then_resumes_to_the_same_end(
     code, err = signalled_at_7(tmp_path, number)
     assert code == 128 + number, err
     assert "saved at epoch 7;" in err
-    assert "GROK_RESUME=1" in err
+    advice = err.strip().splitlines()[-1].partition("continue with: ")[2]
+    assert advice.endswith(" GROK_RESUME=1 python -m grokking")
+    for variable, text in TINY.items():
+        assert f"{variable}={text} " in advice  # to be typed as it stands, whoever set them
     assert "Traceback" not in err
     assert load_checkpoint(tmp_path / "artifacts" / "checkpoint_latest.pt")["epoch"] == 7
     resumed = grokking(GROK_RESUME="1")
@@ -300,6 +340,11 @@ def test_help_version_and_print_config(grokking, tmp_path):
     assert "GROK_SEED=3" in shown
     assert "# environment" in shown
     assert "GROK_MODULUS=113" in shown
+    assert re.search(r"GROK_KERNEL=auto +# default: \w+", shown)  # what a run would use
+    assert re.search(r"# GROK_THREADS is unset +# default: \d+", shown)
+    assert "# default: cpu (" in shown
+    plain = grokking("--print-config", tiny=False, GROK_KERNEL="torch").stdout
+    assert "environment: plain PyTorch, because GROK_KERNEL=torch asks for it" in plain
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,99 @@
+"""May this run go on in that folder? What is there, what it was computed with, and what differs.
+
+Torch-free, so that a run and a sweep give one answer.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from grokking.artifacts import Run, read_json, read_run, surface_path
+from grokking.config import FIELDS, IDENTITY, IN_USE, INEXACT, Config, setting_in_words
+from grokking.detection import DIVERGED, watched
+from grokking.errors import UserError
+
+ELSEWHERE = "choose another folder with GROK_ARTIFACTS_DIR"
+
+
+def finished_run(directory: Path, config: Config) -> Run | None:
+    """The run in the folder, if it has reached the end that `config` sets, or has diverged.
+
+    None if there is none, or if it is to go on. UserError names a file of it that is damaged.
+    """
+    if not (directory / "grokking.json").exists():
+        return None
+    run = read_run(directory)
+    if run.grokking["outcome"] == DIVERGED:
+        return run
+    history = run.history
+    if run.grokking.get("final_epoch", history.epochs[-1]) != history.epochs[-1]:
+        return None  # cut off while it went on
+    watch = watched(history.epochs, history.training_accuracies, history.validation_accuracies)
+    over = watch.is_over(history.epochs[-1], config.num_epochs, config.stop_after_grok)
+    return run if over else None
+
+
+def check_same_experiment(directory: Path, old: Mapping[str, Any], config: Config) -> None:
+    """UserError if a field that decides weights is not what it was; `old`: field -> value.
+
+    A field that an older program did not know has its default.
+    """
+    for name in IDENTITY:
+        before, now = old.get(name, FIELDS[name].default), getattr(config, name)
+        if before != now:
+            raise UserError(
+                f"GROK_{name.upper()} is {now}, but the run in {directory} has {before}; resume with "
+                f"{setting_in_words(name, before)}, or {ELSEWHERE}"
+            )
+
+
+def check_reached(directory: Path, epoch: int, config: Config) -> None:
+    """UserError if fewer epochs are asked for than the run has behind it."""
+    if config.num_epochs < epoch:
+        raise UserError(
+            f"GROK_NUM_EPOCHS is {config.num_epochs}, but the run in {directory} has reached epoch "
+            f"{epoch}; set it to {epoch} or more, or {ELSEWHERE}"
+        )
+
+
+def read_starts(directory: Path) -> list[dict[str, Any]]:
+    """What config.json tells of each start and resume, oldest first; of a run of 0.1.0, its last."""
+    record = read_json(directory / "config.json")
+    starts = record.get("starts")
+    if isinstance(starts, list) and starts and all(isinstance(start, dict) for start in starts):
+        return starts
+    described = ("versions", "device", "device_name", "threads", "kernel", "kernel_reason")
+    return [{"epoch": None, "time": None, **{key: record.get(key) for key in described}}]
+
+
+def check_in_use(directory: Path, now: Mapping[str, Any], config: Config) -> bool:
+    """Would the run go on with another kernel, device or thread count than it had?
+
+    `now` holds those of this process as a start of config.json does. UserError if they differ and
+    GROK_RESUME is not `inexact`: sums round differently, so the weights would not be the same.
+    """
+    if not (directory / "config.json").exists():
+        return False
+    before = read_starts(directory)[-1]
+    changed = [
+        f"{name} {before[name]} (now {now[name]})"
+        for name in IN_USE
+        if before.get(name) is not None and _type(before[name]) != _type(now[name])
+    ]
+    if changed and config.resume != INEXACT:
+        raise UserError(
+            f"the run in {directory} was computed with {', '.join(changed)}, so it would not go on bit "
+            f"for bit; set {' and '.join(f'GROK_{name.upper()}' for name in IN_USE)} as they were, or "
+            f"GROK_RESUME={INEXACT} to go on all the same, which is recorded"
+        )
+    return bool(changed)
+
+
+def _type(value: Any) -> Any:
+    """A device without its number: every GPU of a kind computes the same."""
+    return value.partition(":")[0] if isinstance(value, str) else value
+
+
+def missing_neurons(directory: Path, config: Config) -> list[int]:
+    """Neurons that are to be exported and have no surface in the folder."""
+    return [n for n in config.exported_neurons if not surface_path(directory, n).exists()]
