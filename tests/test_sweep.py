@@ -247,23 +247,26 @@ def test_a_resumed_sweep_waits_for_a_run_that_is_still_saving(tmp_path):
     assert "in use by another" not in refused.read_text()
 
 
-def test_a_failed_run_does_not_stop_the_others(tmp_path):
+def test_a_run_that_diverges_is_one_of_the_outcomes_and_is_not_run_again(tmp_path):
     """A weight decay of 1e30 diverges at once."""
     done = sweep(
         *("--weight-decays", "1e30 1.0", "--seeds", "42", "--jobs", "1", "--no-estimate"),
-        *("--output", "half"),
+        *("--output", "half", "--no-reports"),
         cwd=tmp_path,
     )
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1] == (
-        "1 of 2 runs failed: wd1e+30_seed42; again: ./scripts/sweep_weight_decay.sh --resume half"
-    )
-    log = (tmp_path / "half" / "run_log.txt").read_text()
-    failure = rf"failed with exit code 1 after {CLOCK}, see wd1e\+30_seed42/training_output.log"
-    assert re.search(rf"wd1e\+30_seed42  {failure}\n", log)
-    assert re.search(f"wd1.0_seed42  finished in {CLOCK}", log)
-    summary = json.loads((tmp_path / "half" / "analysis_summary.json").read_text())
-    assert (summary["runs_read"], summary["runs_not_counted"]) == (1, 1)
+    folder = tmp_path / "half"
+    assert re.search(r"warning: wd1e\+30_seed42 diverged at epoch \d+\n", done.stdout)
+    log = (folder / "run_log.txt").read_text()
+    assert re.search(rf"wd1e\+30_seed42  finished in {CLOCK}, diverged\n", log)
+    assert re.search(f"wd1.0_seed42  finished in {CLOCK}, No grokking detected\n", log)
+    summary = json.loads((folder / "analysis_summary.json").read_text())
+    assert (summary["runs_read"], summary["runs_not_counted"]) == (2, 0)
+    groups = {group["weight_decay"]: group["outcomes"] for group in summary["weight_decays"]}
+    assert groups[1e30] == {"diverged": 1} and "diverged" not in groups[1.0]
+    again = sweep("--resume", "half", "--no-reports", cwd=tmp_path)
+    assert again.returncode == 1
+    assert "0 runs (2 finished before are kept)" in again.stdout
 
 
 def test_a_run_that_cannot_start_is_one_failed_run(tmp_path):

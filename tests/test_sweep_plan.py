@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, clean_environment
 
-from grokking.config import load
+from grokking.config import identity, load
 from grokking.cores import available_cores
 from grokking.errors import RunError, UserError
 from grokking.sweep.command import main
@@ -123,7 +123,7 @@ def test_wrong_input_is_named_and_nothing_is_written(arguments, message, tmp_pat
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [
-        ("GROK_NUM_EPOCHS", "many", "GROK_NUM_EPOCHS has 'many'"),
+        ("GROK_NUM_EPOCHS", "many", "GROK_NUM_EPOCHS is 'many'"),
         ("GROK_PROBE_EVERY", "0", "GROK_PROBE_EVERY is '0'"),
         ("GROK_PROBE_EVRY", "1", "did you mean GROK_PROBE_EVERY"),
         (
@@ -240,11 +240,64 @@ def test_a_damaged_plan_is_named(tmp_path, text):
         read_plan(tmp_path)
 
 
-def test_resuming_under_other_settings_is_refused(tmp_path, monkeypatch):
+def test_resuming_with_another_experiment_is_refused(tmp_path, monkeypatch):
     write_plan(tmp_path, plan())
-    monkeypatch.setenv("GROK_PROBE_EVERY", "10")
-    with pytest.raises(UserError, match="GROK_PROBE_EVERY is '10', but it was 'unset' when"):
+    monkeypatch.setenv("GROK_MODULUS", "97")
+    monkeypatch.setenv("GROK_SKIP_VALIDATION", "1")
+    with pytest.raises(UserError, match=r"GROK_MODULUS is 97, but it was 113 when .* unset it"):
         plan("--resume", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("GROK_PROBE_EVERY", "10"),
+        ("GROK_NEURONS", "7"),
+        ("GROK_STOP_AFTER_GROK", "100"),
+        ("GROK_MODULUS", "0113"),  # the same number
+        ("GROK_LEARNING_RATE", "0.001"),
+        ("GROK_BUILD_CUDA", "0"),  # no setting of a run
+        ("GROK_API_KEY", "x"),  # another program's
+        ("GROK_SEED", ""),
+    ],
+)
+def test_what_decides_no_weight_so_far_may_be_set_anew(tmp_path, monkeypatch, variable, text):
+    begun = plan()
+    write_plan(tmp_path, begun)
+    monkeypatch.setenv(variable, text)
+    resumed = plan("--resume", str(tmp_path))
+    settings = [load(run.variables).config for run in resumed.runs()]
+    assert [identity(c) for c in settings] == [
+        identity(load(run.variables).config) for run in begun.runs()
+    ]
+    if variable in ("GROK_PROBE_EVERY", "GROK_NEURONS", "GROK_STOP_AFTER_GROK"):
+        assert resumed.environment[variable] == text
+    else:
+        assert {"GROK_BUILD_CUDA", "GROK_API_KEY", "GROK_SEED"}.isdisjoint(resumed.environment)
+
+
+def test_another_kernel_or_thread_count_needs_inexact(tmp_path, monkeypatch):
+    monkeypatch.setenv("GROK_THREADS", "1")
+    write_plan(tmp_path, plan())
+    monkeypatch.setenv("GROK_THREADS", "02")
+    with pytest.raises(UserError, match=r"GROK_THREADS is 2, but it was 1 when .*--inexact"):
+        plan("--resume", str(tmp_path))
+    resumed = plan("--resume", str(tmp_path), "--inexact")
+    assert resumed.environment["GROK_THREADS"] == "2"
+    with pytest.raises(UserError, match="--inexact needs --resume DIR"):
+        plan("--inexact")
+
+
+def test_a_sweep_can_be_taken_further_and_not_back(tmp_path, monkeypatch):
+    write_plan(tmp_path, plan("--weight-decays", "1 2", "--epochs", "20 10"))
+    assert plan("--resume", str(tmp_path)).epochs == (20, 10)
+    assert plan("--resume", str(tmp_path), "--epochs", "20 30").epochs == (20, 30)
+    monkeypatch.setenv("GROK_NUM_EPOCHS", "40")
+    assert plan("--resume", str(tmp_path)).epochs == (40, 40)
+    with pytest.raises(
+        UserError, match=r"a sweep of 20, 10 epochs cannot be resumed with fewer \(15\)"
+    ):
+        plan("--resume", str(tmp_path), "--epochs", "15")
 
 
 def test_one_single_threaded_run_per_core_and_all_cores_for_a_single_job(monkeypatch):

@@ -1,5 +1,6 @@
 """Statistics per weight decay, verdicts and the scaling of the delay: analysis_summary.json."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -40,6 +41,8 @@ def _summarize_group(weight_decay: float, runs: Sequence[RunRecord]) -> dict[str
         "weight_decay": weight_decay,
         "runs": len(runs),
         "grokked": grokked,
+        "outcomes": dict(sorted(Counter(run.outcome for run in runs).items())),
+        "collapsed": sum(run.collapse_epoch is not None for run in runs),
         "success_rate": grokked / len(runs),
         "success_rate_interval_95": wilson_interval(grokked, len(runs)),
         "grok_epoch": _spread(run.grok_epoch for run in runs),

@@ -8,9 +8,19 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from grokking.config import INEXACT
 from grokking.errors import UserError
+from grokking.sweep.log import RunLog
 from grokking.sweep.options import parse, plan_from, wanted_directory
-from grokking.sweep.plan import Plan, PlannedRun, add_session, create_directory, write_plan
+from grokking.sweep.plan import (
+    Plan,
+    PlannedRun,
+    add_session,
+    create_directory,
+    read_plan,
+    rewrite_plan,
+    write_plan,
+)
 from grokking.sweep.resources import Resources, choose
 
 
@@ -51,9 +61,11 @@ def _start(plan: Plan, wanted: Path, resources: Resources, options: argparse.Nam
 
 def _resume(plan: Plan, options: argparse.Namespace) -> int:
     """A sweep that was begun: whatever is unfinished of it, or of the one task that is asked for."""
-    directory = Path(options.resume)
+    directory, alone = Path(options.resume), options.task is not None
     resources = choose(options.jobs, plan.environment)
-    with _claimed(directory, shared=options.task is not None):
+    with _claimed(directory, shared=alone):
+        if not alone and plan != read_plan(directory):
+            rewrite_plan(directory, plan)
         return _carry_out(plan, _chosen(options, plan), directory, resources, options)
 
 
@@ -65,7 +77,6 @@ def _claimed(directory: Path, shared: bool = False) -> AbstractContextManager[No
 
 
 def _submit(plan: Plan, wanted: Path, options: argparse.Namespace) -> int:
-    from grokking.sweep.log import RunLog
     from grokking.sweep.slurm import check_available, check_names, submit
 
     check_available()
@@ -102,19 +113,21 @@ def _carry_out(
     options: argparse.Namespace,
 ) -> int:
     from grokking.signals import graceful
-    from grokking.sweep.log import RunLog
     from grokking.sweep.runner import Runner, wait_for_orphans
     from grokking.sweep.screen import Screen
 
     resuming, alone = options.resume is not None, options.task is not None
-    pending = [run for run in runs if not (resuming and is_finished(directory / run.name, run))]
-    print(_start_line(directory, runs, pending, resources), flush=True)
-    if not alone:
-        RunLog(directory).header(plan, "resumed" if resuming else "started")
+    log, pending = RunLog(directory), list(runs)
     with graceful() as stop:
-        wait_for_orphans([directory / run.name for run in pending], stop)
+        if resuming:
+            wait_for_orphans([directory / run.name for run in runs], stop)
+            pending = _unfinished(runs, directory, log)
+        print(_start_line(directory, runs, pending, resources), flush=True)
+        if not alone:
+            log.header(plan, "resumed" if resuming else "started")
         screen = Screen(len(pending))
-        runner = Runner(directory, resources.jobs, resources.devices, stop, screen, resuming)
+        resume = (INEXACT if options.inexact else "1") if resuming else ""
+        runner = Runner(directory, resources.jobs, resources.devices, stop, screen, resume)
         failed = runner.work(sorted(pending, key=lambda run: -run.epochs))  # longest first
     if pending and not alone:
         add_session(directory, runner.finished, resources.jobs, screen.elapsed)
@@ -125,27 +138,37 @@ def _carry_out(
     if not options.no_reports:
         from grokking.sweep.reports import write_reports
 
-        for complaint in write_reports([directory / run.name for run in runs], resources.jobs):
+        folders = [directory / run.name for run in runs]
+        for complaint in write_reports(folders, resources.jobs, plan.environment):
             print(complaint, file=sys.stderr)
-    if not alone:
-        analyze_and_plot(directory)
+    well = alone or analyze_and_plot(directory)
     if failed:
         print(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; again: {again}")
-    return 1 if failed else 0
+    return 0 if well and not failed and not runner.diverged else 1
 
 
-def is_finished(folder: Path, run: PlannedRun) -> bool:
-    """Does the folder hold the result of as many epochs as planned? A damaged one does not."""
-    from grokking.artifacts import read_run
+def _unfinished(runs: Sequence[PlannedRun], directory: Path, log: RunLog) -> list[PlannedRun]:
+    """The runs that a resumed sweep has to work on; the damaged ones among them begin anew."""
+    from grokking.locks import is_locked
+    from grokking.sweep.standing import fault_of, is_finished, set_aside
 
-    try:
-        return bool(read_run(folder).config["num_epochs"] == run.epochs)
-    except (UserError, KeyError):
-        return False
+    for run in runs:
+        folder = directory / run.name
+        fault = "" if is_locked(folder) else fault_of(folder, run)
+        if fault:
+            aside = set_aside(folder).relative_to(directory)
+            print(
+                f"{run.name} is damaged and runs again; it lies in {aside} now: {fault}", flush=True
+            )
+            log.entry(run.name, f"damaged, moved to {aside}: {fault}")
+    return [run for run in runs if not is_finished(directory / run.name, run)]
 
 
-def analyze_and_plot(directory: Path) -> None:
-    """The two scripts that follow a sweep; what stands in their way is said, not raised."""
+def analyze_and_plot(directory: Path) -> bool:
+    """The two scripts that follow a sweep; what stands in their way is said, not raised.
+
+    True if every run could be read and none has diverged.
+    """
     try:
         from grokking.sweep.analysis import analyze
         from grokking.sweep.pages import write_sweep_pages
@@ -154,10 +177,13 @@ def analyze_and_plot(directory: Path) -> None:
         sweep, summary = analyze(directory)
         print(f"\n{terminal_report(summary)}\n")
         print(f"open {write_sweep_pages(sweep, summary)}")
+        return sweep.is_whole
     except ImportError as error:
         print(f"no plots: {error}; pip install -r scripts/requirements.txt", file=sys.stderr)
+        return True
     except UserError as error:
         print(f"not analysed: {error}", file=sys.stderr)
+        return False
 
 
 def _start_line(

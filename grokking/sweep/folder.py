@@ -11,6 +11,8 @@ from typing import Any
 
 from grokking.artifacts import Run, read_json, read_run
 from grokking.config import FIELDS
+from grokking.continuation import read_starts
+from grokking.detection import DIVERGED, GENERALISED, delay
 from grokking.errors import UserError
 from grokking.sweep.plan import PLAN_FILE, RESERVED, read_plan
 from grokking.sweep.records import Condition, Fault, RunRecord, Sweep
@@ -39,13 +41,16 @@ def read_sweep(directory: Path) -> Sweep:
     if not read:
         raise UserError(_nothing_read(directory, faults))
     duplicates = _duplicates(read)
-    faults += [Fault(name, f"repeats {kept}; counted once") for name, kept in duplicates.items()]
+    faults += [
+        Fault(name, f"repeats {kept}; counted once", repeats=True)
+        for name, kept in duplicates.items()
+    ]
     kept = {name: run for name, run in read.items() if name not in duplicates}
     return Sweep(
         directory,
         [_record(name, run) for name, run in kept.items()],
         faults,
-        _warnings(kept.values()),
+        [*_warnings(kept.values()), *_odd_ends(kept)],
         {name: run.history for name, run in kept.items()},
         _conditions(kept.values()),
         _sessions(directory),
@@ -125,17 +130,35 @@ def _warnings(runs: Iterable[Run]) -> list[str]:
     return found
 
 
+def _odd_ends(runs: dict[str, Run]) -> list[str]:
+    """Runs that ended otherwise than by memorising, waiting and grokking, or not."""
+    lines = []
+    for name, run in runs.items():
+        result = run.grokking
+        generalized, last = result["generalization_epoch"], run.history.epochs[-1]
+        if result["outcome"] == GENERALISED:
+            lines.append(
+                f"{name} generalised at once (epoch {generalized:,}), which is not grokking"
+            )
+        if result["outcome"] == DIVERGED:
+            lines.append(f"{name} diverged at epoch {last:,}")
+        if result["collapse_epoch"] is not None:
+            lines.append(f"{name} lost its generalisation at epoch {result['collapse_epoch']:,}")
+    return lines
+
+
 def _conditions(runs: Iterable[Run]) -> list[Condition]:
-    """The distinct conditions of the runs, in words as config.json has them."""
-    found: dict[Condition, None] = {}
+    """The distinct conditions of the runs' starts and resumes, in words as config.json has them."""
+    distinct: dict[Condition, None] = {}
     for run in runs:
-        record = read_json(run.directory / "config.json")
-        versions = record.get("versions")
-        versions = versions if isinstance(versions, dict) else {}
-        words = [record.get(key) for key in ("device_name", "kernel", "threads")]
-        words += [versions.get(key) for key in ("torch", "python", "git_commit")]
-        found[Condition(*("unknown" if word is None else str(word) for word in words))] = None
-    return list(found)
+        for start in read_starts(run.directory):
+            versions = start.get("versions")
+            versions = versions if isinstance(versions, dict) else {}
+            words = [start.get(key) for key in ("device_name", "kernel", "threads")]
+            words += [versions.get(key) for key in ("torch", "python", "git_commit")]
+            condition = Condition(*("unknown" if word is None else str(word) for word in words))
+            distinct[condition] = None
+    return list(distinct)
 
 
 def _sessions(directory: Path) -> list[dict[str, Any]]:
@@ -155,7 +178,6 @@ def _numbers(session: dict[str, Any]) -> set[str]:
 def _record(name: str, run: Run) -> RunRecord:
     config, result = run.config, run.grokking
     memorized, generalized = result["memorization_epoch"], result["generalization_epoch"]
-    reached_both = memorized is not None and generalized is not None
     return RunRecord(
         directory=name,
         weight_decay=float(config["weight_decay"]),
@@ -163,11 +185,13 @@ def _record(name: str, run: Run) -> RunRecord:
         learning_rate=float(config["learning_rate"]),
         num_epochs=config["num_epochs"],
         last_epoch=run.history.epochs[-1],
+        outcome=result["outcome"],
+        collapse_epoch=result["collapse_epoch"],
         grokked=result["grokked"],
         grok_epoch=result["grok_epoch"],
         memorization_epoch=memorized,
         generalization_epoch=generalized,
-        delay=generalized - memorized if reached_both else None,
+        delay=delay(memorized, generalized),
         final_training_accuracy=result["final_training_accuracy"],
         final_validation_accuracy=result["final_validation_accuracy"],
         seconds=result["seconds"],

@@ -6,11 +6,12 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from grokking.cli import Parser
-from grokking.config import FIELDS, Config
+from grokking.config import FIELDS, IDENTITY, IN_USE, VARIABLES, Config, variables
 from grokking.errors import UserError
 from grokking.sweep.plan import Plan, passed_through, read_plan
 
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--epochs",
         metavar="N",
-        help="one number, or one per weight decay [GROK_NUM_EPOCHS or 10000]",
+        help="one number, or one per weight decay [GROK_NUM_EPOCHS or 10000]; with --resume: more of them",
     )
     add("--quick", action="store_true", help=f"{QUICK_EPOCHS} epochs: a test of the machinery")
     add("--jobs", metavar="N", help="runs at a time [one per GPU, else one per core]")
@@ -47,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
         "--resume",
         metavar="DIR",
         help="go on with a sweep: finished runs are kept, others continued",
+    )
+    add(
+        "--inexact",
+        action="store_true",
+        help="with --resume: go on also with another kernel, device or thread count, which is recorded",
     )
     add("--dry-run", action="store_true", help="print one command line per run and write nothing")
     add("--no-estimate", action="store_true", help="do not measure the expected time and disk use")
@@ -73,15 +79,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.resume is not None:
         if not options.resume.strip():
             raise UserError("--resume is empty, expected the folder of a sweep")
-        clashing = ("weight_decays", "seeds", "epochs", "quick", "output", "slurm", "dry_run")
+        clashing = ("weight_decays", "seeds", "quick", "output", "slurm", "dry_run")
         for name in clashing:
             if getattr(options, name) not in (None, False):
                 raise UserError(
                     f"--{name.replace('_', '-')} does not go with --resume, which repeats the sweep as "
                     "it was begun"
                 )
-    if options.task is not None and options.resume is None:
-        raise UserError("--task needs --resume DIR")
+    for name in ("task", "inexact"):
+        if getattr(options, name) not in (None, False) and options.resume is None:
+            raise UserError(f"--{name} needs --resume DIR")
     if options.quick and options.epochs:
         raise UserError("--quick and --epochs both set the epochs, expected at most one of them")
     options.jobs = None if options.jobs is None else _count("--jobs", options.jobs)
@@ -93,9 +100,7 @@ def plan_from(options: argparse.Namespace) -> Plan:
     """The plan of a new sweep, or of the one that is resumed."""
     settings = passed_through(os.environ)
     if options.resume is not None:
-        plan = read_plan(Path(options.resume))
-        check_settings(plan, settings)
-        return plan
+        return continued(read_plan(Path(options.resume)), settings, options)
     for name in ("GROK_WEIGHT_DECAY", "GROK_SEED", "GROK_RESUME", "GROK_OVERWRITE"):
         if os.environ.get(name):
             print(f"{name} is ignored: it belongs to the sweep, see --help", file=sys.stderr)
@@ -109,19 +114,30 @@ def plan_from(options: argparse.Namespace) -> Plan:
     return Plan(tuple(wd + 0.0 for wd in weight_decays), tuple(seeds), epochs, settings)
 
 
-def check_settings(plan: Plan, settings: dict[str, str]) -> None:
-    """A resumed sweep goes on as it was begun: a variable that is set must say the same."""
-    begun = dict(plan.environment)
-    epochs = os.environ.get("GROK_NUM_EPOCHS")
-    if epochs is not None:
-        settings = settings | {"GROK_NUM_EPOCHS": epochs}
-        begun["GROK_NUM_EPOCHS"] = " ".join(map(str, dict.fromkeys(plan.epochs)))
-    for name, value in settings.items():
-        if begun.get(name) != value:
-            raise UserError(
-                f"{name} is {value!r}, but it was {begun.get(name, 'unset')!r} when the sweep began; "
-                "unset it to resume"
-            )
+def continued(plan: Plan, settings: dict[str, str], options: argparse.Namespace) -> Plan:
+    """The plan of a sweep that is resumed: what decides no weight so far may be set anew."""
+    defaults = variables(Config())
+    for variable, text in settings.items():
+        field, begun = VARIABLES[variable], plan.environment.get(variable, defaults.get(variable))
+        if text == begun or not (field in IDENTITY or field in IN_USE):
+            continue
+        advice = "unset it to resume"
+        if field in IN_USE:
+            if options.inexact:
+                continue
+            advice += ", or give --inexact to go on all the same, which is recorded"
+        raise UserError(
+            f"{variable} is {text}, but it was {begun or 'unset'} when the sweep began; {advice}"
+        )
+    epochs = plan.epochs
+    if options.epochs is not None or os.environ.get("GROK_NUM_EPOCHS"):
+        epochs = _epochs(options, len(plan.weight_decays))
+    if any(now < before for now, before in zip(epochs, plan.epochs, strict=True)):
+        raise UserError(
+            f"a sweep of {', '.join(map(str, dict.fromkeys(plan.epochs)))} epochs cannot be resumed with "
+            f"fewer ({', '.join(map(str, dict.fromkeys(epochs)))})"
+        )
+    return replace(plan, environment=plan.environment | settings, epochs=epochs)
 
 
 def wanted_directory(options: argparse.Namespace) -> Path:

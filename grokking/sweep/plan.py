@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
 
-from grokking.config import Config, load
+from grokking.config import VARIABLES, Config, load, variables
 from grokking.errors import RunError, UserError
 
 PLAN_FILE = "sweep.json"
-RESERVED = ("plots", "slurm")  # folders of a sweep that are no runs
+DAMAGED_FOLDER = "damaged"
+RESERVED = ("plots", "slurm", DAMAGED_FOLDER)  # folders of a sweep that are no runs
 OWNED = (  # variables that each run gets from the sweep
     "GROK_WEIGHT_DECAY",
     "GROK_SEED",
@@ -74,19 +75,27 @@ class Plan:
 
 
 def passed_through(environ: Mapping[str, str]) -> dict[str, str]:
-    """The GROK_ variables that reach every run; UserError if one is unknown or wrong.
+    """The settings that reach every run, in their variables' one spelling; UserError for a wrong one.
 
     Checked without a weight decay, so that strict validation is as strict as for a single run.
     """
-    given = {n: v.strip() for n, v in environ.items() if n.startswith("GROK_") and n not in OWNED}
-    load(given)
-    return dict(sorted(given.items()))
+    loaded = load({name: text for name, text in environ.items() if name not in OWNED})
+    texts = variables(loaded.config)
+    chosen = (v for v, field in VARIABLES.items() if loaded.sources[field] == "environment")
+    return {variable: texts[variable] for variable in sorted(chosen)}
 
 
 def write_plan(directory: Path, plan: Plan) -> None:
     from grokking.artifacts import SCHEMA_VERSION, write_json
 
     write_json(directory / PLAN_FILE, {"schema_version": SCHEMA_VERSION, **asdict(plan)})
+
+
+def rewrite_plan(directory: Path, plan: Plan) -> None:
+    """The plan of a sweep that goes on otherwise than it began; its sittings are kept."""
+    from grokking.artifacts import read_json, write_json
+
+    write_json(directory / PLAN_FILE, read_json(directory / PLAN_FILE) | asdict(plan))
 
 
 def read_plan(directory: Path) -> Plan:
@@ -100,7 +109,7 @@ def read_plan(directory: Path) -> Plan:
             tuple(float(value) for value in values["weight_decays"]),
             tuple(int(value) for value in values["seeds"]),
             tuple(int(value) for value in values["epochs"]),
-            {str(name): str(value) for name, value in values["environment"].items()},
+            passed_through({str(n): str(value) for n, value in values["environment"].items()}),
         )
         for run in plan.runs():
             load(run.variables)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.artifacts import History
+from grokking.detection import DIVERGED
 from grokking.sweep.survival import Observation
 from grokking.sweep.verdicts import Followed, Verdict, verdicts
 
@@ -19,6 +20,8 @@ class RunRecord:
     learning_rate: float
     num_epochs: int
     last_epoch: int
+    outcome: str  # one of detection.OUTCOMES
+    collapse_epoch: int | None
     grokked: bool
     grok_epoch: int | None
     memorization_epoch: int | None
@@ -38,8 +41,13 @@ class RunRecord:
 
     @property
     def observed_delay(self) -> Observation | None:
-        """Epochs from memorising to generalising, censored at the last epoch; None before memorising."""
+        """Epochs from memorising to generalising, censored at the last epoch.
+
+        None before memorising, and for a run that generalised first: there is no such delay.
+        """
         if self.memorization_epoch is None:
+            return None
+        if self.generalization_epoch is not None and self.delay is None:
             return None
         if self.delay is None:
             return Observation(self.last_epoch - self.memorization_epoch, False)
@@ -52,6 +60,7 @@ class Fault:
 
     directory: str
     fault: str
+    repeats: bool = False  # it could be read, but is the same run as another
 
 
 class Condition(NamedTuple):
@@ -83,6 +92,12 @@ class Sweep:
         for run in sorted(self.runs, key=lambda r: (r.weight_decay, r.seed, r.directory)):
             groups.setdefault(run.weight_decay, []).append(run)
         return groups
+
+    @property
+    def is_whole(self) -> bool:
+        """Could every run be read, and has none diverged?"""
+        unread = any(not fault.repeats for fault in self.faults)
+        return not unread and all(run.outcome != DIVERGED for run in self.runs)
 
     def verdicts(self) -> list[Verdict]:
         return verdicts({wd: [r.followed for r in g] for wd, g in self.by_weight_decay().items()})

@@ -10,10 +10,11 @@ from grokking.cores import available_cores
 from grokking.sweep.runner import child_environment
 
 
-def write_reports(folders: Sequence[Path], jobs: int) -> list[str]:
+def write_reports(folders: Sequence[Path], jobs: int, settings: dict[str, str]) -> list[str]:
     """Report on those of these runs that have finished and have no report yet, `jobs` at a time.
 
-    Returns a line for each run that could not be reported on: that is no fault of the sweep.
+    `settings` are the GROK_ variables of the sweep, of which the kernel's is obeyed. Returns a line
+    for each run that could not be reported on: that is no fault of the sweep.
     """
     waiting = [
         folder
@@ -24,14 +25,15 @@ def write_reports(folders: Sequence[Path], jobs: int) -> list[str]:
         print(f"writing the reports of {len(waiting)} runs ...", flush=True)
     with ThreadPoolExecutor(jobs) as workers:
         threads = max(1, available_cores() // jobs)
-        complaints = list(workers.map(lambda run: _report(run, threads), waiting))
+        kernel = {name: text for name, text in settings.items() if name == "GROK_KERNEL"}
+        complaints = list(workers.map(lambda run: _report(run, threads, kernel), waiting))
     return [complaint for complaint in complaints if complaint]
 
 
-def _report(run: Path, threads: int) -> str:
+def _report(run: Path, threads: int, kernel: dict[str, str]) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "grokking", "report", "--brief", f"--threads={threads}", str(run)],
-        env=child_environment(),
+        env=child_environment() | kernel,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

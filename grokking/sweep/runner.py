@@ -16,9 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from grokking.detection import DIVERGED, GENERALISED, GROKKED
 from grokking.durations import clock
-from grokking.errors import RunError, UserError
+from grokking.errors import Diverged, RunError, UserError
 from grokking.locks import is_locked
 from grokking.run_folder import run_files
 from grokking.signals import StopRequest
@@ -50,16 +52,16 @@ class Child:
 
 
 def start(
-    run: PlannedRun, directory: Path, slot: int, devices: Sequence[str], resume: bool = False
+    run: PlannedRun, directory: Path, slot: int, devices: Sequence[str], resume: str = ""
 ) -> Child:
     """Start one run, or continue what its folder holds, its output appended to training_output.log.
 
-    Raises RunError if it cannot.
+    `resume` is the GROK_RESUME of a run that has begun. Raises RunError if it cannot.
     """
     folder = directory / run.name
     environment = child_environment() | run.environment(directory)
     if resume and run_files(folder):
-        environment["GROK_RESUME"] = "1"
+        environment["GROK_RESUME"] = resume
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
     try:
@@ -119,6 +121,27 @@ def ended_together(children: list[Child], patience: float = 0.0) -> Iterator[Non
             child.process.wait()
 
 
+def has_diverged(folder: Path) -> bool:
+    """Does the folder hold the result of a run that diverged?"""
+    from grokking.artifacts import read_grokking
+
+    try:
+        return bool(read_grokking(folder)["outcome"] == DIVERGED)
+    except UserError:
+        return False
+
+
+def outcome_in_words(result: dict[str, Any]) -> str:
+    """What became of a run, by its grokking.json."""
+    generalized, collapsed = result["generalization_epoch"], result["collapse_epoch"]
+    words = {
+        DIVERGED: "diverged",
+        GROKKED: f"grok epoch {result['grok_epoch']}",
+        GENERALISED: f"No grokking detected: generalised at once, at epoch {generalized}",
+    }.get(result["outcome"], "No grokking detected")
+    return words if collapsed is None else f"{words}, collapsed at epoch {collapsed}"
+
+
 class Runner:
     """Works through runs, `jobs` at a time, until all are done or a signal asks to stop."""
 
@@ -129,13 +152,14 @@ class Runner:
         devices: Sequence[str],
         stop: StopRequest,
         screen: Screen,
-        resume: bool = False,
+        resume: str = "",
     ) -> None:
         self.directory, self.jobs, self.devices = directory, jobs, devices
         self.stop, self.screen, self.resume = stop, screen, resume
         self.log = RunLog(directory)
         self.children: list[Child] = []
         self.failed: list[str] = []
+        self.diverged: list[str] = []
         self.finished = 0
 
     def work(self, runs: Sequence[PlannedRun]) -> list[str]:
@@ -180,7 +204,7 @@ class Runner:
     def _ended(self, child: Child) -> None:
         name, code = child.run.name, child.process.returncode
         took = clock(time.monotonic() - child.began, hours=True)
-        if code == 0:
+        if code == 0 or (code == Diverged.exit_code and has_diverged(child.folder)):
             self.finished += 1
             self._say(name, f"finished in {took}, {self._outcome(child)}")
         elif self.stop.number is not None and code in (128 + self.stop.number, -self.stop.number):
@@ -194,11 +218,13 @@ class Runner:
         from grokking.artifacts import read_grokking
 
         try:
-            epoch = read_grokking(child.folder)["grok_epoch"]
+            result = read_grokking(child.folder)
         except UserError as error:
             self.failed.append(child.run.name)
             return f"but without a result: {error}"
-        return "No grokking detected" if epoch is None else f"grok epoch {epoch}"
+        if result["outcome"] == DIVERGED:
+            self.diverged.append(child.run.name)
+        return outcome_in_words(result)
 
     def _say(self, name: str, what: str) -> None:
         self.log.entry(name, what)

@@ -72,7 +72,8 @@ def array_script(plan: Plan, directory: Path, options: argparse.Namespace) -> st
         "time": options.slurm_time,
         "gpus": options.slurm_gpus,
     }
-    resume = ["--resume", directory, *["--no-reports"] * options.no_reports, "--task"]
+    resume = ["--resume", directory, "--inexact"]  # nodes differ; each run records what it had
+    resume += [*["--no-reports"] * options.no_reports, "--task"]
     task = _shell([sys.executable, "-m", "grokking", "sweep", *resume])
     return _script(settings, [f'exec {task} "$SLURM_ARRAY_TASK_ID"'])
 

@@ -1,0 +1,124 @@
+"""What a resumed sweep makes of the runs it finds: one answer to what is finished and what is damaged."""
+
+import json
+
+import pytest
+from reliability.forked import TINY, train
+
+from grokking.artifacts import read_grokking
+from grokking.errors import UserError
+from grokking.sweep.command import main
+from grokking.sweep.plan import Plan, write_plan
+
+NAMES = ("wd1.0_seed1", "wd1.0_seed2")
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """A sweep of two tiny runs, both finished."""
+    monkeypatch.setattr("grokking.sweep.command.analyze_and_plot", analysed)
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    settings = {name: text for name, text in TINY.items() if name != "GROK_NUM_EPOCHS"}
+    write_plan(folder, Plan((1.0,), (1, 2), (24,), settings))
+    for seed, name in enumerate(NAMES, 1):
+        assert train(folder / name, GROK_SEED=str(seed)) == 0
+    return folder
+
+
+def analysed(directory):
+    """As in a sweep, without its pages."""
+    from grokking.sweep.analysis import analyze
+
+    return analyze(directory)[0].is_whole
+
+
+def resume(folder, *options):
+    return main(["--resume", str(folder), "--no-reports", "--jobs", "1", *options])
+
+
+def test_a_finished_sweep_is_left_as_it_is(sweep, capsys):
+    assert resume(sweep) == 0
+    assert "0 runs (2 finished before are kept)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("grokking.json", "{"),
+        ("loss_history.json", '{"epochs": [1]}'),
+        ("accuracy_history.json", ""),
+        ("config.json", "[]"),
+    ],
+)
+def test_a_damaged_run_is_named_kept_aside_and_run_again(sweep, capsys, name, content):
+    (sweep / NAMES[0] / name).write_text(content)
+    assert resume(sweep) == 0
+    said = capsys.readouterr().out
+    assert (
+        f"{NAMES[0]} is damaged and runs again; it lies in damaged/{NAMES[0]} now: {name}: " in said
+    )
+    assert "1 runs (1 finished before are kept)" in said
+    assert (sweep / "damaged" / NAMES[0] / name).read_text() == content
+    assert read_grokking(sweep / NAMES[0])["final_epoch"] == 24
+    assert (
+        f"{NAMES[0]}  damaged, moved to damaged/{NAMES[0]}" in (sweep / "run_log.txt").read_text()
+    )
+    assert resume(sweep) == 0
+    assert "0 runs (2 finished before are kept)" in capsys.readouterr().out
+
+
+def test_a_run_damaged_twice_is_kept_twice(sweep):
+    for place in (NAMES[0], f"{NAMES[0]}_2"):
+        (sweep / NAMES[0] / "grokking.json").write_text("{")
+        assert resume(sweep) == 0
+        assert (sweep / "damaged" / place / "grokking.json").read_text() == "{"
+
+
+def test_an_unfinished_run_without_an_intact_checkpoint_runs_again(sweep, capsys):
+    folder = sweep / NAMES[1]
+    (folder / "grokking.json").unlink()
+    for path in folder.glob("checkpoint_*.pt"):
+        path.write_bytes(path.read_bytes()[:-100])
+    assert resume(sweep) == 0
+    assert f"{NAMES[1]} is damaged and runs again" in capsys.readouterr().out
+    assert read_grokking(folder)["final_epoch"] == 24
+
+
+def test_an_unfinished_run_with_a_checkpoint_goes_on(sweep, capsys):
+    (sweep / NAMES[1] / "grokking.json").unlink()
+    assert resume(sweep) == 0
+    assert "damaged" not in capsys.readouterr().out
+    assert "at epoch 24" in (sweep / NAMES[1] / "training_output.log").read_text()
+
+
+def test_a_sweep_with_a_run_that_cannot_be_read_exits_with_1(sweep):
+    stranger = sweep / "wd9.0_seed9"
+    stranger.mkdir()
+    (stranger / "config.json").write_text("{")
+    assert resume(sweep) == 1
+    assert stranger.exists()  # no run of this sweep: it is named, and left alone
+
+
+def test_a_repeated_run_was_read_and_is_no_fault(sweep):
+    import shutil
+
+    shutil.copytree(sweep / NAMES[0], sweep / "copy")
+    assert resume(sweep) == 0
+
+
+def test_a_sweep_is_taken_further(sweep):
+    assert resume(sweep, "--epochs", "30") == 0
+    assert [read_grokking(sweep / name)["final_epoch"] for name in NAMES] == [30, 30]
+    plan = json.loads((sweep / "sweep.json").read_text())
+    assert plan["epochs"] == [30] and plan["sessions"][0]["runs"] == 2
+    with pytest.raises(UserError, match="cannot be resumed with fewer"):
+        resume(sweep, "--epochs", "24")
+
+
+def test_an_inexact_sweep_takes_its_runs_on_with_another_thread_count(sweep, monkeypatch):
+    monkeypatch.setenv("GROK_THREADS", "2")
+    assert resume(sweep, "--epochs", "30", "--inexact") == 0
+    for name in NAMES:
+        starts = json.loads((sweep / name / "config.json").read_text())["starts"]
+        assert [(start["threads"], start["inexact"]) for start in starts] == [(1, False), (2, True)]
