@@ -3,6 +3,7 @@
 Torch-free until the run's folder has been checked.
 """
 
+import os
 import textwrap
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
@@ -15,8 +16,9 @@ from grokking.analysis.report_card import PAPER_EPOCHS, Findings, Row, report_ca
 from grokking.analysis.spectra import has_spectrum
 from grokking.artifacts import SCHEMA_VERSION, History, read_config, read_run, write_json
 from grokking.cli import Parser
-from grokking.config import FIELDS, NEURONS
+from grokking.config import FIELDS, NEURONS, load
 from grokking.errors import UserError
+from grokking.extension import CUDA
 from grokking.pictures.film_pages import write_film_page
 from grokking.pictures.gallery_pages import write_gallery_page
 from grokking.pictures.report_pages import Story, write_report_page
@@ -42,13 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="LIST",
         help="neurons of the film, 408,251 [the best one of each key frequency]",
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="[all cores]")
+    parser.add_argument("--threads", type=int, metavar="N", help="[GROK_THREADS, or all cores]")
     parser.add_argument("--brief", action="store_true", help="print one line per row")
     given = parser.parse_args(arguments)
     if given.threads is not None and given.threads < 1:
         raise UserError(f"--threads is {given.threads}, expected an integer >= 1")
     directory: Path = given.run
-    record, rows = report(directory, given.neurons, given.threads)
+    config = load(os.environ, strict=False).config
+    kernel = (
+        "auto" if config.kernel == CUDA else config.kernel
+    )  # the examination is the processor's
+    record, rows = report(directory, given.neurons, given.threads or config.threads, kernel)
     print(brief_text(record, rows) if given.brief else card_text(record, rows))
     print(f"written: {directory / NAME}")
     print(f"open {directory / REPORT}")
@@ -64,20 +70,20 @@ def neuron_list(text: str) -> list[int]:
 
 
 def report(
-    directory: Path, neurons: Sequence[int] = (), threads: int | None = None
+    directory: Path,
+    neurons: Sequence[int] = (),
+    threads: int | None = None,
+    kernel: str = "auto",
 ) -> tuple[dict[str, Any], list[Row]]:
     """Write every file of the report; (content of report_card.json, its rows)."""
     config = read_config(directory)
-    missing = [name for name in FIELDS if name not in config]
-    if missing:
-        raise UserError(f"{directory / 'config.json'}: field '{missing[0]}' is missing")
     if not has_spectrum(config["modulus"]):
         raise UserError(
             f"{directory} has modulus {config['modulus']}; Fourier measures need an odd one >= 3"
         )
     from grokking.analysis.investigation import investigate
 
-    epoch, found, measures, scenes = investigate(directory, neurons, threads)
+    epoch, found, measures, scenes = investigate(directory, neurons, threads, kernel)
     rows = report_card(found)
     record = card_record(config, epoch, found, rows)
     write_json(directory / NAME, record)

@@ -1,6 +1,7 @@
 """From a run's weights to what its report states: progress measures, phases, fits, ablations."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,14 +33,17 @@ class Investigation(NamedTuple):
 
 
 def investigate(
-    directory: Path, neurons: Sequence[int] = (), threads: int | None = None
+    directory: Path,
+    neurons: Sequence[int] = (),
+    threads: int | None = None,
+    kernel_name: str = "auto",
 ) -> Investigation:
     """Examine a run's last weights and its trajectory; save the phases' labelled checkpoints.
 
     The film shows `neurons`, or the best of each key frequency if none are named. All cores are
-    used unless `threads` are given.
+    used unless `threads` are given, and the best kernel unless one is named.
     """
-    kernel = choose_kernel("auto", threads or available_cores())
+    kernel = choose_kernel(kernel_name, threads or available_cores())
     set_torch_threads(kernel)
     last = last_checkpoint(directory)
     state = examine(last, kernel)
@@ -64,12 +68,23 @@ def last_checkpoint(directory: Path) -> dict[str, Any]:
     final = labeled_path(directory, "final")
     if final.exists():
         return load_checkpoint(final)
-    recorded = trajectory.recorded(directory)
-    if not recorded:
-        raise UserError(
-            f"{directory} has neither {final.name} nor recorded weights; train a run there first"
-        )
-    return load_checkpoint(recorded[max(recorded)])
+    for path in reversed(trajectory.recorded(directory).values()):
+        newest = load_if_there(path)
+        if newest is not None:
+            return newest
+    raise UserError(
+        f"{directory} has neither {final.name} nor recorded weights; train a run there first"
+    )
+
+
+def load_if_there(path: Path) -> dict[str, Any] | None:
+    """A recorded checkpoint; None if the run, which is still training, has thinned it out meanwhile."""
+    try:
+        return load_checkpoint(path)
+    except UserError:
+        if path.exists():
+            raise
+        return None
 
 
 def measure_trajectory(
@@ -80,7 +95,7 @@ def measure_trajectory(
     earlier = [path for epoch, path in paths.items() if epoch < last["epoch"]]
 
     def checkpoints() -> Iterator[dict[str, Any]]:
-        yield from map(load_checkpoint, earlier)
+        yield from filter(None, map(load_if_there, earlier))
         yield last
 
     return look_back(checkpoints(), keys, kernel) if earlier else None
@@ -111,10 +126,8 @@ def shoot(
     if measures is not None and stars and frames > 1:
         paths = trajectory.recorded(directory)
         epochs = scenes.film_epochs(measures, frames)
-        shots = (
-            state if epoch == state.epoch else examine(load_checkpoint(paths[epoch]), kernel)
-            for epoch in epochs
-        )
+        earlier = (load_if_there(paths[e]) for e in epochs if e in paths and e < state.epoch)
+        shots = chain((examine(record, kernel) for record in earlier if record), [state])
         film = scenes.film(shots, keys, stars)
     surfaces = scenes.final_surfaces(state, [neuron for neuron, _ in stars])
     circles = scenes.largest_circles(scenes.circles(state.embedding, keys))
@@ -126,11 +139,12 @@ def save_phases(directory: Path, phases: Phases) -> None:
     recorded = trajectory.recorded(directory)
     for label in ("circuit_formation", "cleanup"):
         path, epoch = labeled_path(directory, label), getattr(phases, label)
-        if epoch in recorded:
-            path.parent.mkdir(exist_ok=True)
-            save_checkpoint(path, load_checkpoint(recorded[epoch]))
-        else:
+        weights = load_if_there(recorded[epoch]) if epoch in recorded else None
+        if weights is None:
             path.unlink(missing_ok=True)
+        else:
+            path.parent.mkdir(exist_ok=True)
+            save_checkpoint(path, weights)
 
 
 def grok_epoch(directory: Path) -> int | None:
