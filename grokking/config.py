@@ -182,6 +182,12 @@ class Loaded(NamedTuple):
     sources: dict[str, str]  # field -> "default" or "environment"
     unknown: tuple[str, ...] = ()  # GROK_ variables that are none of ours, and ignored
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The fields that the user has set, with their values."""
+        names = (name for name, source in self.sources.items() if source != "default")
+        return {name: getattr(self.config, name) for name in names}
+
 
 def load(environ: Mapping[str, str], strict: bool = True) -> Loaded:
     """Read the GROK_* variables; UserError in one line for the first that is wrong.
@@ -250,6 +256,12 @@ def as_record(config: Config) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
+def departures(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run (field -> value) in which it is not the reference experiment."""
+    strict = (name for name, field in FIELDS.items() if field.metadata["strict"])
+    return {name: values[name] for name in strict if values[name] != FIELDS[name].default}
+
+
 def identity(config: Config) -> dict[str, Any]:
     """The fields that decide the weights of every epoch, as plain JSON values."""
     return {name: getattr(config, name) for name in IDENTITY}
@@ -276,10 +288,9 @@ def variables(config: Config) -> dict[str, str]:
     return {variable: text for variable, text in texts.items() if text is not None}
 
 
-def command_line(loaded: Loaded, **changes: Any) -> str:
-    """What to type to train with these settings again, and some of them changed."""
-    chosen = {n: getattr(loaded.config, n) for n, s in loaded.sources.items() if s != "default"}
-    words = ((name, as_text(value)) for name, value in (chosen | changes).items())
+def command_line(settings: Mapping[str, Any]) -> str:
+    """What to type to train with these settings (field -> value), the others being unset."""
+    words = ((name, as_text(value)) for name, value in settings.items())
     texts = (f"GROK_{name.upper()}={shlex.quote(text)}" for name, text in words if text is not None)
     return " ".join([*texts, "python -m grokking"])
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from grokking.artifacts import Run, read_json, read_run, surface_path
-from grokking.config import FIELDS, IDENTITY, IN_USE, INEXACT, Config, setting_in_words
+from grokking.config import (
+    FIELDS,
+    IDENTITY,
+    IN_USE,
+    INEXACT,
+    Config,
+    command_line,
+    setting_in_words,
+)
 from grokking.detection import DIVERGED, watched
 from grokking.errors import UserError
 
@@ -97,3 +105,16 @@ def _type(value: Any) -> Any:
 def missing_neurons(directory: Path, config: Config) -> list[int]:
     """Neurons that are to be exported and have no surface in the folder."""
     return [n for n in config.exported_neurons if not surface_path(directory, n).exists()]
+
+
+def command_to_go_on(directory: Path, num_epochs: int) -> str:
+    """What to type to take the run in the folder further, to that epoch."""
+    fields = read_json(directory / "config.json").get("config")
+    chosen = {
+        name: entry.get("value")
+        for name, entry in (fields.items() if isinstance(fields, dict) else ())
+        if name in FIELDS and isinstance(entry, dict) and entry.get("source") == "environment"
+    }
+    ended = {"stop_after_grok": None, "overwrite": None}
+    going_on = {"num_epochs": num_epochs, "artifacts_dir": str(directory), "resume": True}
+    return command_line(chosen | ended | going_on)

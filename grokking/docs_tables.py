@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from grokking.analysis.published import GROK_EPOCHS
 from grokking.artifacts import atomic_write_text, read_json
 from grokking.cli import Parser
 from grokking.config import Config
@@ -153,17 +154,6 @@ def sweep(results: Path) -> str:
     return markdown_report(read_json(results / "sweep.json"))
 
 
-# Weight decay -> grok epochs in published logs of others (full batch, 30 % of the pairs).
-PUBLISHED = {
-    3.0: "1,300 to 3,000",
-    2.0: "near 3,000",
-    1.0: "4,000 to 10,500, median of ten seeds 7,588",
-    0.5: "near 17,000",
-    0.3: "20,000 to 23,000",
-    0.1: "not within 40,000",
-}
-
-
 def extended_sweep(results: Path) -> str:
     """The sweep over five weight decays and five seeds."""
     return markdown_report(read_json(results / "sweep_extended.json"))
@@ -174,14 +164,14 @@ def delays(results: Path) -> str:
     summary = read_json(results / "sweep_extended.json")
     found = {group["weight_decay"]: group for group in summary["weight_decays"]}
     rows = []
-    for weight_decay, published in PUBLISHED.items():
+    for weight_decay, published in GROK_EPOCHS.items():
         ours, units = "not run", ""
         timescale = 1 / (Config.learning_rate * weight_decay)
         if weight_decay in found:
             median = found[weight_decay]["kaplan_meier_grok_epoch"]["median"]
             ours = epoch(median)
             units = "" if median is None else f"{median / timescale:.1f}"
-        rows.append([str(weight_decay), f"{timescale:,.0f}", published, ours, units])
+        rows.append([str(weight_decay), f"{timescale:,.0f}", published.told, ours, units])
     header = ["weight decay", "1 / (lr · wd)", "grok epoch in published logs", "KM median here"]
     table = markdown([*header, "in units of 1 / (lr · wd)"], rows)
     return f"{table}\n{scaling_line(summary)}\n"

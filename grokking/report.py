@@ -6,17 +6,19 @@ Torch-free until the run's folder has been checked.
 import os
 import textwrap
 from argparse import ArgumentTypeError
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from grokking.analysis import progress_measures
-from grokking.analysis.report_card import PAPER_EPOCHS, Findings, Row, report_card
+from grokking.analysis.report_card import FAIL, NOT_YET, PASS, Findings, Row, report_card
 from grokking.analysis.spectra import has_spectrum
 from grokking.artifacts import SCHEMA_VERSION, History, read_config, read_run, write_json
 from grokking.cli import Parser
-from grokking.config import FIELDS, NEURONS, load
+from grokking.config import NEURONS, departures, load
+from grokking.continuation import command_to_go_on
 from grokking.errors import UserError
 from grokking.extension import CUDA
 from grokking.pictures.film_pages import write_film_page
@@ -83,21 +85,29 @@ def report(
         )
     from grokking.analysis.investigation import investigate
 
-    epoch, found, measures, scenes = investigate(directory, neurons, threads, kernel)
+    found, measures, scenes = investigate(directory, neurons, threads, kernel)
     rows = report_card(found)
-    record = card_record(config, epoch, found, rows)
+    record = card_record(directory, config, found, rows)
     write_json(directory / NAME, record)
     if measures is not None:
         progress_measures.write(directory, measures)
-    told = f"seed {record['seed']}, weight decay {record['weight_decay']:g}, epoch {epoch:,}"
+    told = (
+        f"seed {record['seed']}, weight decay {record['weight_decay']:g}, epoch {record['epoch']:,}"
+    )
     if scenes.film is None:
         (directory / FILM).unlink(missing_ok=True)
     else:
         write_film_page(directory / FILM, f"The film of a run: {told}", scenes.film)
     title = f"All neurons of a run: {told}"
-    write_gallery_page(directory / GALLERY, title, scenes.gallery, found.key_frequencies)
+    write_gallery_page(directory / GALLERY, title, scenes.gallery, record["key_frequencies"])
     story = Story(
-        *finished(directory), measures, found.phases, scenes, rows, links(directory), early(record)
+        *finished(directory),
+        measures,
+        found.phases,
+        scenes,
+        rows,
+        links(directory),
+        outlook(record),
     )
     write_report_page(directory / REPORT, f"The story of a run: {told}", story)
     return record, rows
@@ -123,62 +133,73 @@ def links(directory: Path) -> list[tuple[str, str]]:
 
 
 def card_record(
-    config: dict[str, Any], epoch: int, found: Findings, rows: Sequence[Row]
+    directory: Path, config: dict[str, Any], found: Findings, rows: Sequence[Row]
 ) -> dict[str, Any]:
     """The content of report_card.json."""
+    counts = Counter(row.verdict for row in rows)
     return {
         "schema_version": SCHEMA_VERSION,
-        "epoch": epoch,
+        "epoch": found.now.epoch,
         "seed": config["seed"],
         "weight_decay": config["weight_decay"],
         "departures": departures(config),
-        "key_frequencies": found.key_frequencies,
+        "key_frequencies": found.now.key_frequencies,
         "phases": None if found.phases is None else asdict(found.phases),
-        "passed": sum(row.passed is True for row in rows),
-        "failed": sum(row.passed is False for row in rows),
-        "rows": [{**asdict(row), "verdict": row.verdict} for row in rows],
+        "outcome": found.outcome,
+        "passed": counts[PASS],
+        "failed": counts[FAIL],
+        "not_yet": counts[NOT_YET],
+        "go_on": command_to_go_on(directory, found.next_epoch) if counts[NOT_YET] else None,
+        "rows": [_row_record(row) for row in rows],
     }
 
 
-def departures(config: dict[str, Any]) -> dict[str, Any]:
-    """The settings in which a run is not the paper's experiment."""
-    strict = (name for name, field in FIELDS.items() if field.metadata["strict"])
-    return {name: config[name] for name in strict if config[name] != FIELDS[name].default}
+def _row_record(row: Row) -> dict[str, Any]:
+    control = None if row.control is None else row.control.record()
+    return {**asdict(row), "passed": row.passed, "control": control}
 
 
 def headline(record: dict[str, Any]) -> str:
+    """What the card comes to, in a sentence."""
     judged = record["passed"] + record["failed"]
+    words = [f"{record['passed']} of {judged} rows pass" if judged else "no row is judged"]
+    if record["not_yet"]:
+        words.append(f"{record['not_yet']} not yet")
     return (
         f"Report card at epoch {record['epoch']:,}: seed {record['seed']}, weight decay "
-        f"{record['weight_decay']:g}, {record['passed']} of {judged} rows pass"
+        f"{record['weight_decay']:g}, {', '.join(words)}"
     )
+
+
+def outlook(record: dict[str, Any]) -> list[str]:
+    """In what the run departs from the paper's, and how to take it further where that may decide."""
+    lines = []
+    if record["departures"]:
+        told = ", ".join(f"{name} {value}" for name, value in record["departures"].items())
+        lines.append(f"This run departs from the paper's experiment: {told}.")
+    if record["go_on"] is not None:
+        lines.append(f"NOT YET: more epochs may decide. Go on with: {record['go_on']}")
+    return lines
 
 
 def brief_text(record: dict[str, Any], rows: Sequence[Row]) -> str:
     """The card without tolerances and definitions."""
-    lines = [f"  {row.verdict:<10}  {row.what}: {row.run}" for row in rows]
-    return "\n".join([headline(record), *early(record), *lines])
+    lines = [f"  {row.verdict:<10}  {row.what}: {row.run}{_why(row)}" for row in rows]
+    return "\n".join([headline(record), *outlook(record), *lines])
 
 
-def early(record: dict[str, Any]) -> list[str]:
-    """Why a young run fails rows that it will pass."""
-    if record["epoch"] >= PAPER_EPOCHS:
-        return []
-    return [
-        f"The paper's figures are from epoch {PAPER_EPOCHS:,}: the circuit goes on getting cleaner long "
-        "after grokking."
-    ]
+def _why(row: Row) -> str:
+    return f" ({row.reason})" if row.reason else ""
 
 
 def card_text(record: dict[str, Any], rows: Sequence[Row]) -> str:
     """The card for a terminal."""
-    lines = [headline(record), *early(record)]
-    if record["departures"]:
-        told = ", ".join(f"{name} {value}" for name, value in record["departures"].items())
-        lines.append(f"This run departs from the paper's experiment: {told}.")
+    lines = [headline(record), *outlook(record)]
     for row in rows:
-        lines += ["", f"{row.verdict}: {row.what}"]
+        lines += ["", f"{row.verdict}: {row.what}{_why(row)}"]
         cells = {"paper": row.paper, "this run": row.run, "accepted": row.accepted}
+        if row.control is not None:
+            cells["control"] = row.control.told
         for name, text in {**cells, "measured as": row.definition}.items():
             lines += textwrap.wrap(
                 f"{name:<12} {text}", 100, initial_indent="  ", subsequent_indent=" " * 15

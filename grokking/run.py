@@ -84,7 +84,7 @@ def train_and_export(loaded: Loaded, state: TrainingState, engine: Engine, direc
         finally:
             progress.close()
         if stop.number is not None:
-            again = command_line(loaded, resume=True, overwrite=None)
+            again = command_line(loaded.chosen | {"resume": True, "overwrite": None})
             print(
                 f"{stop.name}: saved at epoch {state.epoch}; continue with: {again}",
                 file=sys.stderr,

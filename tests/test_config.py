@@ -210,6 +210,6 @@ def test_the_command_that_repeats_a_run_holds_what_was_set_and_what_is_changed()
     loaded = load(
         {"GROK_STOP_AFTER_GROK": "10", "GROK_OVERWRITE": "1", "GROK_ARTIFACTS_DIR": "a b"}
     )
-    assert config.command_line(loaded, resume=True, overwrite=None) == (
+    assert config.command_line(loaded.chosen | {"resume": True, "overwrite": None}) == (
         "GROK_STOP_AFTER_GROK=10 GROK_ARTIFACTS_DIR='a b' GROK_RESUME=1 python -m grokking"
     )

@@ -34,15 +34,32 @@ class Ablation(NamedTuple):
     on_null_space: float
 
 
+class Residuals(NamedTuple):
+    """What 2 n directions, n key frequencies, leave of W_L: three readings of the paper's figure."""
+
+    on_waves: float  # norm of W_L minus its part at cos and sin(w_k c), over the norm of W_L
+    best_rank: float  # norm of W_L minus the best approximation of rank 2 n, over the norm of W_L
+
+    @property
+    def on_waves_squared(self) -> float:
+        """The first as a share of the squared norm."""
+        return self.on_waves**2
+
+
 def key_components(p: int, keys: Sequence[int]) -> Array:
     """Orthonormal rows cos and sin(w_k x) for each key frequency, [2 n, p]."""
     return fourier_basis(p)[[row for k in keys for row in (2 * k - 1, 2 * k)]]
 
 
-def output_residual(state: State, keys: Sequence[int]) -> float:
-    """Frobenius norm of what W_L holds outside the key frequencies of c, over that of W_L."""
+def output_residuals(state: State, keys: Sequence[int]) -> Residuals:
+    """What W_L holds outside the key frequencies of c, and outside its own 2 n strongest directions."""
     W_L = state.tables.W_L.double().numpy().T  # [p, d_mlp]
-    return float(np.linalg.norm(W_L - project(W_L, keys)) / np.linalg.norm(W_L))
+    strengths = np.linalg.svd(W_L, compute_uv=False)
+    norm = np.linalg.norm(strengths)
+    return Residuals(
+        float(np.linalg.norm(W_L - project(W_L, keys)) / norm),
+        float(np.linalg.norm(strengths[2 * len(keys) :]) / norm),
+    )
 
 
 def direction_fits(state: State, keys: Sequence[int]) -> list[DirectionFit]:
@@ -74,14 +91,20 @@ def cosines_explain(state: State, keys: Sequence[int]) -> float:
     return float(np.square(amplitudes).sum() * p**3 / 2 / np.square(logits).sum())
 
 
-def ablate(state: State, keys: Sequence[int]) -> Ablation:
-    """Loss when post reaches the logits along the u_k and v_k only, and when in every other way.
+def key_span(state: State, keys: Sequence[int]) -> Array:
+    """An orthonormal basis of the span of all u_k and v_k in R^d_mlp, [d_mlp, 2 n]."""
+    W_L = state.tables.W_L.double().numpy()
+    span, _ = np.linalg.qr(W_L @ key_components(state.modulus, keys).T)
+    return span
 
-    post is projected onto their span in R^d_mlp, or onto its complement; whatever reaches the
-    logits past the MLP, and all biases, stay as they are.
+
+def ablate(state: State, span: Array) -> Ablation:
+    """Loss when post reaches the logits along `span` only, and when in every other way.
+
+    post is projected onto the orthonormal columns of `span` [d_mlp, n], or onto their complement;
+    whatever reaches the logits past the MLP, and all biases, stay as they are.
     """
     W_L = state.tables.W_L.double().numpy()
-    span, _ = np.linalg.qr(W_L @ key_components(state.modulus, keys).T)  # [d_mlp, 2 n]
     on = span @ (span.T @ W_L)
     return Ablation(_loss(state, W_L), _loss(state, on), _loss(state, W_L - on))
 

@@ -7,17 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from grokking import trajectory
+from grokking import detection, trajectory
 from grokking.analysis import circuit, scenes
+from grokking.analysis.controls import draw_controls
 from grokking.analysis.hindsight import State, examine, look_back
 from grokking.analysis.phases import Phases, find_phases
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.analysis.report_card import Findings
+from grokking.analysis.report_card import Findings, Measured
 from grokking.analysis.scenes import Scenes
-from grokking.artifacts import read_grokking, read_history
+from grokking.artifacts import read_config, read_grokking, read_history
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
+from grokking.config import departures
 from grokking.cores import available_cores
-from grokking.detection import detect
 from grokking.environment import set_torch_threads
 from grokking.errors import UserError
 from grokking.extension import Kernel, choose_kernel
@@ -26,7 +27,6 @@ from grokking.extension import Kernel, choose_kernel
 class Investigation(NamedTuple):
     """`measures`, the film and the phases in `found` are None where no trajectory was recorded."""
 
-    epoch: int  # of the weights that stand for the trained model
     found: Findings
     measures: ProgressMeasures | None
     scenes: Scenes
@@ -58,9 +58,9 @@ def investigate(
     if phases is not None:
         save_phases(directory, phases)
     with np.errstate(invalid="ignore", divide="ignore"):  # shares of what does not vary are NaN
-        found = findings(state, last["config"], keys, phases, directory)
+        found = findings(state, read_config(directory), keys, phases, directory)
     pictures = shoot(directory, state, measures, kernel, neurons)
-    return Investigation(state.epoch, found, measures, pictures)
+    return Investigation(found, measures, pictures)
 
 
 def last_checkpoint(directory: Path) -> dict[str, Any]:
@@ -147,19 +147,52 @@ def save_phases(directory: Path, phases: Phases) -> None:
             save_checkpoint(path, weights)
 
 
-def grok_epoch(directory: Path) -> int | None:
-    """grok_epoch of a finished run, or by the histories so far of one that has not finished."""
-    epoch: int | None
-    if (directory / "grokking.json").exists():
-        epoch = read_grokking(directory)["grok_epoch"]
-    elif (directory / "accuracy_history.json").exists():
-        history = read_history(directory)
-        epoch = detect(
-            history.epochs, history.training_accuracies, history.validation_accuracies
-        ).grok_epoch
-    else:
-        epoch = None
-    return epoch
+def phases_so_far(directory: Path) -> detection.Phases:
+    """When the run memorised, generalised and collapsed, by its histories so far."""
+    if not (directory / "accuracy_history.json").exists():
+        return detection.detect([], [], [])
+    history = read_history(directory)
+    return detection.detect(
+        history.epochs,
+        history.training_accuracies,
+        history.validation_accuracies,
+        diverged=has_diverged(directory),
+    )
+
+
+def has_diverged(directory: Path) -> bool:
+    """Has the run in the folder ended with a loss that was not finite?"""
+    finished = (directory / "grokking.json").exists()
+    return finished and read_grokking(directory)["outcome"] == detection.DIVERGED
+
+
+def earlier_state(directory: Path, last: State) -> State | None:
+    """The recorded state nearest to three quarters of the run; None if none was recorded."""
+    paths = trajectory.recorded(directory)
+    before = sorted((e for e in paths if e < last.epoch), key=lambda e: abs(e - 0.75 * last.epoch))
+    for epoch in before[:2]:  # the second if the first was thinned out meanwhile
+        checkpoint = load_if_there(paths[epoch])
+        if checkpoint is not None:
+            return examine(checkpoint, last.kernel)
+    return None
+
+
+def measure(state: State, keys: list[int], own_keys: list[int]) -> Measured:
+    """What the card's rows need of one state; `keys` are the run's, `own_keys` this state's."""
+    validation = state.validation_accuracy
+    return Measured(
+        epoch=state.epoch,
+        validation_accuracy=validation,
+        key_frequencies=own_keys,
+        periodic_neurons=state.periodic_neurons(),
+        residuals=circuit.output_residuals(state, keys),
+        direction_fits=circuit.direction_fits(state, keys),
+        cosines_explain=circuit.cosines_explain(state, keys),
+        restricted_loss=state.restricted_loss(keys),
+        excluded_loss=state.excluded_loss(keys),
+        excluded_loss_all_pairs=state.excluded_loss(keys, np.arange(state.modulus**2)),
+        ablation=circuit.ablate(state, circuit.key_span(state, keys)),
+    )
 
 
 def findings(
@@ -169,21 +202,18 @@ def findings(
     phases: Phases | None,
     directory: Path,
 ) -> Findings:
-    """Everything that the report card is filled from."""
+    """Everything that the report card is filled from; `config` is that of config.json."""
+    earlier, so_far = earlier_state(directory, state), phases_so_far(directory)
     return Findings(
         modulus=state.modulus,
         d_mlp=config["d_mlp"],
         weight_decay=config["weight_decay"],
-        key_frequencies=keys,
-        periodic_neurons=state.periodic_neurons(),
-        output_residual=circuit.output_residual(state, keys),
-        direction_fits=circuit.direction_fits(state, keys),
-        cosines_explain=circuit.cosines_explain(state, keys),
-        restricted_loss=state.restricted_loss(keys),
-        excluded_loss=state.excluded_loss(keys),
-        excluded_loss_all_pairs=state.excluded_loss(keys, np.arange(state.modulus**2)),
-        ablation=circuit.ablate(state, keys),
+        departures=list(departures(config)),
+        now=measure(state, keys, keys),
+        earlier=None if earlier is None else measure(earlier, keys, earlier.key_frequencies()),
+        controls=draw_controls(state, keys),
         phases=phases,
-        grok_epoch=grok_epoch(directory),
-        finished=(directory / "grokking.json").exists(),
+        outcome=so_far.outcome,
+        grok_epoch=so_far.grok_epoch,
+        collapse_epoch=so_far.collapse_epoch,
     )

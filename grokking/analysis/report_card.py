@@ -1,263 +1,491 @@
 """The paper's figures beside a run's, row by row, with tolerances fixed before any measuring.
 
-Paper: Nanda et al. (2023), arXiv 2301.05217, its mainline run. It gives one run's figures and no
-spread, so one rule serves every share: what the paper's circuit leaves unexplained may be TWICE as
-much here. Where the paper claims a direction ("the loss improves") the direction is the tolerance.
+The paper (see published.py) gives one run's figures and no spread, so one rule serves every share:
+what its circuit leaves unexplained may be TWICE as much here. Where it claims a direction ("the loss
+improves") the direction is the tolerance. Verdicts are those of verdicts.py.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from grokking.analysis import published
 from grokking.analysis.phases import RULE, Phases
 
 if TYPE_CHECKING:  # at run time that would import torch
-    from grokking.analysis.circuit import Ablation, DirectionFit
+    from grokking.analysis.circuit import Ablation, DirectionFit, Residuals
+    from grokking.analysis.controls import Control, Controls
 
 TWICE = 2.0
-PAPER_EPOCHS = 40_000  # that its mainline run was trained for
-KEY_COUNTS = range(3, 7)  # the paper: 5 in its mainline run, 3 to 5 in other seeds
-EPOCH_FACTOR = 3.0  # published logs of ten seeds grok between 4,000 and 10,500: a factor of 2.6
+KEY_COUNTS = (3, 6)  # the paper's range of 3 to 5, and one more
+EPOCH_FACTOR = 3.0  # ten published grok epochs lie between 4,000 and 10,500: a factor of 2.6
 ROUNDING_SPREAD = 0.3  # by this much the same seed on another machine moves its grok epoch
-
-# weight decay -> epochs at which runs of others grokked, earliest and latest (secondary sources)
-PUBLISHED_GROKS = {0.3: (20_000, 20_000), 1.0: (5_000, 10_000), 3.0: (1_300, 3_000)}
+COMPUTES = 0.99  # validation accuracy from which a network is judged
+SHRUNK = 0.9  # of the distance at three quarters of the run: below it a row is still on its way
+PASS, FAIL, NOT_YET, NOT_JUDGED = "PASS", "FAIL", "NOT YET", "not judged"
 
 
 @dataclass(frozen=True)
-class Findings:
-    """Everything that the card is filled from; all of one run, at one epoch."""
+class Measured:
+    """What the rows need of one state."""
 
-    modulus: int
-    d_mlp: int
-    weight_decay: float
+    epoch: int
+    validation_accuracy: float
     key_frequencies: list[int]
     periodic_neurons: int
-    output_residual: float
+    residuals: Residuals
     direction_fits: list[DirectionFit]
     cosines_explain: float
     restricted_loss: float
     excluded_loss: float
     excluded_loss_all_pairs: float
     ablation: Ablation
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that the card is filled from; all of one run."""
+
+    modulus: int
+    d_mlp: int
+    weight_decay: float
+    departures: Sequence[str]  # settings in which the run is not the paper's experiment
+    now: Measured
+    earlier: (
+        Measured | None
+    )  # at the recorded epoch nearest three quarters; None: none was recorded
+    controls: Controls
     phases: Phases | None  # None: no trajectory was recorded
+    outcome: str  # of detection.OUTCOMES, by the history so far
     grok_epoch: int | None
-    finished: bool = True  # else grok_epoch is that of the history so far
+    collapse_epoch: int | None
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch to run on to where more epochs may decide a row."""
+        converged = published.PAPER_EPOCHS
+        return (
+            converged if not self.departures and self.now.epoch < converged else 2 * self.now.epoch
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`reason` says why a row neither passes nor fails, or what failed beside its tolerance."""
+
+    word: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the card. `passed` is None where nothing published can be held against it."""
+    """One line of the card."""
 
     what: str
     paper: str
     run: str
-    value: Any  # `run` as numbers, for programs
+    value: Any  # `run` as numbers, for programs; None where there are none
     accepted: str  # the tolerance and where it comes from
-    passed: bool | None
+    verdict: str
+    reason: str
+    control: Control | None
     definition: str
 
     @property
-    def verdict(self) -> str:
-        return "not judged" if self.passed is None else "PASS" if self.passed else "FAIL"
+    def passed(self) -> bool | None:
+        """None where the row is not judged, or not yet."""
+        return {PASS: True, FAIL: False}.get(self.verdict)
 
 
-def report_card(found: Findings) -> list[Row]:
+@dataclass(frozen=True)
+class Claim:
+    """What a row claims of a state.
+
+    `distance` is how far a state lies outside the accepted range: 0 inside, NaN where it cannot be
+    told. With a `control`, the state's own figure must lie `below` or above all of its draws.
+    """
+
+    what: str
+    paper: str
+    accepted: str
+    definition: str
+    shown: Callable[[Measured], str]
+    value: Callable[[Measured], Any]
+    distance: Callable[[Measured], float]
+    control: Control | None = None
+    figure: Callable[[Measured], float] | None = None
+    below: bool = True
+    carries_over: bool = False  # to models of another size: no figure of the paper's is in it
+
+
+def report_card(findings: Findings) -> list[Row]:
     """All rows, in the order of the paper's argument."""
-    rows = [
-        _keys(found.key_frequencies),
-        _neurons(found.periodic_neurons, found.d_mlp),
-        _residual(found.output_residual, len(found.key_frequencies)),
-        _directions(found.direction_fits),
-        _cosines(found.cosines_explain),
-        _restricted(found.restricted_loss, found.ablation.full),
-        _on_directions(found.ablation),
-        _on_null_space(found.ablation, found.modulus),
-        _excluded(found),
-        _phases(found.phases),
-        _grok_epoch(found),
+    claims = [
+        _keys(findings.controls.key_count),
+        _neurons(findings.d_mlp, findings.controls.periodic_share),
+        _residual(),
+        _directions(),
+        _cosines(),
+        _restricted(findings.controls.restricted_loss),
+        _on_directions(findings.controls.on_directions),
+        _on_null_space(findings.modulus, findings.controls.on_null_space),
     ]
-    return [_in_strict_json(row) for row in rows]
+    return [
+        *(_row(claim, findings) for claim in claims),
+        _excluded(findings),
+        _phases(findings),
+        _grok_epoch(findings),
+    ]
 
 
-def _in_strict_json(row: Row) -> Row:
-    """The row without numbers that JSON has not: shares of what does not vary are NaN, and fail."""
-    values = row.value if isinstance(row.value, list) else [row.value]
-    if all(value is None or math.isfinite(value) for value in values):
-        return row
-    return replace(row, run="not a number", value=None)
+# --- verdicts --------------------------------------------------------------------------------
 
 
-def _keys(keys: Sequence[int]) -> Row:
+def not_computing(findings: Findings) -> Verdict | None:
+    """Why a network is not judged at all; None for one that computes."""
+    accuracy = findings.now.validation_accuracy
+    if accuracy >= COMPUTES:
+        return None
+    reason = f"validation {accuracy:.0%}; judged from {COMPUTES:.0%}"
+    if findings.collapse_epoch is not None:
+        return Verdict(NOT_JUDGED, f"collapsed at epoch {findings.collapse_epoch:,}: {reason}")
+    return Verdict(NOT_JUDGED if findings.grok_epoch is None else NOT_YET, reason)
+
+
+def judged(claim: Claim, findings: Findings) -> Verdict:
+    """The rules of a verdict, in the order in which they apply."""
+    silent = not_computing(findings)
+    if silent is not None:
+        return silent
+    size = [name for name in MODEL_SIZE if name in findings.departures]
+    if size and not claim.carries_over:
+        return Verdict(
+            NOT_JUDGED, f"the paper's figure is of a model with another {', '.join(size)}"
+        )
+    if claim.control is not None and not claim.control.values:
+        return Verdict(NOT_JUDGED, f"too few are left to draw from: {claim.control.of}")
+    distance = claim.distance(findings.now)
+    if distance == 0:
+        return _against_control(claim, findings.now)
+    if findings.earlier is None:
+        return Verdict(
+            NOT_JUDGED, "no weights were recorded along the way: it may still be changing"
+        )
+    if distance <= SHRUNK * claim.distance(findings.earlier) and math.isfinite(distance):
+        return Verdict(
+            NOT_YET,
+            f"still on its way since epoch {findings.earlier.epoch:,}; run on to epoch "
+            f"{findings.next_epoch:,}",
+        )
+    return Verdict(FAIL)
+
+
+MODEL_SIZE = ("modulus", "d_model", "num_heads", "d_mlp")
+
+
+def _against_control(claim: Claim, now: Measured) -> Verdict:
+    """PASS outside the range of the control's draws, on the claimed side."""
+    if claim.control is None or claim.figure is None:
+        return Verdict(PASS)
+    own, values = claim.figure(now), claim.control.values
+    outside = own < min(values) if claim.below else own > max(values)
+    return Verdict(PASS) if outside else Verdict(FAIL, "its control does as well")
+
+
+def _row(claim: Claim, findings: Findings) -> Row:
+    verdict, value = judged(claim, findings), claim.value(findings.now)
+    numbers = value if isinstance(value, list) else [value]
+    finite = all(
+        math.isfinite(number) for number in numbers
+    )  # shares of what does not vary are NaN
     return Row(
+        claim.what,
+        claim.paper,
+        claim.shown(findings.now) if finite else "not a number",
+        value if finite else None,
+        claim.accepted,
+        verdict.word,
+        verdict.reason,
+        claim.control,
+        claim.definition,
+    )
+
+
+def _above(value: float, most: float) -> float:
+    return max(value - most, 0.0) if not math.isnan(value) else math.nan
+
+
+def _below(value: float, least: float) -> float:
+    return _above(-value, -least)
+
+
+# --- claims ----------------------------------------------------------------------------------
+
+
+def _keys(control: Control) -> Claim:
+    fewest, most = KEY_COUNTS
+    few, many = published.OTHER_SEEDS_KEYS
+    return Claim(
         "key frequencies",
-        "14, 35, 41, 42, 52 (other seeds: 3 to 5 of them)",
-        ", ".join(map(str, keys)) or "none",
-        list(keys),
-        f"{KEY_COUNTS[0]} to {KEY_COUNTS[-1]} of them, whichever: the paper's range and one more",
-        len(keys) in KEY_COUNTS,
+        f"{', '.join(map(str, published.KEY_FREQUENCIES))} (other seeds: {few} to {many} of them)",
+        f"{fewest} to {most} of them, whichever: the paper's range and one more",
         "frequencies k in 1..(p-1)/2 whose norm in W_L = W_out W_U across the classes, cos and sin "
         "together, exceeds a quarter of the largest (the paper publishes no threshold)",
+        shown=lambda m: ", ".join(map(str, m.key_frequencies)) or "none",
+        value=lambda m: list(m.key_frequencies),
+        distance=lambda m: max(
+            _above(len(m.key_frequencies), most), _below(len(m.key_frequencies), fewest)
+        ),
+        control=control,
+        figure=lambda m: float(len(m.key_frequencies)),
     )
 
 
-def _neurons(periodic: int, d_mlp: int) -> Row:
-    share, least = periodic / d_mlp, 1 - TWICE * (1 - 433 / 512)
-    return Row(
+def _neurons(d_mlp: int, control: Control) -> Claim:
+    share = published.PERIODIC_NEURONS / published.NEURONS
+    least = 1 - TWICE * (1 - share)
+    return Claim(
         "neurons with > 85 % of their variance in one frequency",
-        "433 of 512 (84.6 %)",
-        f"{periodic} of {d_mlp} ({share:.1%})",
-        share,
+        f"{published.PERIODIC_NEURONS} of {published.NEURONS} ({share:.1%})",
         f"at least {least:.1%}: twice the paper's rest",
-        share >= least,
         "variance of post-ReLU activations at = over all p * p pairs; a frequency's share is its "
         "3 x 3 block of products of (1, cos, sin) of a and of b, the constant left out",
+        shown=lambda m: f"{m.periodic_neurons} of {d_mlp} ({m.periodic_neurons / d_mlp:.1%})",
+        value=lambda m: m.periodic_neurons / d_mlp,
+        distance=lambda m: _below(m.periodic_neurons / d_mlp, least),
+        control=control,
+        figure=lambda m: m.periodic_neurons / d_mlp,
+        below=False,
     )
 
 
-def _residual(residual: float, keys: int) -> Row:
-    most = TWICE * 0.0055
-    return Row(
-        f"W_L: residual after {2 * keys} directions",
-        "< 0.55 % (10 directions)",
-        f"{residual:.2%}",
-        residual,
+def _residual() -> Claim:
+    most = TWICE * published.RESIDUAL
+    return Claim(
+        "W_L: residual after two directions for each key frequency",
+        f"< {published.RESIDUAL:.2%} (10 directions)",
         f"at most {most:.2%}: twice the paper's",
-        residual <= most,
         "Frobenius norm of W_L minus its projection on cos and sin(w_k c) of the key frequencies, "
         "over the norm of W_L",
+        shown=lambda m: f"{m.residuals.on_waves:.2%}",
+        value=lambda m: m.residuals.on_waves,
+        distance=lambda m: _above(m.residuals.on_waves, most),
     )
 
 
-def _directions(fits: Sequence[DirectionFit]) -> Row:
-    explained, least = [fit.explained for fit in fits], 1 - TWICE * (1 - 0.932)
-    shown = f"{min(explained):.1%} to {max(explained):.1%}" if explained else "none"
-    return Row(
+def _directions() -> Claim:
+    low, high = published.DIRECTIONS_EXPLAINED
+    least = 1 - TWICE * (1 - low)
+
+    def explained(m: Measured) -> list[float]:
+        return [fit.explained for fit in m.direction_fits]
+
+    return Claim(
         "u_k, v_k: variance explained by one cos or sin(w_k (a+b))",
-        "93.2 to 98.2 %",
-        shown,
-        explained,
+        f"{100 * low:.1f} to {100 * high:.1f} %",
         f"each at least {least:.1%}: twice the paper's rest",
-        bool(explained) and min(explained) >= least,
         "f(a, b) = post . u_k with u_k = W_L cos(w_k c), over all pairs, fitted by a constant and "
         "a multiple of cos(w_k (a+b)); v_k likewise with sin; 1 - residual variance / variance",
+        shown=lambda m: (
+            f"{min(explained(m)):.1%} to {max(explained(m)):.1%}" if explained(m) else "none"
+        ),
+        value=explained,
+        distance=lambda m: _below(min(explained(m)), least) if explained(m) else math.nan,
     )
 
 
-def _cosines(explained: float) -> Row:
-    least = 1 - TWICE * (1 - 0.95)
-    return Row(
+def _cosines() -> Claim:
+    least = 1 - TWICE * (1 - published.COSINES_EXPLAIN)
+    return Claim(
         "logits: variance explained by a sum of cos(w_k (a+b-c))",
-        "95 %",
-        f"{explained:.1%}",
-        explained,
+        f"{published.COSINES_EXPLAIN:.0%}",
         f"at least {least:.0%}: twice the paper's rest",
-        explained >= least,
         "least squares over all p^3 logits, one amplitude for each key frequency; each pair's mean "
         "logit, which the softmax does not see, removed",
+        shown=lambda m: f"{m.cosines_explain:.1%}",
+        value=lambda m: m.cosines_explain,
+        distance=lambda m: _below(m.cosines_explain, least),
     )
 
 
-def _restricted(restricted: float, full: float) -> Row:
-    return Row(
+def _loss(loss: float) -> str:
+    """2.4e-7, as the paper writes it."""
+    mantissa, _, exponent = f"{loss:.1e}".partition("e")
+    return (
+        f"{loss:.2f}" if loss >= 0.1 or not math.isfinite(loss) else f"{mantissa}e{int(exponent)}"
+    )
+
+
+def _becomes(full: float, ablated: float) -> str:
+    return f"{_loss(full)} becomes {_loss(ablated)}"
+
+
+def _orders(loss: float, most: float) -> float:
+    """How far a loss lies above another, on a log scale."""
+    if not (loss > 0 and most > 0):
+        return _above(loss, most)
+    return _above(math.log(loss), math.log(most))
+
+
+def _restricted(control: Control) -> Claim:
+    return Claim(
         "ablation: logits restricted to cos, sin(w_k (a+b))",
-        "2.4e-7 becomes 5.5e-8",
-        f"{full:.1e} becomes {restricted:.1e}",
-        [full, restricted],
-        "the loss does not rise: the paper's claim",
-        restricted <= full,
+        _becomes(published.FULL_LOSS, published.RESTRICTED_LOSS),
+        "the loss does not rise (the paper's claim), and is lower than with any draw of the control",
         "restricted loss: cross-entropy over all pairs of the logits' projection on cos and "
         "sin(w_k (a+b)) of the key frequencies, plus the mean of each logit over all pairs",
+        shown=lambda m: _becomes(m.ablation.full, m.restricted_loss),
+        value=lambda m: [m.ablation.full, m.restricted_loss],
+        distance=lambda m: _orders(m.restricted_loss, m.ablation.full),
+        control=control,
+        figure=lambda m: m.restricted_loss,
+        carries_over=True,
     )
 
 
-def _on_directions(ablation: Ablation) -> Row:
-    return Row(
+def _on_directions(control: Control) -> Claim:
+    return Claim(
         "ablation: MLP output on the key directions of W_L only",
-        "2.4e-7 becomes 1.2e-7",
-        f"{ablation.full:.1e} becomes {ablation.on_key_directions:.1e}",
-        [ablation.full, ablation.on_key_directions],
-        f"at most {TWICE:g} times the loss of the whole model",
-        ablation.on_key_directions <= TWICE * ablation.full,
+        _becomes(published.FULL_LOSS, published.ON_DIRECTIONS_LOSS),
+        f"at most {TWICE:g} times the loss of the whole model, and lower than with any draw of the control",
         "post projected onto the span of all u_k and v_k in R^d_mlp; what passes by the MLP, and "
         "all biases, as they are; all pairs",
+        shown=lambda m: _becomes(m.ablation.full, m.ablation.on_key_directions),
+        value=lambda m: [m.ablation.full, m.ablation.on_key_directions],
+        distance=lambda m: _orders(m.ablation.on_key_directions, TWICE * m.ablation.full),
+        control=control,
+        figure=lambda m: m.ablation.on_key_directions,
+        carries_over=True,
     )
 
 
-def _on_null_space(ablation: Ablation, modulus: int) -> Row:
+def _on_null_space(modulus: int, control: Control) -> Claim:
     guess = math.log(modulus)
-    return Row(
+    return Claim(
         "ablation: MLP output without the key directions",
-        "5.27",
-        f"{ablation.on_null_space:.2f}",
-        ablation.on_null_space,
-        f"at least {guess / TWICE:.2f}, half of ln p = {guess:.2f}, the loss of guessing",
-        ablation.on_null_space >= guess / TWICE,
+        _loss(published.ON_NULL_SPACE_LOSS),
+        f"at least {guess / TWICE:.2f}, half of ln p = {guess:.2f}, the loss of guessing, and higher than "
+        "with any draw of the control",
         "post projected onto the complement of that span; otherwise as above",
+        shown=lambda m: _loss(m.ablation.on_null_space),
+        value=lambda m: m.ablation.on_null_space,
+        distance=lambda m: _below(m.ablation.on_null_space, guess / TWICE),
+        control=control,
+        figure=lambda m: m.ablation.on_null_space,
+        below=False,
+        carries_over=True,
     )
 
 
-def _excluded(found: Findings) -> Row:
+# --- rows that are no claims of one state ----------------------------------------------------
+
+
+def _excluded(findings: Findings) -> Row:
+    now = findings.now
     return Row(
         "excluded loss",
         "rises to above guessing (figure only)",
-        f"{found.excluded_loss:.2f} (all pairs: {found.excluded_loss_all_pairs:.2f})",
-        [found.excluded_loss, found.excluded_loss_all_pairs],
+        f"{now.excluded_loss:.2f} (all pairs: {now.excluded_loss_all_pairs:.2f})",
+        [now.excluded_loss, now.excluded_loss_all_pairs],
         "no figure is published",
-        None,
+        NOT_JUDGED,
+        "no figure is published",
+        findings.controls.excluded_loss,
         "cross-entropy over the training pairs of the logits minus their projection on cos and "
         "sin(w_k (a+b)) of the key frequencies",
     )
 
 
-def _phases(phases: Phases | None) -> Row:
-    paper = (1_400, 9_400, 14_000)
-    ends = (
-        None if phases is None else (phases.memorization, phases.circuit_formation, phases.cleanup)
-    )
-    shown, passed = "no weights were recorded along the way", None
-    if ends is not None:
-        shown = ", ".join("not reached" if end is None else f"{end:,}" for end in ends)
-        passed = all(
-            end is not None and published / EPOCH_FACTOR <= end <= EPOCH_FACTOR * published
-            for end, published in zip(ends, paper, strict=True)
-        )
+def of_other_settings(findings: Findings, weight_decay: float) -> Verdict | None:
+    """Epochs of one experiment say nothing of another's."""
+    others = [name for name in findings.departures if name != "weight_decay"]
+    if others:
+        return Verdict(NOT_JUDGED, f"the published epochs are of another {', '.join(others)}")
+    if findings.weight_decay != weight_decay:
+        return Verdict(NOT_JUDGED, f"the published epochs are of weight decay {weight_decay:g}")
+    return None
+
+
+def _phases(findings: Findings) -> Row:
+    phases, ends = findings.phases, None
+    if phases is not None:
+        ends = [phases.memorization, phases.circuit_formation, phases.cleanup]
+    shown = ["not reached" if end is None else f"{end:,}" for end in ends or ()]
+    verdict = _judged_phases(findings, ends)
     return Row(
         "ends of memorisation, circuit formation, cleanup (epochs)",
-        "1,400, 9,400, 14,000",
-        shown,
-        None if ends is None else list(ends),
+        ", ".join(f"{end:,}" for end in published.PHASE_ENDS),
+        ", ".join(shown) or "no weights were recorded along the way",
+        ends,
         f"each within a factor of {EPOCH_FACTOR:g}: ten published grok epochs spread by 2.6",
-        passed,
+        verdict.word,
+        verdict.reason,
+        None,
         RULE,
     )
 
 
-def _grok_epoch(found: Findings) -> Row:
-    grok_epoch, weight_decay = found.grok_epoch, found.weight_decay
-    span = PUBLISHED_GROKS.get(weight_decay)
-    shown = "not grokked" if grok_epoch is None else f"{grok_epoch:,}"
-    if grok_epoch is None and not found.finished:
-        shown = "not grokked so far; the run has not finished"
-    what, definition = (
-        f"grok epoch at weight decay {weight_decay:g}",
+def _judged_phases(findings: Findings, ends: Sequence[int | None] | None) -> Verdict:
+    if ends is None:
+        return Verdict(NOT_JUDGED, "no weights were recorded along the way")
+    silent = of_other_settings(findings, published.PAPER_WEIGHT_DECAY) or not_computing(findings)
+    if silent is not None:
+        return silent
+    pairs = list(zip(ends, published.PHASE_ENDS, strict=True))
+    for end, paper in pairs:
+        latest = EPOCH_FACTOR * paper
+        reached = end is not None and paper / EPOCH_FACTOR <= end <= latest
+        if not reached and (end is not None or findings.now.epoch >= latest):
+            return Verdict(FAIL)
+    if None in ends:
+        return Verdict(NOT_YET, f"not all ended by epoch {findings.now.epoch:,}")
+    return Verdict(PASS)
+
+
+def _grok_epoch(findings: Findings) -> Row:
+    decay, epoch = findings.weight_decay, findings.grok_epoch
+    figures = published.GROK_EPOCHS.get(decay)
+    accepted = "no figure is published"
+    if figures is not None and figures.earliest is not None and figures.latest is not None:
+        low, high = accepted_groks(figures.earliest, figures.latest)
+        accepted = f"{low:,.0f} to {high:,.0f}: rounding alone moves it by {ROUNDING_SPREAD:.0%}"
+    verdict = _judged_grok_epoch(findings, figures)
+    return Row(
+        f"grok epoch at weight decay {decay:g}",
+        "none" if figures is None else f"{figures.told} (logs of others)",
+        f"not by epoch {findings.now.epoch:,}" if epoch is None else f"{epoch:,}",
+        epoch,
+        accepted,
+        verdict.word,
+        verdict.reason,
+        None,
         "first epoch of a confirmed generalisation (the rule is in grokking.json)",
     )
-    if span is None:
-        return Row(what, "none", shown, grok_epoch, "no figure is published", None, definition)
-    low, high = span[0] * (1 - ROUNDING_SPREAD), span[1] * (1 + ROUNDING_SPREAD)
-    paper = f"{span[0]:,}" if span[0] == span[1] else f"{span[0]:,} to {span[1]:,}"
-    return Row(
-        what,
-        f"{paper} (secondary sources)",
-        shown,
-        grok_epoch,
-        f"{low:,.0f} to {high:,.0f}: rounding alone moves it by {ROUNDING_SPREAD:.0%}",
-        None
-        if grok_epoch is None and not found.finished
-        else grok_epoch is not None and low <= grok_epoch <= high,
-        definition,
-    )
+
+
+def accepted_groks(earliest: int, latest: int) -> tuple[float, float]:
+    """The accepted range of a grok epoch."""
+    return earliest * (1 - ROUNDING_SPREAD), latest * (1 + ROUNDING_SPREAD)
+
+
+def _judged_grok_epoch(findings: Findings, figures: published.GrokEpochs | None) -> Verdict:
+    epoch, last = findings.grok_epoch, findings.now.epoch
+    if figures is None or figures.earliest is None or figures.latest is None:
+        return Verdict(
+            NOT_JUDGED, f"no figure is published for weight decay {findings.weight_decay:g}"
+        )
+    other = of_other_settings(findings, findings.weight_decay)
+    if other is not None:
+        return other
+    low, high = accepted_groks(figures.earliest, figures.latest)
+    if epoch is not None:
+        silent = not_computing(findings)
+        return silent or Verdict(PASS if low <= epoch <= high else FAIL)
+    if findings.outcome in ("generalised", "diverged"):
+        return Verdict(NOT_JUDGED, f"the run has {findings.outcome} and cannot grok any more")
+    if last < high:
+        return Verdict(NOT_YET, f"not by epoch {last:,}; judged by epoch {high:,.0f}")
+    return Verdict(FAIL)

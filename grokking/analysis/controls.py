@@ -1,0 +1,151 @@
+"""Controls: what the card measures of the key frequencies, measured of as many that are not key.
+
+An ablation shows something only if another one, as large, looks different. Every control is drawn
+DRAWS times from a seeded generator, so that a card is written the same way twice.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from grokking.analysis.circuit import ablate, key_span
+from grokking.analysis.fourier import PERIODIC, Array, fourier_basis
+from grokking.analysis.hindsight import State
+from grokking.analysis.spectra import component_norms, frequency_norms, key_frequencies
+
+DRAWS, SEED = 20, 0
+
+
+class Control(NamedTuple):
+    """The same measure of other draws; `values` is empty where too few are left to draw from."""
+
+    of: str  # what was drawn, in words
+    values: list[float]
+
+    @property
+    def told(self) -> str:
+        """In words: 5 frequencies that are not key, 20 draws: median 8.1 (6.2 to 9.4)."""
+        if not self.values:
+            return f"{self.of}: too few to draw from"
+        low, middle, high = min(self.values), median(self.values), max(self.values)
+        return f"{self.of}, {len(self.values)} draws: median {middle:.3g} ({low:.3g} to {high:.3g})"
+
+    def record(self) -> dict[str, object]:
+        """As report_card.json has it."""
+        if not self.values:
+            return {"of": self.of, "draws": 0, "median": None, "range": None}
+        low, high = min(self.values), max(self.values)
+        return {
+            "of": self.of,
+            "draws": len(self.values),
+            "median": median(self.values),
+            "range": [low, high],
+        }
+
+
+class Controls(NamedTuple):
+    """One for each claim of the card that has a control."""
+
+    key_count: Control
+    periodic_share: Control
+    restricted_loss: Control
+    on_directions: Control
+    on_null_space: Control
+    excluded_loss: Control
+
+
+def draw_controls(state: State, keys: Sequence[int]) -> Controls:
+    """All controls of a state with these key frequencies."""
+    sets = other_frequencies((state.modulus - 1) // 2, keys)
+    ablations = [ablate(state, span) for span in other_spans(key_span(state, keys))]
+    others = f"{len(keys)} frequencies that are not key"
+    directions = f"{2 * len(keys)} random directions at right angles to the key ones"
+    return Controls(
+        Control("W_L with its classes in random order", _keys_of_shuffled(state)),
+        Control(f"{state.tables.W_L.shape[0]} random directions", _random_directions(state)),
+        Control(others, [state.restricted_loss(chosen) for chosen in sets]),
+        Control(directions, [ablation.on_key_directions for ablation in ablations]),
+        Control(directions, [ablation.on_null_space for ablation in ablations]),
+        Control(others, [state.excluded_loss(chosen) for chosen in sets]),
+    )
+
+
+def other_frequencies(count: int, keys: Sequence[int]) -> list[list[int]]:
+    """DRAWS sets of as many of the frequencies 1..count as are key, none of them key.
+
+    Empty where fewer than DRAWS such sets exist.
+    """
+    rest = [k for k in range(1, count + 1) if k not in keys]
+    if not keys or math.comb(len(rest), len(keys)) < DRAWS:
+        return []
+    generator = random.Random(SEED)
+    return [sorted(generator.sample(rest, len(keys))) for _ in range(DRAWS)]
+
+
+def other_spans(span: Array) -> list[Array]:
+    """DRAWS random spans as large as `span` [d, n] in its complement; empty if that is too small.
+
+    The directions of other frequencies would be no control: W_L's small parts at those read the
+    neurons along nearly the same directions as the key ones.
+    """
+    d, n = span.shape
+    if n == 0 or d - n <= n:
+        return []
+    generator = np.random.default_rng(SEED)
+    spans = []
+    for _ in range(DRAWS):
+        drawn = generator.standard_normal((d, n))
+        spans.append(np.linalg.qr(drawn - span @ (span.T @ drawn))[0])
+    return spans
+
+
+def _keys_of_shuffled(state: State) -> list[float]:
+    """How many frequencies the key rule finds where there is no order of the classes."""
+    by_class = state.tables.W_L.numpy().T  # [p, d_mlp]
+    generator = np.random.default_rng(SEED)
+    shuffled = (by_class[generator.permutation(len(by_class))] for _ in range(DRAWS))
+    return [
+        float(len(key_frequencies(frequency_norms(component_norms(classes)))))
+        for classes in shuffled
+    ]
+
+
+def _random_directions(state: State) -> list[float]:
+    """Share of random directions of R^d_mlp along which post has the period of a periodic neuron.
+
+    A direction's surface is a mixture of the neurons', and so are its Fourier components.
+    """
+    components = surface_components(state.surfaces().astype(np.float64))  # [p, p, d_mlp]
+    p, _, d_mlp = components.shape
+    components[0, 0] = 0  # the constant
+    flat = components.reshape(p * p, d_mlp)
+    covariance = flat.T @ flat  # [d_mlp, d_mlp]
+    blocks = np.stack([components[np.ix_((0, c, s), (0, c, s))] for c, s in _waves(p)])
+    blocks = blocks.reshape(len(blocks), 9, d_mlp)  # [(p-1)/2, 9, d_mlp]
+    generator = np.random.default_rng(SEED)
+    shares = []
+    for _ in range(DRAWS):
+        directions = generator.standard_normal((d_mlp, d_mlp))
+        power = np.square(blocks @ directions).sum(axis=1)  # [(p-1)/2, d_mlp]
+        variance = np.einsum("nm,nm->m", covariance @ directions, directions)
+        periodic = power.max(axis=0) > PERIODIC * variance
+        shares.append(float((periodic & (variance > 0)).mean()))
+    return shares
+
+
+def surface_components(surfaces: Array) -> Array:
+    """Orthonormal Fourier components of surfaces [p, p, n] along both operands, [p, p, n]."""
+    p, _, n = surfaces.shape
+    basis = fourier_basis(p)
+    along_a = (basis @ surfaces.reshape(p, p * n)).reshape(p, p, n)
+    components: Array = np.matmul(basis, along_a)
+    return components
+
+
+def _waves(p: int) -> list[tuple[int, int]]:
+    """Positions of cos and sin of each frequency among the components."""
+    return [(2 * k - 1, 2 * k) for k in range(1, (p + 1) // 2)]
