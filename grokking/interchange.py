@@ -1,14 +1,15 @@
 """`python -m grokking export CHECKPOINT`: a model's weights under TransformerLens' names.
 
-Three containers of the same tensors: `tl` (a state dict for torch.load and
-HookedTransformer.load_state_dict), `safetensors` and `npz`. Torch is imported when it is needed.
+Three containers of the same tensors: `tl` (a state dict for torch.load), `safetensors` and `npz`.
+With each comes the Python that makes the model of it in TransformerLens. Torch is imported when it
+is needed.
 """
 
 import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +31,26 @@ NAMES = {
     "b_out": "blocks.0.mlp.b_out",
     "W_U": "unembed.W_U",  # [d_model, p]
 }
+# Release of TransformerLens -> Python that makes `model` of `weights`. 4.0 removed HookedTransformer.
+TRANSFORMER_LENS = {
+    "4.3.0": """\
+from transformer_lens import TransformerBridge, TransformerBridgeConfig
+from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
+config = TransformerBridgeConfig({config})
+model = TransformerBridge.boot_native(config)
+model.load_state_dict(convert_tl_checkpoint(weights, config))""",
+    "3.9.0": """\
+from transformer_lens import HookedTransformer, HookedTransformerConfig
+model = HookedTransformer(HookedTransformerConfig({config}))
+model.load_state_dict(weights)""",
+}
 SAFETENSORS_TYPES = {"float32": "F32", "float64": "F64", "bool": "BOOL"}
 
 Arrays = dict[str, NDArray[Any]]
 
 
 def transformer_lens_weights(parameters: Mapping[str, NDArray[Any]]) -> Arrays:
-    """Every entry of the state dict of TransformerLens' HookedTransformer, from our parameters.
+    """Every entry of the state dict of a HookedTransformer, from our parameters.
 
     Biases that this model lacks are zeros; `mask` and `IGNORE` are the buffers of its attention.
     """
@@ -57,7 +71,7 @@ def transformer_lens_weights(parameters: Mapping[str, NDArray[Any]]) -> Arrays:
 
 
 def transformer_lens_config(parameters: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """The arguments of HookedTransformerConfig that rebuild the model."""
+    """The arguments of TransformerLens' configurations, whichever release, that rebuild the model."""
     heads, d_model, d_head = parameters["W_Q"].shape
     return {
         "n_layers": 1,
@@ -74,7 +88,7 @@ def transformer_lens_config(parameters: Mapping[str, NDArray[Any]]) -> dict[str,
 
 
 def write_tl(file: IO[bytes], arrays: Arrays, note: Mapping[str, Any]) -> None:
-    """A state dict: HookedTransformer(config).load_state_dict(torch.load(path))."""
+    """torch.load(path): a state dict."""
     import torch
 
     torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, file)
@@ -103,11 +117,40 @@ def write_safetensors(file: IO[bytes], arrays: Arrays, note: Mapping[str, Any]) 
         file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
 
 
-FORMATS: dict[str, tuple[str, Callable[[IO[bytes], Arrays, Mapping[str, Any]], None]]] = {
-    "tl": (".tl.pt", write_tl),
-    "safetensors": (".safetensors", write_safetensors),
-    "npz": (".npz", write_npz),
+class Container(NamedTuple):
+    """A file format: its suffix, what writes it, and Python that reads `weights` from {path}."""
+
+    suffix: str
+    write: Callable[[IO[bytes], Arrays, Mapping[str, Any]], None]
+    read: str
+
+
+FORMATS = {
+    "tl": Container(".tl.pt", write_tl, "import torch\nweights = torch.load({path!r})"),
+    "safetensors": Container(
+        ".safetensors",
+        write_safetensors,
+        "from safetensors.torch import load_file\nweights = load_file({path!r})",
+    ),
+    "npz": Container(
+        ".npz",
+        write_npz,
+        "import numpy, torch\narrays = dict(numpy.load({path!r}))\ndel arrays['metadata']\n"
+        "weights = {{name: torch.from_numpy(array) for name, array in arrays.items()}}",
+    ),
 }
+
+
+def recipe(release: str, container: Container, path: Path, config: Mapping[str, Any]) -> str:
+    """Python that makes `model` of an exported file in a release of TransformerLens, to be pasted."""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in config.items())
+    return "\n".join(
+        [
+            f"# In TransformerLens {release} (pip install transformer-lens=={release}):",
+            container.read.format(path=str(path.absolute())),
+            TRANSFORMER_LENS[release].format(config=arguments),
+        ]
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,15 +158,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(
         prog="grokking export",
         description="Write a checkpoint's weights under the names that TransformerLens gives them, "
-        "for HookedTransformer, safetensors or numpy.",
+        "and print the Python that makes the model of them there.",
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.pt", help="of a run's folder")
     parser.add_argument("--format", choices=FORMATS, default="tl", help="container [tl]")
     parser.add_argument("--output", type=Path, metavar="FILE", help="[beside the checkpoint]")
     given = parser.parse_args(arguments)
-    suffix, write = FORMATS[given.format]
+    container = FORMATS[given.format]
     check_input(given.checkpoint)
-    output: Path = given.output or given.checkpoint.with_suffix(suffix)
+    output: Path = given.output or given.checkpoint.with_suffix(container.suffix)
     check_output(output, given.checkpoint)
 
     from grokking.checkpoint import load_checkpoint
@@ -133,8 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = transformer_lens_config(parameters)
     note = {"config": config, "epoch": record["epoch"], "modulus": record["config"]["modulus"]}
     arrays = transformer_lens_weights(parameters)
-    atomic_write(output, lambda file: write(file, arrays, note))
-    told = ", ".join(f"{name}={value!r}" for name, value in config.items())
+    atomic_write(output, lambda file: container.write(file, arrays, note))
     print(f"{output}: {len(arrays)} tensors of epoch {record['epoch']:,}")
-    print(f"It fits HookedTransformer(HookedTransformerConfig({told}))")
+    for release in TRANSFORMER_LENS:
+        print(f"\n{recipe(release, container, output, config)}")
     return 0

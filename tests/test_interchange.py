@@ -1,44 +1,58 @@
 """Exported weights open in the programs they are meant for, and compute the same logits there."""
 
+import contextlib
+import copy
+import io
 import json
 import subprocess
 import sys
 
+import lens_environment
 import numpy as np
 import pytest
 import torch
-from conftest import clean_environment
+from conftest import ROOT, clean_environment, unavailable
+from textbook import EPSILON, rounding
 
-from grokking.checkpoint import save_checkpoint
+from grokking.checkpoint import load_checkpoint, save_checkpoint
 from grokking.errors import UserError
-from grokking.interchange import NAMES, main
+from grokking.interchange import FORMATS, NAMES, TRANSFORMER_LENS, main
 from grokking.model import Transformer
 
 P, D_MODEL, HEADS, D_MLP = 7, 12, 3, 10
-CONFIG = {"modulus": P, "d_model": D_MODEL, "num_heads": HEADS, "d_mlp": D_MLP}
 
 
-@pytest.fixture
-def model():
-    """A little transformer whose biases are not zero."""
+def random_model(*sizes):
+    """A transformer of (p, d_model, heads, d_mlp) whose biases are not zero."""
     generator = torch.Generator().manual_seed(3)
-    model = Transformer(P, D_MODEL, HEADS, D_MLP, generator)
+    model = Transformer(*sizes, generator)
     with torch.no_grad():
         for bias in (model.b_in, model.b_out):
             bias.normal_(generator=generator)
     return model
 
 
-@pytest.fixture
-def checkpoint(model, tmp_path):
-    path = tmp_path / "final.pt"
-    save_checkpoint(path, {"epoch": 12, "config": CONFIG, "model": model.state_dict()})
+def save(model, path):
+    heads, d_model, _ = model.W_Q.shape
+    sizes = {"d_model": d_model, "num_heads": heads, "d_mlp": len(model.b_in)}
+    config = {"modulus": model.modulus, **sizes}
+    save_checkpoint(path, {"epoch": 12, "config": config, "model": model.state_dict()})
     return path
 
 
-def tokens():
-    a, b = torch.meshgrid(torch.arange(P), torch.arange(P), indexing="ij")
-    return torch.stack([a.flatten(), b.flatten(), torch.full((P * P,), P)], dim=1)
+@pytest.fixture
+def model():
+    return random_model(P, D_MODEL, HEADS, D_MLP)
+
+
+@pytest.fixture
+def checkpoint(model, tmp_path):
+    return save(model, tmp_path / "final.pt")
+
+
+def tokens(p):
+    a, b = torch.meshgrid(torch.arange(p), torch.arange(p), indexing="ij")
+    return torch.stack([a.flatten(), b.flatten(), torch.full((p * p,), p)], dim=1)
 
 
 def read_npz(path):
@@ -96,33 +110,124 @@ def test_the_containers_say_what_model_they_hold(checkpoint):
         assert {key: json.loads(text) for key, text in file.metadata().items()} == note
 
 
-_IN_TRANSFORMER_LENS = """
-import json, sys, torch
-from transformer_lens import HookedTransformer, HookedTransformerConfig
-config, path, out = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
-model = HookedTransformer(HookedTransformerConfig(**config, device="cpu"))
-model.load_state_dict(torch.load(path, weights_only=True))
-torch.save(model(torch.load(sys.argv[4])), out)
-"""
+@pytest.fixture(scope="module", params=TRANSFORMER_LENS)
+def release(request):
+    """A release of TransformerLens that has an environment of its own."""
+    if not lens_environment.is_complete(lens_environment.folder(request.param)):
+        unavailable(f"no TransformerLens: python tests/lens_environment.py {request.param}")
+    return request.param
 
 
-def test_hooked_transformer_loads_it_and_computes_the_same_logits(checkpoint, model, tmp_path):
-    pytest.importorskip("transformer_lens", reason="pip install -e .[bench]")
-    main([str(checkpoint), "--format", "tl"])
-    main([str(checkpoint), "--format", "npz"])
-    with np.load(checkpoint.with_suffix(".npz")) as archive:
-        config = json.dumps(json.loads(str(archive["metadata"]))["config"])
-    out, given = tmp_path / "logits.pt", tmp_path / "tokens.pt"
-    torch.save(tokens(), given)
-    path = str(checkpoint.with_suffix(".tl.pt"))
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """What is exported, by the name that the tests give it."""
+    small = random_model(P, D_MODEL, HEADS, D_MLP)
+    return {
+        "random": random_model(113, 128, 4, 512),
+        "trained": trained_model(tmp_path_factory.mktemp("run")),
+        "safetensors": small,
+        "npz": small,
+        "square": random_model(7, 8, 1, 8),  # a tensor fits in another's place, and transposed
+    }
+
+
+def trained_model(folder):
+    """The reference network after 150 epochs: it has memorised."""
+    settings = {"NUM_EPOCHS": 150, "PROBE_EVERY": 150, "TRAJECTORY": 0, "SKIP_VALIDATION": 1}
+    variables = {f"GROK_{name}": str(value) for name, value in settings.items()}
     subprocess.run(
-        [sys.executable, "-c", _IN_TRANSFORMER_LENS, config, path, str(out), str(given)],
-        env=clean_environment(HF_HUB_OFFLINE="1"),
+        [sys.executable, "-m", "grokking"],
+        env=clean_environment(PYTHONPATH=str(ROOT), GROK_ARTIFACTS_DIR=str(folder), **variables),
         check=True,
-        timeout=300,
+        capture_output=True,
     )
+    final = load_checkpoint(folder / "checkpoint_labeled" / "final.pt")
+    return with_weights(random_model(113, 128, 4, 512), final["model"])
+
+
+def with_weights(model, weights):
+    """A copy of the model in which the given weights stand for its own."""
+    changed = copy.deepcopy(model)
+    changed.load_state_dict({**model.state_dict(), **weights})
+    return changed
+
+
+def export(model, folder, form="tl"):
+    """Export a model, and keep the Python that is printed, as it is printed, with tokens for it."""
+    folder.mkdir()
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        main([str(save(model, folder / "final.pt")), "--format", form])
+    _, *recipes = printed.getvalue().split("\n\n")
+    for release, recipe in zip(TRANSFORMER_LENS, recipes, strict=True):
+        assert f"TransformerLens {release} " in recipe.splitlines()[0]
+        (folder / f"{release}.py").write_text(recipe)
+    torch.save(tokens(model.modulus), folder / "tokens.pt")
+
+
+def export_wrongly(model, folder):
+    """Exports that leave a tensor out, transpose one, or exchange two."""
+    weights = model.state_dict()
+    for name in NAMES:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delitem(NAMES, name)
+            export(model, folder / f"without {name}")
+    for name in ("W_E", "W_Q", "W_K", "W_V", "W_O", "W_in", "W_out"):
+        wrong = with_weights(model, {name: weights[name].mT})
+        export(wrong, folder / f"transposed {name}")
+    for one, other in (("W_Q", "W_K"), ("W_V", "W_O"), ("W_in", "W_out"), ("b_in", "b_out")):
+        wrong = with_weights(model, {one: weights[other], other: weights[one]})
+        export(wrong, folder / f"exchanged {one} {other}")
+
+
+@pytest.fixture(scope="module")
+def computed(release, models, tmp_path_factory):
+    """What the printed Python comes to in that release: logits by precision, or an error."""
+    folder = tmp_path_factory.mktemp("exports")
+    for name, model in models.items():
+        export(model, folder / name, form=name if name in FORMATS else "tl")
+    export_wrongly(models["square"], folder)
+    variables = clean_environment(CUDA_VISIBLE_DEVICES="", HF_HUB_OFFLINE="1")
+    lens_environment.run(release, sorted(folder.iterdir()), variables)
+    return {path.name: torch.load(path / f"{release}.pt") for path in folder.iterdir()}
+
+
+def difference(logits, model):
+    """How far float32 and float64 logits of all pairs are from the model's; 1 is all that rounding does.
+
+    That is twice what plain PyTorch is off in float32, and in float64 a unit for each term of the sums.
+    """
+    pairs = tokens(model.modulus)
     with torch.no_grad():
-        torch.testing.assert_close(torch.load(out), model(tokens()), rtol=1e-5, atol=1e-5)
+        plain, exact = model(pairs), copy.deepcopy(model).double()(pairs)
+    assert [logits[kind].shape for kind in ("float32", "float64")] == 2 * [exact.shape]
+    off = (logits["float32"] - exact).abs().max() / (2 * (plain - exact).abs().max())
+    unit = rounding(model, exact.numpy()) * torch.finfo(torch.float64).eps / EPSILON
+    return torch.stack([off, (logits["float64"] - exact).abs().max() / unit])
+
+
+@pytest.mark.parametrize("name", ["random", "trained", "safetensors", "npz", "square"])
+def test_what_export_prints_makes_a_model_with_the_same_logits_in_transformer_lens(
+    name, computed, models
+):
+    assert isinstance(computed[name], dict), computed[name]
+    assert (difference(computed[name], models[name]) <= 1).all()
+
+
+def test_a_tensor_that_is_left_out_transposed_or_exchanged_is_noticed(computed, models):
+    for name in computed.keys() - models.keys():
+        if name.startswith("without"):
+            assert "Missing key" in computed[name], name
+        else:
+            assert (difference(computed[name], models["square"]) > 1).all(), name
+
+
+def test_the_docs_and_ci_name_the_releases_for_which_it_prints():
+    command = f"tests/lens_environment.py {' '.join(TRANSFORMER_LENS)}"
+    for file in (".ci/run", "CONTRIBUTING.md"):
+        assert command in (ROOT / file).read_text(encoding="utf-8")
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    bridge, hooked = (release.rpartition(".")[0] for release in TRANSFORMER_LENS)
+    assert f"in TransformerLens {bridge} (" in readme and f"in {hooked}, the last" in readme
 
 
 def test_the_output_can_be_named(checkpoint, tmp_path):
