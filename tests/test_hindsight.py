@@ -10,7 +10,13 @@ import torch
 from test_train import CPU, TINY
 from textbook import key_part, losses
 
-from grokking.analysis.circuit import ablate, cosines_explain, direction_fits, output_residual
+from grokking.analysis.circuit import (
+    ablate,
+    cosines_explain,
+    direction_fits,
+    key_span,
+    output_residuals,
+)
 from grokking.analysis.hindsight import examine, look_back
 from grokking.extension import Kernel, implementations
 from grokking.state import labeled_record, new_state, weights_of
@@ -158,12 +164,22 @@ def test_key_frequencies_follow_from_the_spectrum_of_W_L(state, reference):
     assert state.key_frequencies() == textbook.leading(reference[2].T) == [1, 3]
 
 
-def test_the_residual_of_W_L_is_what_no_key_frequency_of_c_holds(state, reference):
+def test_the_residuals_of_W_L(state, reference):
+    """What no key frequency of c holds, and what the best approximation of that rank leaves."""
     W_L, c = reference[2], np.arange(P)
     design = np.stack([wave(k, kind, c) for k in KEYS for kind in ("cos", "sin")], axis=1)
     fit, *_ = np.linalg.lstsq(design, W_L.T, rcond=None)
     expected = np.linalg.norm(W_L.T - design @ fit) / np.linalg.norm(W_L)
-    assert output_residual(state, KEYS) == pytest.approx(expected, rel=1e-5)
+    found = output_residuals(state, KEYS)
+    assert found.on_waves == pytest.approx(expected, rel=1e-5)
+    assert found.on_waves_squared == pytest.approx(expected**2, rel=1e-5)
+    left, strengths, right = np.linalg.svd(W_L)
+    rank = 2 * len(KEYS)
+    best = left[:, :rank] * strengths[:rank] @ right[:rank]
+    assert found.best_rank == pytest.approx(
+        np.linalg.norm(W_L - best) / np.linalg.norm(W_L), rel=1e-5
+    )
+    assert found.best_rank <= found.on_waves
 
 
 def test_direction_fits_are_the_r_squared_of_a_regression(state, reference):
@@ -198,7 +214,7 @@ def test_ablations_project_the_activations_and_leave_the_rest(state, reference):
     c = np.arange(P)
     span = np.stack([W_L @ wave(k, kind, c) for k in KEYS for kind in ("cos", "sin")], axis=1)
     on = post @ span @ np.linalg.pinv(span)
-    found = ablate(state, KEYS)
+    found = ablate(state, key_span(state, KEYS))
     assert found.full == pytest.approx(losses(logits).mean(), rel=1e-4)
     assert found.on_key_directions == pytest.approx(
         losses(past_the_mlp + on @ W_L).mean(), rel=1e-3
