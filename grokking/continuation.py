@@ -107,8 +107,8 @@ def missing_neurons(directory: Path, config: Config) -> list[int]:
     return [n for n in config.exported_neurons if not surface_path(directory, n).exists()]
 
 
-def command_to_go_on(directory: Path, num_epochs: int) -> str:
-    """What to type to take the run in the folder further, to that epoch."""
+def command_to_go_on(directory: Path, num_epochs: int, named: str) -> str:
+    """What to type to take the run in the folder further, to that epoch; `named` is the folder there."""
     fields = read_json(directory / "config.json").get("config")
     chosen = {
         name: entry.get("value")
@@ -116,5 +116,5 @@ def command_to_go_on(directory: Path, num_epochs: int) -> str:
         if name in FIELDS and isinstance(entry, dict) and entry.get("source") == "environment"
     }
     ended = {"stop_after_grok": None, "overwrite": None}
-    going_on = {"num_epochs": num_epochs, "artifacts_dir": str(directory), "resume": True}
+    going_on = {"num_epochs": num_epochs, "artifacts_dir": named, "resume": True}
     return command_line(chosen | ended | going_on)

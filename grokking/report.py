@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "auto" if config.kernel == CUDA else config.kernel
     )  # the examination is the processor's
     record, rows = report(directory, given.neurons, given.threads or config.threads, kernel)
-    print(brief_text(record, rows) if given.brief else card_text(record, rows))
+    text = brief_text if given.brief else card_text
+    print(text(record, rows, directory))
     print(f"written: {directory / NAME}")
     print(f"open {directory / REPORT}")
     return 0
@@ -107,7 +108,7 @@ def report(
         scenes,
         rows,
         links(directory),
-        outlook(record),
+        outlook(record, directory, "."),
     )
     write_report_page(directory / REPORT, f"The story of a run: {told}", story)
     return record, rows
@@ -149,7 +150,7 @@ def card_record(
         "passed": counts[PASS],
         "failed": counts[FAIL],
         "not_yet": counts[NOT_YET],
-        "go_on": command_to_go_on(directory, found.next_epoch) if counts[NOT_YET] else None,
+        "go_on_to": found.next_epoch if counts[NOT_YET] else None,
         "rows": [_row_record(row) for row in rows],
     }
 
@@ -171,30 +172,35 @@ def headline(record: dict[str, Any]) -> str:
     )
 
 
-def outlook(record: dict[str, Any]) -> list[str]:
-    """In what the run departs from the paper's, and how to take it further where that may decide."""
+def outlook(record: dict[str, Any], directory: Path, named: str) -> list[str]:
+    """In what the run departs from the paper's, and how to take it further where that may decide.
+
+    `named` is what the command calls the run's folder: a page does not know where it will be read.
+    """
     lines = []
     if record["departures"]:
         told = ", ".join(f"{name} {value}" for name, value in record["departures"].items())
         lines.append(f"This run departs from the paper's experiment: {told}.")
-    if record["go_on"] is not None:
-        lines.append(f"NOT YET: more epochs may decide. Go on with: {record['go_on']}")
+    if record["go_on_to"] is not None:
+        command = command_to_go_on(directory, record["go_on_to"], named)
+        where = "" if named != "." else ", in the run's folder"
+        lines.append(f"NOT YET: more epochs may decide. Go on with{where}: {command}")
     return lines
 
 
-def brief_text(record: dict[str, Any], rows: Sequence[Row]) -> str:
+def brief_text(record: dict[str, Any], rows: Sequence[Row], directory: Path) -> str:
     """The card without tolerances and definitions."""
     lines = [f"  {row.verdict:<10}  {row.what}: {row.run}{_why(row)}" for row in rows]
-    return "\n".join([headline(record), *outlook(record), *lines])
+    return "\n".join([headline(record), *outlook(record, directory, str(directory)), *lines])
 
 
 def _why(row: Row) -> str:
     return f" ({row.reason})" if row.reason else ""
 
 
-def card_text(record: dict[str, Any], rows: Sequence[Row]) -> str:
+def card_text(record: dict[str, Any], rows: Sequence[Row], directory: Path) -> str:
     """The card for a terminal."""
-    lines = [headline(record), *outlook(record)]
+    lines = [headline(record), *outlook(record, directory, str(directory))]
     for row in rows:
         lines += ["", f"{row.verdict}: {row.what}{_why(row)}"]
         cells = {"paper": row.paper, "this run": row.run, "accepted": row.accepted}

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict
 
 import pytest
 from conftest import ROOT, clean_environment
@@ -13,6 +12,7 @@ from grokking.errors import UserError
 from grokking.sweep.analysis import analyze
 from grokking.sweep.folder import read_sweep
 from grokking.sweep.plan import Plan, add_session, write_plan
+from grokking.sweep.records import Fault
 from grokking.sweep.tables import markdown_report, terminal_report
 
 
@@ -75,9 +75,9 @@ DAMAGES = {
         lambda f: break_json(f, "accuracy_history.json", '{"epochs": [NaN]}'),
         "accuracy_history.json: not valid JSON",
     ),
-    "no weight decay": (
-        lambda f: break_json(f, "config.json", '{"config": {"seed": {"value": 1}}}'),
-        "config.json: 'weight_decay' is None, expected a number >= 0",
+    "no settings": (
+        lambda f: break_json(f, "config.json", '{"seed": {"value": 1}}'),
+        "config.json: key 'config' is missing, expected an object of fields",
     ),
     "words for a seed": (
         lambda f: edit(f, "config.json", lambda c: c["config"]["seed"].update(value="42")),
@@ -146,10 +146,8 @@ def test_a_repeated_run_is_counted_once_and_the_longer_one_stays(tmp_path):
 def test_a_planned_run_without_a_folder_is_missed(tmp_path):
     write_plan(tmp_path, Plan((1.0, 2.0), (42,), (100, 100), {}))
     write_run(tmp_path, 1.0, 42, None, last_epoch=100)
-    faults = [asdict(fault) for fault in read_sweep(tmp_path).faults]
-    assert faults == [
-        {"directory": "wd2.0_seed42", "fault": "planned, but there is no such folder"}
-    ]
+    (fault,) = read_sweep(tmp_path).faults
+    assert fault == Fault("wd2.0_seed42", "planned, but there is no such folder")
 
 
 def test_a_damaged_plan_does_not_stand_in_the_way(tmp_path):

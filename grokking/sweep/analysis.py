@@ -28,7 +28,7 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
         "delay_scaling": _scaling_record(sweep.runs),
         "verdicts": [_verdict_record(verdict) for verdict in sweep.verdicts()],
         "runs": [asdict(run) for group in sweep.by_weight_decay().values() for run in group],
-        "faults": [asdict(fault) for fault in sweep.faults],
+        "faults": [{"directory": f.directory, "fault": f.fault} for f in sweep.faults],
         "warnings": sweep.warnings,
         "conditions": [condition._asdict() for condition in sweep.conditions],
         "sessions": sweep.sessions,
