@@ -1,19 +1,21 @@
 """Survival statistics against published tables, brute force and the degenerate cases."""
 
 import itertools
+import math
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grokking.sweep import survival
 from grokking.sweep.survival import (
     Observation,
     follow_up_to,
     kaplan_meier,
     log_rank,
     median_time,
-    permutation_p,
+    permutation_test,
     wilson_interval,
 )
 
@@ -55,12 +57,19 @@ def test_log_rank_of_the_leukaemia_data_is_the_published_16_79():
     assert log_rank(PLACEBO, TREATED) == result
 
 
+def exact_p(earlier, later):
+    """The p-value of all deals."""
+    found = permutation_test(earlier, later)
+    assert found.draws is None
+    return found.p
+
+
 def test_all_censored_has_no_steps_no_median_and_no_test():
     censored = observe("100+ 100+ 50+")
     assert kaplan_meier(censored) == []
     assert median_time(censored) is None
     assert log_rank(censored, censored) is None
-    assert permutation_p(censored, censored) == 1.0
+    assert exact_p(censored, censored) == 1.0
 
 
 def test_without_censoring_survival_is_the_empirical_share():
@@ -74,14 +83,14 @@ def test_one_run():
     assert median_time(observe("7")) == 7
     assert median_time(observe("7+")) is None
     assert log_rank(observe("7"), observe("9")) is not None
-    assert permutation_p(observe("7"), observe("9")) == 0.5
+    assert exact_p(observe("7"), observe("9")) == 0.5
 
 
 def test_no_runs():
     assert kaplan_meier([]) == []
     assert median_time([]) is None
     assert log_rank([], TREATED) is None
-    assert permutation_p([], TREATED) is None
+    assert permutation_test([], TREATED) == (1.0, None)  # there is one deal
 
 
 def test_survival_of_exactly_one_half_is_reached_despite_rounding():
@@ -94,14 +103,32 @@ def test_an_event_at_a_censoring_time_still_counts_the_censored_run_at_risk():
 
 
 def test_permutation_p_of_complete_separation_is_one_deal_in_all():
-    assert permutation_p(observe("1 2 3"), observe("4 5 6")) == 1 / 20
-    assert permutation_p(observe("4 5 6"), observe("1 2 3")) == 1.0
-    assert permutation_p(observe("1 2 3"), observe("9+ 9+ 9+")) == 1 / 20
+    assert exact_p(observe("1 2 3"), observe("4 5 6")) == 1 / 20
+    assert exact_p(observe("4 5 6"), observe("1 2 3")) == 1.0
+    assert exact_p(observe("1 2 3"), observe("9+ 9+ 9+")) == 1 / 20
 
 
-def test_permutation_p_gives_up_on_too_many_deals():
-    many = [Observation(time, True) for time in range(1, 21)]
-    assert permutation_p(many, many) is None
+def test_too_many_deals_are_drawn_at_random_and_the_number_is_told():
+    """11 against 11 runs can be dealt in 705,432 ways; none is more extreme than this one."""
+    early, late = (
+        [Observation(time, True) for time in times] for times in (range(1, 12), range(12, 23))
+    )
+    found = permutation_test(early, late)
+    assert found.draws == 100_000
+    assert 1 / 100_001 <= found.p < 1e-4
+    assert found == permutation_test(early, late), "seeded"
+    assert permutation_test(late, early).p == 1.0
+
+
+def test_drawn_deals_agree_with_all_of_them(monkeypatch):
+    """Within five standard errors of the share that 100,000 draws estimate."""
+    early, late = observe("1 3 4 6 9 11 14+"), observe("2 5 7 8 10 12 13+")
+    exact = permutation_test(early, late)
+    assert exact.draws is None and 0.1 < exact.p < 0.5
+    monkeypatch.setattr(survival, "MAX_DEALS", 0)
+    drawn = permutation_test(early, late)
+    error = math.sqrt(exact.p * (1 - exact.p) / drawn.draws)
+    assert abs(drawn.p - exact.p) < 5 * error
 
 
 def brute_force_p(first, second):
@@ -131,7 +158,7 @@ groups = st.lists(st.builds(Observation, st.integers(1, 6), st.booleans()), min_
 
 @given(groups, groups)
 def test_permutation_p_is_the_share_of_deals_at_least_as_extreme(first, second):
-    assert permutation_p(first, second) == brute_force_p(first, second)
+    assert exact_p(first, second) == brute_force_p(first, second)
 
 
 @given(groups)

@@ -214,6 +214,31 @@ def test_two_weight_decays_are_too_few_for_a_slope(tmp_path):
     assert summary["delay_scaling"] is None
 
 
+def test_eleven_runs_against_eleven_have_a_p_value_and_the_number_of_its_draws(tmp_path):
+    for seed in range(11):
+        write_run(tmp_path, 1.0, seed, 6_000 + 100 * seed, every=500)
+        write_run(tmp_path, 2.0, seed, 2_000 + 100 * seed, every=500)
+        write_run(tmp_path, 0.5, seed, None, every=500)
+    _, summary = analyze(tmp_path)
+    told = json.loads((tmp_path / "analysis_summary.json").read_text())["verdicts"]
+    assert [verdict.get("permutation_draws") for verdict in told] == [None, 100_000, 100_000]
+    assert all(0 < verdict["permutation_p_one_sided"] < 1e-4 for verdict in told[1:])
+    assert (
+        markdown_report(summary).count("one-sided from 100,000 random deals, all followed to") == 2
+    )
+
+
+def test_a_test_that_cannot_be_made_is_said(tmp_path):
+    for weight_decay in (1.0, 2.0):
+        write_run(tmp_path, weight_decay, 1, None)
+    _, summary = analyze(tmp_path)
+    assert summary["verdicts"][1]["permutation_draws"] is None  # all two deals were looked at
+    assert (
+        "(permutation p = 1 one-sided, all followed to epoch 10,000; no log-rank test: no event "
+        "tells the groups apart)."
+    ) in terminal_report(summary)
+
+
 def test_the_markdown_table_has_one_row_per_weight_decay(tmp_path):
     _, summary = analyze(typical_sweep(tmp_path))
     lines = markdown_report(summary).splitlines()

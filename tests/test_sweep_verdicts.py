@@ -85,7 +85,7 @@ def test_a_missing_weight_decay_leaves_its_hypotheses_undecided():
 def test_p_values_stand_beside_the_verdict_and_do_not_decide_it():
     found = judge(one="8000", two="3000")["H2"]
     assert found.verdict == "PASS"
-    assert found.comparison.permutation_p == 0.5
+    assert found.comparison.permutation == (0.5, None)
     assert judge(one="10000+", two="10000+")["H2"].comparison.log_rank is None
 
 
@@ -93,4 +93,4 @@ def test_the_permutation_test_follows_both_groups_equally_long():
     """A run of 0.5 was watched to 20,000 epochs, one of 1.0 to 10,000: both are cut at 10,000."""
     found = verdicts({0.5: runs("15000 16000", 20_000), 1.0: runs("9000 10000+", 10_000)})[2]
     assert found.comparison.horizon == 10_000
-    assert found.comparison.permutation_p == pytest.approx(1 / 2)  # only the 9,000 is an event
+    assert found.comparison.permutation.p == pytest.approx(1 / 2)  # only the 9,000 is an event

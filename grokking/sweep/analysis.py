@@ -14,7 +14,7 @@ from grokking.sweep.records import RunRecord, Sweep
 from grokking.sweep.scaling import fit
 from grokking.sweep.survival import Observation, median_time, wilson_interval
 from grokking.sweep.tables import SUMMARY_FILE, terminal_report
-from grokking.sweep.verdicts import Verdict
+from grokking.sweep.verdicts import Comparison, Verdict
 
 
 def summarize(sweep: Sweep) -> dict[str, Any]:
@@ -86,20 +86,22 @@ def _scaling_record(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
 
 
 def _verdict_record(verdict: Verdict) -> dict[str, Any]:
-    tests, found = verdict.comparison, {}
-    if tests is not None:
-        found = {
-            "permutation_p_one_sided": tests.permutation_p,
-            "permutation_horizon": tests.horizon,
-            "log_rank_chi2": tests.log_rank.chi2 if tests.log_rank else None,
-            "log_rank_p_two_sided": tests.log_rank.p if tests.log_rank else None,
-        }
     return {
         "hypothesis": verdict.hypothesis,
         "claim": verdict.claim,
         "verdict": verdict.verdict,
         "reason": verdict.reason,
-        **found,
+        **({} if verdict.comparison is None else _comparison_record(verdict.comparison)),
+    }
+
+
+def _comparison_record(tests: Comparison) -> dict[str, Any]:
+    return {
+        "permutation_p_one_sided": tests.permutation.p,
+        "permutation_draws": tests.permutation.draws,  # None: exact
+        "permutation_horizon": tests.horizon,
+        "log_rank_chi2": tests.log_rank.chi2 if tests.log_rank else None,
+        "log_rank_p_two_sided": tests.log_rank.p if tests.log_rank else None,
     }
 
 

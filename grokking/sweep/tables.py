@@ -90,14 +90,26 @@ def verdict_line(verdict: Summary) -> str:
 
 
 def p_values(verdict: Summary) -> str:
-    """The tests that were made, in brackets; empty if none was."""
-    tests = []
-    if verdict.get("permutation_p_one_sided") is not None:
-        horizon = f", all followed to epoch {verdict['permutation_horizon']:,}"
-        tests.append(f"permutation p = {verdict['permutation_p_one_sided']:.2g} one-sided{horizon}")
-    if verdict.get("log_rank_p_two_sided") is not None:
-        tests.append(f"log-rank p = {verdict['log_rank_p_two_sided']:.2g} two-sided")
-    return f" ({'; '.join(tests)})" if tests else ""
+    """The tests that were made, in brackets; empty if there were no two groups to compare."""
+    if "permutation_horizon" not in verdict:
+        return ""
+    return f" ({_permutation_words(verdict)}; {_log_rank_words(verdict)})"
+
+
+def _permutation_words(verdict: Summary) -> str:
+    p, draws = verdict["permutation_p_one_sided"], verdict.get("permutation_draws")
+    if p is None:
+        return "no permutation test: too many runs for the version that analysed them"
+    deals = f" from {draws:,} random deals" if draws else ""
+    horizon = verdict["permutation_horizon"]
+    return f"permutation p = {p:.2g} one-sided{deals}, all followed to epoch {horizon:,}"
+
+
+def _log_rank_words(verdict: Summary) -> str:
+    p = verdict["log_rank_p_two_sided"]
+    if p is None:
+        return "no log-rank test: no event tells the groups apart"
+    return f"log-rank p = {p:.2g} two-sided"
 
 
 def scaling_line(summary: Summary) -> str:

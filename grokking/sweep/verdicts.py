@@ -12,10 +12,11 @@ from typing import NamedTuple
 from grokking.sweep.survival import (
     LogRank,
     Observation,
+    PermutationTest,
     follow_up_to,
     log_rank,
     median_time,
-    permutation_p,
+    permutation_test,
 )
 
 PASS, FAIL, UNDECIDED = "PASS", "FAIL", "UNDECIDED"
@@ -34,10 +35,10 @@ Groups = Mapping[float, Sequence[Followed]]
 
 
 class Comparison(NamedTuple):
-    """Tests beside an ordering; None where there is nothing to test."""
+    """Tests beside an ordering."""
 
-    log_rank: LogRank | None  # two-sided
-    permutation_p: float | None  # one-sided, for the claimed order
+    log_rank: LogRank | None  # two-sided; None where it has no variance
+    permutation: PermutationTest  # one-sided, for the claimed order
     horizon: int  # epoch at which the permutation test cuts both groups
 
 
@@ -115,5 +116,5 @@ def _compare(earlier: Sequence[Followed], later: Sequence[Followed]) -> Comparis
     because dealing runs between groups is exact only if all were watched equally long."""
     horizon = min(run.followed_to for run in [*earlier, *later])
     first, second = ([run.observation for run in runs] for runs in (earlier, later))
-    p = permutation_p(follow_up_to(first, horizon), follow_up_to(second, horizon))
-    return Comparison(log_rank(first, second), p, horizon)
+    permutation = permutation_test(follow_up_to(first, horizon), follow_up_to(second, horizon))
+    return Comparison(log_rank(first, second), permutation, horizon)
