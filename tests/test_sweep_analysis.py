@@ -1,18 +1,25 @@
 """From a folder of runs to the summary: what is counted, what is listed as a fault, what is said."""
 
 import json
+import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, clean_environment
+from hypothesis import given
+from hypothesis import strategies as st
 from sweep_folders import typical_sweep, write_run
 
+from grokking.detection import OUTCOMES
 from grokking.errors import UserError
-from grokking.sweep.analysis import analyze
+from grokking.sweep.analysis import analyze, summarize
 from grokking.sweep.folder import read_sweep
 from grokking.sweep.plan import Plan, add_session, write_plan
-from grokking.sweep.records import Fault
+from grokking.sweep.records import Fault, RunRecord, Sweep
+from grokking.sweep.scaling import fit, left_out
+from grokking.sweep.survival import Observation
 from grokking.sweep.tables import markdown_report, terminal_report
 
 
@@ -93,10 +100,13 @@ DAMAGES = {
         ),
         "config.json: 'config' field 'weight_decay' is a huge integer",
     ),
-    "a grok epoch beyond the end": (
-        lambda f: edit(f, "grokking.json", lambda c: c.update(grok_epoch=10_001)),
-        "grokking.json: 'grok_epoch' is 10001, after the last epoch 10000",
-    ),
+    **{
+        f"{key} beyond the end": (
+            lambda f, key=key: edit(f, "grokking.json", lambda c: c.update({key: 10_001})),
+            f"grokking.json: '{key}' is 10001, after the last epoch 10000",
+        )
+        for key in ("memorization_epoch", "generalization_epoch", "grok_epoch")
+    },
     "no probes": (
         lambda f: [
             edit(
@@ -212,6 +222,121 @@ def test_two_weight_decays_are_too_few_for_a_slope(tmp_path):
     write_run(tmp_path, 0.5, 1, None)  # its median was not reached
     _, summary = analyze(tmp_path)
     assert summary["delay_scaling"] is None
+    assert summary["delay_scaling_left_out"] == [
+        {"timescale": 2_000.0, "reason": "median delay not reached"}
+    ]
+    assert (
+        "The median delay is not fitted: that takes three values of 1 / (learning rate x weight decay) "
+        "whose median delay is above 0. Left out where 1 / (learning rate x weight decay) is 2,000 "
+        "(median delay not reached)."
+    ) in terminal_report(summary)
+
+
+def test_runs_that_generalise_as_they_memorise_or_first_are_counted_and_said(tmp_path):
+    """Delays of 0 and of less have no logarithm: the fit goes on without them, and says so."""
+    for weight_decay in (0.25, 0.5, 1.0):
+        write_run(tmp_path, weight_decay, 1, 150 + round(4_000 / weight_decay), last_epoch=20_000)
+    write_run(tmp_path, 2.0, 1, 150)  # memorised at 150, too
+    write_run(tmp_path, 3.0, 1, 100)
+    sweep, summary = analyze(tmp_path)
+    assert {run.weight_decay: run.delay for run in sweep.runs if run.delay is None} == {3.0: None}
+    delays = {
+        g["weight_decay"]: g["kaplan_meier_delay"]["median"] for g in summary["weight_decays"]
+    }
+    assert delays == {0.25: 16_000, 0.5: 8_000, 1.0: 4_000, 2.0: 0, 3.0: 0}
+    assert summary["delay_scaling"]["slope"] == pytest.approx(1, abs=1e-12)
+    reasons = {e["timescale"]: e["reason"] for e in summary["delay_scaling_left_out"]}
+    assert reasons == {
+        500.0: "median delay 0 not positive",
+        333.333333333: "median delay 0 not positive",
+    }
+    said = (
+        "Left out where 1 / (learning rate x weight decay) is 333.333 (median delay 0 not positive), "
+        "500 (median delay 0 not positive)."
+    )
+    assert said in terminal_report(summary) and said in markdown_report(summary)
+
+
+def test_what_has_no_timescale_or_no_delay_is_left_out_and_said(tmp_path):
+    write_run(tmp_path, 0.0, 1, 4_000)  # nothing is ever forgotten
+    write_run(tmp_path, 1e308, 1, 4_000, learning_rate=1e308)  # at once
+    never = write_run(tmp_path, 1.0, 1, None)
+    edit(never, "grokking.json", lambda c: c.update(memorization_epoch=None))
+    _, summary = analyze(tmp_path)
+    assert summary["delay_scaling_left_out"] == [
+        {"timescale": 0.0, "reason": "no logarithm"},
+        {"timescale": 1_000.0, "reason": "no run memorised or generalised"},
+        {"timescale": None, "reason": "no logarithm"},
+    ]
+    assert "is 0 (no logarithm), 1,000 (no run memorised or generalised), infinite (no" in (
+        terminal_report(summary)
+    )
+
+
+def test_equal_rates_of_different_factors_are_one_timescale(tmp_path):
+    """0.1 * 3 is not 0.3 in floating point: as two timescales they make a line of no width."""
+    for seed, (rate, decay) in enumerate([(0.1, 3.0), (0.3, 1.0), (0.001, 1.0), (0.001, 2.0)]):
+        write_run(tmp_path, decay, seed, 4_000 + 100 * seed, learning_rate=rate)
+    _, summary = analyze(tmp_path)
+    timescales = [point["timescale"] for point in summary["delay_scaling"]["medians"]]
+    assert timescales == pytest.approx([1 / 0.3, 500, 1000])
+
+
+amounts = st.one_of(st.none(), st.floats(0, 1e308), st.sampled_from([0.0, 1e308, 5e-324, 10**308]))
+
+
+@st.composite
+def records(draw):
+    """A run as any file may tell it, within what the reader lets through."""
+    last = draw(st.one_of(st.integers(0, 20), st.integers(0, 2**53 - 1)))
+    epochs = st.one_of(st.none(), st.integers(0, last))
+    memorized, generalized, grok = draw(epochs), draw(epochs), draw(epochs)
+    share = draw(st.one_of(st.none(), st.floats(0, 1)))
+    return RunRecord(
+        directory=str(draw(st.integers())),
+        weight_decay=draw(st.one_of(st.sampled_from([0.5, 1.0, 2.0]), st.floats(0, 1e308))),
+        seed=draw(st.integers(0, 3)),
+        learning_rate=draw(st.one_of(st.just(1e-3), st.floats(0, 1e308))),
+        num_epochs=draw(st.integers(0, 10**308)),
+        last_epoch=last,
+        outcome=draw(st.sampled_from(OUTCOMES)),
+        collapse_epoch=draw(epochs),
+        grokked=grok is not None,
+        grok_epoch=grok,
+        memorization_epoch=memorized,
+        generalization_epoch=generalized,
+        delay=None if None in (memorized, generalized) else generalized - memorized,
+        final_training_accuracy=share,
+        final_validation_accuracy=share,
+        seconds=draw(amounts),
+        epochs_per_second=draw(amounts),
+    )
+
+
+@given(st.lists(records(), min_size=1, max_size=8, unique_by=lambda run: run.directory))
+def test_no_numbers_make_the_statistics_crash_or_leave_json(runs):
+    summary = summarize(Sweep(Path("sweep"), runs, [], [], {}, [], []))
+    json.dumps(summary, allow_nan=False)
+    assert terminal_report(summary) and markdown_report(summary)
+    if summary["delay_scaling"] is not None:
+        told = [*summary["delay_scaling"]["medians"], *summary["delay_scaling_left_out"]]
+        timescales = {run.timescale for run in runs if run.timescale < math.inf}
+        assert {entry["timescale"] for entry in told} >= timescales
+
+
+def test_a_fit_passes_over_negative_delays_whoever_measured_them():
+    delays = {scale: [Observation(scale, True)] for scale in (100.0, 200.0, 400.0)}
+    delays[50.0] = [Observation(-20, True)]
+    assert list(fit(delays).medians) == [100.0, 200.0, 400.0]
+    assert left_out(delays) == {50.0: "median delay -20 not positive"}
+
+
+def test_two_times_that_overflow_together_still_have_a_median(tmp_path):
+    for seed in (1, 2):
+        run = write_run(tmp_path, 1.0, seed, None)
+        edit(run, "grokking.json", lambda c: c.update(seconds=1e308))
+    _, summary = analyze(tmp_path)
+    assert summary["weight_decays"][0]["seconds"]["median"] == 1e308
 
 
 def test_eleven_runs_against_eleven_have_a_p_value_and_the_number_of_its_draws(tmp_path):
@@ -286,7 +411,22 @@ def test_conditions_and_wall_time_are_part_of_the_summary(tmp_path):
     assert "- 1 run, 1 at a time, in 0.5 minutes of wall time\n" in report
 
 
-@pytest.mark.parametrize("text", ["{}", '{"weight_decays": [1]}', '{"weight_decays": [{}]}', "[]"])
+def test_a_wall_time_beyond_all_time_is_no_wall_time(tmp_path):
+    write_run(tmp_path, 1.0, 42, None)
+    (tmp_path / "sweep.json").write_text(
+        f'{{"sessions": [{{"runs": 1, "jobs": 1, "seconds": {10**400}}}]}}'
+    )
+    _, summary = analyze(tmp_path)
+    assert summary["sessions"] == []
+
+
+GROUP = f'"weight_decay": 1, "runs": 1, "grokked": 1, "success_rate_interval_95": [0, {10**400}]'
+BEYOND_A_FLOAT = f'{{"weight_decays": [{{{GROUP}}}]}}'
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", '{"weight_decays": [1]}', '{"weight_decays": [{}]}', "[]", BEYOND_A_FLOAT]
+)
 def test_a_file_that_is_no_summary_makes_no_table(tmp_path, text):
     (tmp_path / "analysis_summary.json").write_text(text)
     done = run_script("sweep_table.py", tmp_path)

@@ -88,6 +88,25 @@ def test_the_line_of_the_scaling_figure_goes_through_medians_that_lie_on_one(tmp
     assert list(traces["slope 1.00"].y) == pytest.approx([2_000, 8_000])
 
 
+def test_the_scaling_figure_draws_any_timescale_and_no_delay_that_has_no_logarithm(tmp_path):
+    for weight_decay, delay in ((4e-300, 100), (2e-300, 1_000), (1e-300, 9_000)):
+        write_run(tmp_path, weight_decay, 1, 150 + delay)
+        write_run(tmp_path, weight_decay, 2, 150 + delay)
+    write_run(tmp_path, 1e-300, 3, 150)  # a delay of 0
+    sweep, summary = analyze(tmp_path)
+    traces = {trace.name: trace for trace in scaling_figure(sweep, summary["delay_scaling"]).data}
+    assert list(traces["1e-300"].y) == [9_000, 9_000]
+    line = next(trace for name, trace in traces.items() if name.startswith("slope"))
+    assert 50 < line.y[0] < 200 and 5_000 < line.y[1] < 20_000
+
+
+def test_a_run_that_ended_where_it_began_is_ticked_at_the_top(tmp_path):
+    write_run(tmp_path, 1.0, 1, None, last_epoch=0)
+    write_run(tmp_path, 1.0, 2, 4_000)
+    ticks = survival_figure(analyze(tmp_path)[0]).data[1]
+    assert (list(ticks.x), list(ticks.y)) == ([0], [1.0])
+
+
 @pytest.mark.parametrize(
     ("name", "width"), [*((name, 1280) for name in PAGES), (PAGES[0], 390), (PAGES[3], 390)]
 )

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
+from statistics import median_high, median_low
 from typing import Any
 
-from grokking.artifacts import SCHEMA_VERSION, write_json
+from grokking.artifacts import SCHEMA_VERSION, finite_or_none, write_json
 from grokking.cli import Parser
 from grokking.sweep.folder import read_sweep
 from grokking.sweep.records import RunRecord, Sweep
-from grokking.sweep.scaling import fit
+from grokking.sweep.scaling import Delays, fit, left_out
 from grokking.sweep.survival import Observation, median_time, wilson_interval
 from grokking.sweep.tables import SUMMARY_FILE, terminal_report
 from grokking.sweep.verdicts import Comparison, Verdict
@@ -19,13 +19,15 @@ from grokking.sweep.verdicts import Comparison, Verdict
 
 def summarize(sweep: Sweep) -> dict[str, Any]:
     """Everything that analysis_summary.json holds."""
+    delays = _delays(sweep.runs)
     return {
         "schema_version": SCHEMA_VERSION,
         "sweep": sweep.directory.resolve().name,
         "runs_read": len(sweep.runs),
         "runs_not_counted": len(sweep.faults),
         "weight_decays": [_summarize_group(wd, g) for wd, g in sweep.by_weight_decay().items()],
-        "delay_scaling": _scaling_record(sweep.runs),
+        "delay_scaling": _scaling_record(delays),
+        "delay_scaling_left_out": _left_out_records(delays),
         "verdicts": [_verdict_record(verdict) for verdict in sweep.verdicts()],
         "runs": [asdict(run) for group in sweep.by_weight_decay().values() for run in group],
         "faults": [{"directory": f.directory, "fault": f.fault} for f in sweep.faults],
@@ -68,21 +70,35 @@ def _spread(values: Iterable[float | None]) -> dict[str, float | int | None]:
     known = sorted(value for value in values if value is not None)
     if not known:
         return {"count": 0, "median": None, "min": None, "max": None}
-    return {"count": len(known), "median": median(known), "min": known[0], "max": known[-1]}
+    low, high = median_low(known), median_high(known)
+    middle = low if low == high else low / 2 + high / 2  # low + high may overflow
+    return {"count": len(known), "median": middle, "min": known[0], "max": known[-1]}
 
 
-def _scaling_record(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """The fit of delay against 1 / (learning rate * weight decay), if there is one to make."""
+def _delays(runs: Sequence[RunRecord]) -> dict[float, list[Observation]]:
+    """Delays by timescale; no run's timescale is missing, though it has no delay to observe."""
     delays: dict[float, list[Observation]] = {}
     for run in runs:
-        rate, observed = run.learning_rate * run.weight_decay, run.observed_delay
-        if rate > 0 and observed is not None:
-            delays.setdefault(1 / rate, []).append(observed)
+        known = delays.setdefault(run.timescale, [])
+        if run.observed_delay is not None:
+            known.append(run.observed_delay)
+    return delays
+
+
+def _scaling_record(delays: Delays) -> dict[str, Any] | None:
+    """The fit of delay against 1 / (learning rate * weight decay), if there is one to make."""
     scaling = fit(delays)
     if scaling is None:
         return None
     medians = [{"timescale": x, "median_delay": y} for x, y in scaling.medians.items()]
     return {**scaling._asdict(), "medians": medians}
+
+
+def _left_out_records(delays: Delays) -> list[dict[str, Any]]:
+    return [
+        {"timescale": finite_or_none(timescale), "reason": reason}
+        for timescale, reason in left_out(delays).items()
+    ]
 
 
 def _verdict_record(verdict: Verdict) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def survival_figure(sweep: Sweep) -> go.Figure:
         times = [o.time for o in observations if not o.event]
         figure.add_scatter(
             x=times,
-            y=[min(y for x, y in points if x <= time) for time in times],
+            y=[min((y for x, y in points if x <= time), default=1.0) for time in times],
             mode="markers",
             marker={"symbol": "line-ns", "size": 12, "line": {"width": 2, "color": style.color}},
             legendgroup=str(weight_decay),
@@ -125,11 +125,9 @@ def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> go.Figure:
     """Median delay against 1 / (lr * wd) on logarithmic axes, every run, and the fitted line."""
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
     for weight_decay, runs in sweep.by_weight_decay().items():
-        known = [
-            run for run in runs if run.delay is not None and weight_decay * run.learning_rate > 0
-        ]
+        known = [run for run in runs if (run.delay or 0) > 0 and 0 < run.timescale < math.inf]
         figure.add_scatter(
-            x=[1 / (run.learning_rate * run.weight_decay) for run in known],
+            x=[run.timescale for run in known],
             y=[run.delay for run in known],
             mode="markers",
             marker=marker(styles(sweep)[weight_decay]),
@@ -149,10 +147,9 @@ def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> go.Figure:
         hovertemplate="median delay %{y:,} epochs<extra></extra>",
     )
     ends = [x[0], x[-1]]
-    factor = math.exp(scaling["intercept"])
     figure.add_scatter(
         x=ends,
-        y=[factor * end ** scaling["slope"] for end in ends],
+        y=[math.exp(scaling["intercept"] + scaling["slope"] * math.log(end)) for end in ends],
         mode="lines",
         line={"color": MUTED, "width": 1.5},
         name=f"slope {scaling['slope']:.2f}",
@@ -170,5 +167,6 @@ def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> go.Figure:
         figure,
         "Does the delay scale as 1 / (learning rate x weight decay)?",
         "On these axes a slope of 1 is exact proportion. Bars: Kaplan-Meier median of each weight "
-        "decay. Runs that did not generalise are no points, but count in the medians.",
+        "decay. Runs that did not generalise, or not after memorising, are no points, but count in the "
+        "medians.",
     )

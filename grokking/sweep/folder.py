@@ -103,9 +103,11 @@ def _check(run: Run) -> None:
         value = run.config.get(field)
         if value is not None and not isinstance(value, (int, float)):
             raise UserError(f"config.json: '{field}' is {repr(value)}, expected a number")
-    last, grok_epoch = run.history.epochs[-1], run.grokking["grok_epoch"]
-    if grok_epoch is not None and grok_epoch > last:
-        raise UserError(f"grokking.json: 'grok_epoch' is {grok_epoch}, after the last epoch {last}")
+    last = run.history.epochs[-1]
+    for key in ("memorization_epoch", "generalization_epoch", "grok_epoch"):
+        epoch = run.grokking[key]
+        if epoch is not None and epoch > last:
+            raise UserError(f"grokking.json: '{key}' is {repr(epoch)}, after the last epoch {last}")
 
 
 def _duplicates(runs: dict[str, Run]) -> dict[str, str]:
@@ -172,7 +174,8 @@ def _sessions(directory: Path) -> list[dict[str, Any]]:
 
 
 def _numbers(session: dict[str, Any]) -> set[str]:
-    return {key for key, value in session.items() if type(value) in (int, float)}
+    numbers = {key: value for key, value in session.items() if type(value) in (int, float)}
+    return {key for key, value in numbers.items() if abs(value) <= 1e308}
 
 
 def _record(name: str, run: Run) -> RunRecord:

@@ -67,6 +67,7 @@ def _distribution_page(sweep: Sweep, summary: Summary) -> list[Block]:
     blocks: list[Block] = [Figures([figure]) for figure in figures]
     if summary["delay_scaling"] is not None:
         blocks.append(Figures([scaling_figure(sweep, summary["delay_scaling"])]))
+    if scaling_line(summary):
         blocks.append(Prose([scaling_line(summary)]))
     return blocks
 

@@ -1,5 +1,6 @@
 """What is known of a sweep once its folder has been read: runs, faults, histories, conditions."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,17 +42,23 @@ class RunRecord:
 
     @property
     def observed_delay(self) -> Observation | None:
-        """Epochs from memorising to generalising, censored at the last epoch.
+        """Epochs from memorising to generalising, 0 if it generalised first; None if it did neither.
 
-        None before memorising, and for a run that generalised first: there is no such delay.
+        Censored at the last epoch.
         """
-        if self.memorization_epoch is None:
-            return None
-        if self.generalization_epoch is not None and self.delay is None:
-            return None
-        if self.delay is None:
-            return Observation(self.last_epoch - self.memorization_epoch, False)
-        return Observation(self.delay, True)
+        memorized, generalized = self.memorization_epoch, self.generalization_epoch
+        if generalized is not None:
+            return Observation(0 if memorized is None else max(0, generalized - memorized), True)
+        return None if memorized is None else Observation(self.last_epoch - memorized, False)
+
+    @property
+    def timescale(self) -> float:
+        """1 / (learning rate * weight decay) in epochs, AdamW's time to forget; inf without decay.
+
+        To 12 digits, in which equal products of different factors agree.
+        """
+        rate = self.learning_rate * self.weight_decay
+        return float(f"{1 / rate:.12g}") if rate > 0 else math.inf
 
 
 @dataclass(frozen=True)

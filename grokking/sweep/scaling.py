@@ -14,6 +14,8 @@ from grokking.sweep.survival import Observation, median_time
 
 DRAWS, SEED = 1000, 0
 
+Delays = Mapping[float, Sequence[Observation]]  # by timescale 1 / (lr * wd), in epochs
+
 
 class Scaling(NamedTuple):
     """log(median delay) = slope * log(timescale) + intercept, natural logarithms."""
@@ -22,14 +24,13 @@ class Scaling(NamedTuple):
     slope_interval_95: tuple[float, float]
     intercept: float
     medians: dict[float, int]  # timescale in epochs -> Kaplan-Meier median delay in epochs
-    left_out: list[float]  # timescales whose median delay was not reached
 
 
-def fit(delays: Mapping[float, Sequence[Observation]]) -> Scaling | None:
-    """Fit delays grouped by timescale 1 / (lr * wd), in epochs; None with fewer than three medians.
+def fit(delays: Delays) -> Scaling | None:
+    """Fit the medians that have a logarithm (see left_out); None with fewer than three.
 
     A run that did not generalise is an observation censored at its last epoch. A draw in
-    which fewer than two medians are reached says nothing about the slope and is not used.
+    which fewer than two medians have a logarithm says nothing about the slope and is not used.
     """
     medians = _medians(delays)
     if len(medians) < 3:
@@ -42,13 +43,36 @@ def fit(delays: Mapping[float, Sequence[Observation]]) -> Scaling | None:
     ]
     slopes = sorted(_line(draw)[0] for draw in drawn if len(draw) >= 2)
     low, high = slopes[round(0.025 * (len(slopes) - 1))], slopes[round(0.975 * (len(slopes) - 1))]
-    return Scaling(slope, (low, high), intercept, medians, sorted(set(delays) - set(medians)))
+    return Scaling(slope, (low, high), intercept, medians)
 
 
-def _medians(delays: Mapping[float, Sequence[Observation]]) -> dict[float, int]:
-    """Reached medians above zero, which have a logarithm, by ascending timescale."""
-    found = {scale: median_time(runs) for scale, runs in sorted(delays.items())}
-    return {scale: value for scale, value in found.items() if value}
+def left_out(delays: Delays) -> dict[float, str]:
+    """Timescale -> why it is not fitted, ascending."""
+    medians = _medians(delays)
+    return {
+        scale: _reason(scale, runs)
+        for scale, runs in sorted(delays.items())
+        if scale not in medians
+    }
+
+
+def _reason(timescale: float, runs: Sequence[Observation]) -> str:
+    if not _has_logarithm(timescale):
+        return "no logarithm"
+    if not runs:
+        return "no run memorised or generalised"
+    median = median_time(runs)
+    return "median delay not reached" if median is None else f"median delay {median:,} not positive"
+
+
+def _medians(delays: Delays) -> dict[float, int]:
+    """Median delays above zero, which have a logarithm, by ascending timescale that has one."""
+    medians = {scale: median_time(runs) for scale, runs in sorted(delays.items())}
+    return {s: m for s, m in medians.items() if _has_logarithm(s) and m is not None and m > 0}
+
+
+def _has_logarithm(timescale: float) -> bool:
+    return 0 < timescale < math.inf
 
 
 def _line(medians: Mapping[float, int]) -> tuple[float, float]:

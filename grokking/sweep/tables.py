@@ -24,8 +24,8 @@ HEADER = (
 LEGEND = (
     "95 % interval: Wilson's, of the share that grokked. Grok epoch: median and range of the runs that "
     "grokked. KM median, and delay from memorising to generalising: Kaplan-Meier medians, runs that did "
-    "not get there censored at their last epoch. Memorised, accuracy, time: medians; time is of the "
-    "training loop."
+    "not get there censored at their last epoch; a run that generalised first has a delay of 0. "
+    "Memorised, accuracy, time: medians; time is of the training loop."
 )
 Summary = dict[str, Any]
 
@@ -113,10 +113,19 @@ def _log_rank_words(verdict: Summary) -> str:
 
 
 def scaling_line(summary: Summary) -> str:
-    """The slope in words; empty if there was too little to fit."""
-    scaling = summary["delay_scaling"]
-    if scaling is None:
+    """The slope in words, and what is not in it; empty for fewer than three weight decays."""
+    scaling, left_out = summary["delay_scaling"], _left_out_words(summary)
+    if scaling is not None:
+        return f"{_slope_words(scaling)}{left_out}"
+    if len(summary["weight_decays"]) < 3 or not left_out:
         return ""
+    return (
+        "The median delay is not fitted: that takes three values of 1 / (learning rate x weight "
+        f"decay) whose median delay is above 0.{left_out}"
+    )
+
+
+def _slope_words(scaling: Summary) -> str:
     low, high = scaling["slope_interval_95"]
     within = "is" if low <= 1 <= high else "is not"
     return (
@@ -124,6 +133,14 @@ def scaling_line(summary: Summary) -> str:
         f"{scaling['slope']:.2f} (95 % bootstrap interval {low:.2f} to {high:.2f}): "
         f"proportionality, power 1, {within} within it."
     )
+
+
+def _left_out_words(summary: Summary) -> str:
+    entries = summary.get("delay_scaling_left_out", [])  # which older summaries have not
+    scales = ["infinite" if e["timescale"] is None else f"{e['timescale']:,.6g}" for e in entries]
+    told = [f"{scale} ({e['reason']})" for scale, e in zip(scales, entries, strict=True)]
+    where = " Left out where 1 / (learning rate x weight decay) is"
+    return f"{where} {', '.join(told)}." if told else ""
 
 
 def condition_lines(summary: Summary) -> list[str]:
@@ -198,7 +215,7 @@ def main() -> int:
     path = given / SUMMARY_FILE if given.is_dir() else given
     try:
         text = markdown_report(read_json(path))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"{path}: not the summary of a sweep ({error!r}); make it with analyze_weight_decay_sweep.py"
         ) from error
