@@ -1,4 +1,4 @@
-"""The transformer against an independent numpy forward, and its three forwards against each other."""
+"""The transformer's two forwards against loops in numpy and each other; its names, shapes and first weights."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,8 @@ def test_attention_is_causal():
     model = small_model()
     tokens = torch.tensor([[1, 2, 11], [1, 5, 11], [3, 2, 11]])
     logits = model(tokens).detach()
-    assert logits[0, 0].equal(logits[1, 0])
+    # close, not equal: a matrix product may round each row of a batch in its own way
+    torch.testing.assert_close(logits[0, 0], logits[1, 0], rtol=1e-12, atol=1e-13)
     assert not torch.allclose(logits[0, 0], logits[2, 0])
     assert not torch.allclose(logits[0, 1], logits[1, 1])
 
