@@ -1,15 +1,10 @@
 """What a person sees while a run trains, and how often: lines, a bar, the histories on disk."""
 
 import dataclasses
-import fcntl
 import io
-import os
-import pty
-import struct
-import termios
 
 import pytest
-from test_sweep_screen import Clock
+from test_sweep_screen import Clock, Terminal
 from test_train import CPU, TINY
 
 from grokking.artifacts import History, read_history
@@ -75,14 +70,12 @@ def test_the_histories_on_disk_are_renewed_once_per_interval(tmp_path, time):
         assert (tmp_path / "loss_history.json").exists() == (epoch >= 4)
 
 
-def test_a_terminal_gets_a_bar_with_epoch_scores_speed_and_time_left():
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 140, 0, 0))
-    with os.fdopen(theirs, "w") as stream:
-        progress = Progress(0, 20, stream)
-        progress.update(20, HISTORY)
-        progress.close()
-        shown = os.read(ours, 10_000).decode()
-    os.close(ours)
+def test_a_terminal_gets_a_bar_with_epoch_scores_speed_and_time_left(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setenv("LINES", "40")
+    stream = Terminal()
+    progress = Progress(0, 20, stream)
+    progress.update(20, HISTORY)
+    progress.close()
     for words in ("epoch 20/20 |", "val 12.3%", "epochs/s", "left"):
-        assert words in shown
+        assert words in stream.getvalue()
