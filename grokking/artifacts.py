@@ -7,6 +7,7 @@ JSON is strict RFC 8259: NaN and Infinity are neither written nor accepted.
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -22,7 +23,10 @@ from grokking.detection import OUTCOMES, outcome
 from grokking.errors import RunError, UserError
 
 SCHEMA_VERSION = 1
-MAX_JSON_BYTES = 40_000_000  # a parsed file takes up to about 20 times its size in memory
+SMALL_JSON = 40_000_000  # bytes that are read whatever is in them; parsed they take up to 0.6 GB
+LARGEST_JSON = 1_000_000_000  # bytes, whatever a file says of itself
+MOST_LISTS = 1_000_000  # and objects, in a file; empty ones take 30 times as much memory as text
+NUMBER_BYTES = 32  # of a number in a file, at most: 24 for any float64, its comma, a line break
 
 
 # --- writing ---------------------------------------------------------------------------------
@@ -101,20 +105,29 @@ def finite_or_none(value: float) -> float | None:
 # --- reading ---------------------------------------------------------------------------------
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; UserError names the file and what is wrong with it."""
+def no_numbers(file: IO[bytes]) -> int:
+    """A file that does not say how many numbers it holds has no reason to be large."""
+    return 0
+
+
+def read_json(path: Path, numbers: Callable[[IO[bytes]], int] = no_numbers) -> dict[str, Any]:
+    """The JSON object in a file; UserError names the file and what is wrong with it.
+
+    A file above SMALL_JSON may be as large as the numbers that it says it holds: `numbers` reads
+    that from the open file, if it can without reading all of it.
+    """
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise UserError(
-                f"{path}: larger than {MAX_JSON_BYTES // 1_000_000} MB, not a file of ours"
-            )
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            _check_size(path, file, numbers)
+            text = file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from error
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    if (lists := text.count("[") + text.count("{")) > MOST_LISTS:
+        raise UserError(f"{path}: not a file of ours: it has {lists:,} lists and objects")
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -130,6 +143,20 @@ def read_json(path: Path) -> dict[str, Any]:
             "a newer version of grokking wrote it"
         )
     return value
+
+
+def _check_size(path: Path, file: IO[bytes], numbers: Callable[[IO[bytes]], int]) -> None:
+    """UserError for a file larger than it has reason to be; leaves the file at its start."""
+    size = os.fstat(file.fileno()).st_size
+    if size <= SMALL_JSON:
+        return
+    justified = min(SMALL_JSON + NUMBER_BYTES * numbers(file), LARGEST_JSON)
+    if size > justified:
+        raise UserError(
+            f"{path}: not a file of ours: it has {size / 1e6:,.0f} MB, expected at most "
+            f"{justified / 1e6:,.0f} MB by what it says of itself"
+        )
+    file.seek(0)
 
 
 def _refuse_constant(name: str) -> None:
@@ -161,12 +188,19 @@ def _is_finite(value: object) -> bool:
     return abs(value) <= 1e308  # also false for NaN, and exact for huge integers
 
 
-class _Object:
+def is_natural(value: object) -> bool:
+    return _is_integer(value) and value >= 0
+
+
+REAL_OR_NULL = (lambda v: v is None or _is_finite(v), "numbers or null")
+
+
+class JsonObject:
     """A JSON object with checked access; every fault becomes one line with the file's name."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, numbers: Callable[[IO[bytes]], int] = no_numbers) -> None:
         self.path = path
-        self.values = read_json(path)
+        self.values = read_json(path, numbers)
 
     def fail(self, message: str) -> UserError:
         return UserError(f"{self.path}: {message}")
@@ -179,12 +213,31 @@ class _Object:
             raise self.fail(f"'{key}' is {_show(value)}, expected {expected}")
         return value
 
-    def series(self, key: str, accept: Callable[[Any], bool], expected: str) -> list[Any]:
+    def series(
+        self, key: str, accept: Callable[[Any], bool], expected: str, like: str | None = None
+    ) -> list[Any]:
+        """A list of accepted values, as long as the list `like`, which has been checked before."""
         values: list[Any] = self.get(key, lambda v: isinstance(v, list), f"a list of {expected}")
+        self.check_items(f"'{key}'", values, accept, expected)
+        if like is not None and len(values) != len(self.values[like]):
+            raise self.fail(
+                f"'{key}' has {len(values)} entries, expected {len(self.values[like])} as in '{like}'"
+            )
+        return values
+
+    def check_items(
+        self, name: str, values: list[Any], accept: Callable[[Any], bool], expected: str
+    ) -> None:
         for position, value in enumerate(values):
             if not accept(value):
-                raise self.fail(f"'{key}'[{position}] is {_show(value)}, expected {expected}")
-        return values
+                raise self.fail(f"{name}[{position}] is {_show(value)}, expected {expected}")
+
+    def epochs(self) -> list[int]:
+        """The list `epochs`, which increases."""
+        epochs = self.series("epochs", lambda v: is_natural(v) and v < 2**53, "epochs >= 0")
+        if any(later <= earlier for earlier, later in pairwise(epochs)):
+            raise self.fail("'epochs' must increase")
+        return epochs
 
 
 # --- surfaces --------------------------------------------------------------------------------
@@ -223,14 +276,20 @@ def write_surface(directory: Path, surface: Surface) -> Path:
     return path
 
 
+def _square_of_modulus(file: IO[bytes]) -> int:
+    """The numbers of a surface, if it names its modulus before them, as those written here do."""
+    named = re.search(rb'"modulus"\s*:\s*([0-9]{1,6})\b', file.read(4096))
+    return int(named[1]) ** 2 if named else 0
+
+
 def read_surface(path: Path) -> Surface:
     """Read and check one surface file; UserError in one line for every malformed one."""
-    record = _Object(path)
+    record = JsonObject(path, _square_of_modulus)
     natural = "an integer >= 0"
-    neuron = record.get("neuron_index", lambda v: _is_integer(v) and v >= 0, natural)
+    neuron = record.get("neuron_index", is_natural, natural)
     modulus = record.get("modulus", lambda v: _is_integer(v) and v >= 1, "an integer >= 1")
     epoch = record.values.get("epoch")
-    if epoch is not None and not (_is_integer(epoch) and epoch >= 0):
+    if epoch is not None and not is_natural(epoch):
         raise record.fail(f"'epoch' is {_show(epoch)}, expected {natural} or null")
     rows = record.series("surface", lambda v: isinstance(v, list), "rows (lists of numbers)")
     if len(rows) != modulus:
@@ -284,24 +343,29 @@ def write_history(directory: Path, history: History) -> None:
         write_json(directory / name, record)
 
 
+def _entries_of_all_lists(file: IO[bytes]) -> int:
+    """The numbers of a history file: its three lists are as long as the first."""
+    entries = 0
+    for _ in range(LARGEST_JSON >> 20):
+        block, end, _ = file.read(1 << 20).partition(b"]")
+        entries += block.count(b",")
+        if end:
+            break
+    return 3 * entries
+
+
 def read_history(directory: Path) -> History:
     """Read both history files of a run and check that they belong together."""
     columns: dict[str, list[Any]] = {}
     for name, what in _HISTORY_FILES.items():
-        record = _Object(directory / name)
-        epochs = record.series("epochs", lambda v: _is_integer(v) and 0 <= v < 2**53, "epochs >= 0")
-        if any(later <= earlier for earlier, later in pairwise(epochs)):
-            raise record.fail("'epochs' must increase")
+        record = JsonObject(directory / name, _entries_of_all_lists)
+        epochs = record.epochs()
         if columns.setdefault("epochs", epochs) != epochs:
             raise record.fail("'epochs' differs from the one in loss_history.json")
         accept, expected = _HISTORY_VALUES[what]
         for part in ("training", "validation"):
             key = f"{part}_{what}"
-            columns[key] = record.series(key, accept, expected)
-            if len(columns[key]) != len(epochs):
-                raise record.fail(
-                    f"'{key}' has {len(columns[key])} entries, expected {len(epochs)} as in 'epochs'"
-                )
+            columns[key] = record.series(key, accept, expected, like="epochs")
     return History(**columns)
 
 
@@ -320,7 +384,7 @@ class Run:
 
 def read_config(directory: Path) -> dict[str, Any]:
     """Field -> value of a run's config.json; a field that an older file lacks has its default."""
-    record = _Object(directory / "config.json")
+    record = JsonObject(directory / "config.json")
     fields = record.get("config", lambda v: isinstance(v, dict), "an object of fields")
     for name, entry in fields.items():
         if not isinstance(entry, dict) or "value" not in entry:
@@ -339,8 +403,8 @@ def read_grokking(directory: Path) -> dict[str, Any]:
 
     `outcome` and `collapse_epoch`, which older files lack, are there: told by the epochs, and None.
     """
-    record = _Object(directory / "grokking.json")
-    epoch = (lambda v: v is None or (_is_integer(v) and v >= 0), "an epoch >= 0 or null")
+    record = JsonObject(directory / "grokking.json")
+    epoch = (lambda v: v is None or is_natural(v), "an epoch >= 0 or null")
     fraction = (lambda v: v is None or (_is_finite(v) and 0 <= v <= 1), "a fraction or null")
     amount = (lambda v: v is None or (_is_finite(v) and v >= 0), "a number >= 0 or null")
     for key in ("memorization_epoch", "generalization_epoch", "grok_epoch"):

@@ -72,6 +72,7 @@ BAD_SURFACES = {
     "epoch is text": (surface_text(epoch="x"), "'epoch' is"),
     "newer schema": (surface_text(schema_version=2), "newer version"),
     "nested deep": ("[" * 100_000, "nested too deeply"),
+    "empty lists": ("[" + "[]," * 1_000_000 + "0]", "1,000,001 lists and objects"),
 }
 
 
@@ -94,6 +95,42 @@ def test_missing_file_folder_and_foreign_encoding(tmp_path):
     (tmp_path / "u16.json").write_text(surface_text(), encoding="utf-16")
     with pytest.raises(UserError, match="not UTF-8"):
         read_surface(tmp_path / "u16.json")
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path):
+    path = tmp_path / "s.json"
+    path.write_text(surface_text(), encoding="utf-8-sig")
+    assert read_surface(path).values.tolist() == [[0.0, 1.5], [2.0, 0.25]]
+
+
+def test_a_file_may_be_as_large_as_the_numbers_that_it_says_it_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "SMALL_JSON", 100)
+    values = np.random.default_rng(0).exponential(size=(17, 17))
+    path = write_surface(tmp_path, Surface(5, 17, values))
+    losses, accuracies = values.flatten().tolist(), [0.123456789012345678] * 289
+    history = History(list(range(289)), losses, losses, accuracies, accuracies)
+    artifacts.write_history(tmp_path, history)
+    assert read_surface(path).modulus == 17
+    assert read_history(tmp_path) == history
+    path.write_text(path.read_text().replace('"modulus": 17', '"modulus": 3'))
+    with pytest.raises(UserError, match="expected at most 0 MB by what it says of itself"):
+        read_surface(path)
+    loss = tmp_path / "loss_history.json"
+    loss.write_text(loss.read_text().replace('"epochs": [0, ', '"epochs": [0], "more": ['))
+    with pytest.raises(UserError, match="expected at most 0 MB by what it says of itself"):
+        read_history(tmp_path)
+
+
+def test_a_gigabyte_that_says_modulus_3_is_refused_by_its_first_bytes(tmp_path):
+    """The rest is a hole, which is no JSON: whoever read it would say that."""
+    path = tmp_path / "s.json"
+    path.write_text('{"neuron_index": 0, "modulus": 3, "surface": [')
+    os.truncate(path, 10**9)
+    with pytest.raises(UserError, match="it has 1,000 MB, expected at most 40 MB"):
+        read_surface(path)
+    path.rename(tmp_path / "config.json")
+    with pytest.raises(UserError, match="it has 1,000 MB, expected at most 40 MB"):
+        artifacts.read_config(tmp_path)
 
 
 def test_histories_survive_the_round_trip_and_null_marks_what_was_not_finite(tmp_path):

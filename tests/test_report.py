@@ -162,15 +162,6 @@ def test_a_folder_that_cannot_be_reported_on_is_refused(run_directory, tmp_path,
         report(tmp_path)
 
 
-def test_the_file_of_measures_is_checked_when_read(run_directory, tmp_path):
-    report(run_directory)
-    content = json.loads((run_directory / "progress_measures.json").read_text())
-    content["restricted_losses"].pop()
-    (tmp_path / "progress_measures.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="'restricted_losses' is damaged"):
-        progress_measures.read(tmp_path)
-
-
 def test_cards_of_several_runs_carry_summary_card_and_what_the_pages_cost(
     run_directory, monkeypatch
 ):

@@ -8,8 +8,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import SCHEMA_VERSION, Series, finite_or_none, read_json, write_json
-from grokking.errors import UserError
+from grokking.artifacts import (
+    REAL_OR_NULL,
+    SCHEMA_VERSION,
+    JsonObject,
+    Series,
+    finite_or_none,
+    is_natural,
+    write_json,
+)
 
 NAME = "progress_measures.json"
 
@@ -44,17 +51,19 @@ def write(directory: Path, measures: ProgressMeasures) -> Path:
 
 def read(directory: Path) -> ProgressMeasures:
     """Read and check the file; UserError in one line for one that is missing or damaged."""
-    path = directory / NAME
-    record = read_json(path)
-    columns: dict[str, Any] = {f.name: record.get(f.name) for f in fields(ProgressMeasures)}
-    count, keys = len(columns["epochs"] or []), len(columns["key_frequencies"] or [])
-    for name, values in columns.items():
-        expected = {"key_frequencies": keys, "excluded_losses_by_frequency": keys}.get(name, count)
-        if not isinstance(values, list) or len(values) != expected:
-            raise UserError(f"{path}: '{name}' is damaged, expected a list of {expected} entries")
-    by_frequency = columns["excluded_losses_by_frequency"] or []
-    if any(not isinstance(series, list) or len(series) != count for series in by_frequency):
-        raise UserError(f"{path}: 'excluded_losses_by_frequency' has lists of another length")
+    record, nested = JsonObject(directory / NAME), "excluded_losses_by_frequency"
+    epochs = record.epochs()
+    as_long = (lambda v: isinstance(v, list) and len(v) == len(epochs), f"lists of {len(epochs)}")
+    columns: dict[str, Any] = {
+        "epochs": epochs,
+        "key_frequencies": record.series("key_frequencies", is_natural, "frequencies"),
+        "periodic_neurons": record.series("periodic_neurons", is_natural, "counts", "epochs"),
+        nested: record.series(nested, *as_long, "key_frequencies"),
+    }
+    for position, losses in enumerate(columns[nested]):
+        record.check_items(f"'{nested}'[{position}]", losses, *REAL_OR_NULL)
+    flat = (field.name for field in fields(ProgressMeasures) if field.name not in columns)
+    columns |= {name: record.series(name, *REAL_OR_NULL, "epochs") for name in flat}
     return ProgressMeasures(**columns)
 
 
