@@ -30,24 +30,26 @@ MEASURED = (
 
 
 def summarize(directory: Path) -> dict[str, Any]:
-    """The figures of one run folder; UserError if a file is missing or damaged."""
-    read_config(directory)  # checks it
-    config, result = read_json(directory / "config.json"), read_grokking(directory)
-    history = read_history(directory)
+    """The figures of one run folder, None for one that an older version did not write.
+
+    UserError if a file is missing or damaged.
+    """
+    settings, result = read_config(directory), read_grokking(directory)
+    history, config = read_history(directory), read_json(directory / "config.json")
     waves = [
         exported_wave(path) for path in sorted(directory.glob("activation_surface_neuron_*.json"))
     ]
     waves.sort(key=lambda wave: wave["neuron"])
     return {
-        "seed": config["config"]["seed"]["value"],
-        "weight_decay": config["config"]["weight_decay"]["value"],
+        "seed": settings.get("seed"),
+        "weight_decay": settings.get("weight_decay"),
         "variables": {e["variable"]: e["value"] for e in config["config"].values() if was_set(e)},
-        **{key: result[key] for key in MEASURED},
+        **{key: result.get(key) for key in MEASURED},
         "validation_accuracy_passes": {f"{level:.0%}": passes(history, level) for level in LEVELS},
         "exported_neurons": waves,
         "single_frequency_neurons": sum(wave["share"] > PERIODIC for wave in waves),
         "date": date.fromtimestamp((directory / "grokking.json").stat().st_mtime).isoformat(),
-        **{key: config[key] for key in ("kernel", "threads", "device_name", "versions")},
+        **{key: config.get(key) for key in ("kernel", "threads", "device_name", "versions")},
     }
 
 
@@ -59,7 +61,8 @@ def passes(history: History, level: float) -> int | None:
 
 def was_set(entry: dict[str, Any]) -> bool:
     """Settings that identify a run: the ones somebody set, but not where its files are."""
-    return bool(entry["source"] == "environment") and entry["variable"] != "GROK_ARTIFACTS_DIR"
+    named = entry.get("variable", "GROK_ARTIFACTS_DIR") != "GROK_ARTIFACTS_DIR"
+    return named and bool(entry.get("source") == "environment")
 
 
 def exported_wave(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT
+from sweep_folders import write_run
 
 from grokking.artifacts import Surface, write_surface
 from grokking.errors import UserError
@@ -35,6 +36,16 @@ def test_a_summary_counts_the_neurons_that_are_one_wave(grokking, tmp_path):
     assert summary["single_frequency_neurons"] == sum(
         w["share"] > 0.85 for w in summary["exported_neurons"]
     )
+
+
+def test_what_an_older_version_did_not_write_is_none(tmp_path):
+    run = write_run(tmp_path, 1.0, 9, 4_000)
+    for name, keys in (("config.json", ["versions", "kernel"]), ("grokking.json", ["delay"])):
+        record = json.loads((run / name).read_text())
+        (run / name).write_text(json.dumps({k: v for k, v in record.items() if k not in keys}))
+    summary = summarize(run)
+    assert [summary[key] for key in ("versions", "kernel", "delay")] == [None, None, None]
+    assert (summary["seed"], summary["grok_epoch"]) == (9, 4_000)
 
 
 def test_an_unfinished_run_is_named(tmp_path):

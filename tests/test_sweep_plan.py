@@ -232,6 +232,8 @@ def test_a_plan_survives_being_written_and_read(tmp_path, monkeypatch):
         '{"weight_decays": [-1], "seeds": [1], "epochs": [1], "environment": {}}',
         '{"weight_decays": [1], "seeds": [1], "epochs": [1], "environment": {"GROK_NO": "1"}}',
         '{"weight_decays": [1], "seeds": [1], "epochs": [1], "environment": []}',
+        '{"weight_decays": [1], "seeds": [1], "epochs": [1], "environment": {}, "sessions": 5}',
+        '{"weight_decays": [1], "seeds": [1], "epochs": [1], "environment": {}, "x": 1e999}',
     ],
 )
 def test_a_damaged_plan_is_named(tmp_path, text):

@@ -3,6 +3,7 @@
 Importing it needs the standard library only, so that a dry run works on a bare Python.
 """
 
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -113,6 +114,9 @@ def read_plan(directory: Path) -> Plan:
         )
         for run in plan.runs():
             load(run.variables)
+        if not isinstance(values.get("sessions", []), list):
+            raise TypeError("'sessions' is no list")
+        json.dumps(values, allow_nan=False)  # add_session writes all of it back
     except (
         ArithmeticError,
         ValueError,
