@@ -40,6 +40,18 @@ def test_wave_order_lists_the_same_numbers() -> None:
     np.testing.assert_array_equal(np.sort(wave.z, axis=None), np.sort(natural.z, axis=None))
 
 
+def test_a_large_modulus_is_drawn_by_every_nth_operand_of_each_order() -> None:
+    p, order = 2003, wave_order(2003, 3)
+    assert order is not None
+    drawn = surface(p, 3)
+    natural, wave = views(drawn, strongest_wave(drawn.values))
+    assert natural.order.tolist() == list(range(0, p, 3))
+    assert wave.order.tolist() == order[::3].tolist()
+    for view in (natural, wave):
+        assert view.caption.endswith(" Drawn is every 3rd of them.")
+        assert heatmap_figure(drawn, view).data[0].z.shape == (668, 668)
+
+
 def test_the_buttons_offer_natural_order_first_and_relabel_the_axes() -> None:
     figure = surface_figure(surface(113, 19))
     assert labels(figure) == ["Natural order", "Wave order"]

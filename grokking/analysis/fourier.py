@@ -72,21 +72,20 @@ def frequency_shares(values: Array) -> Array | None:
     Frequency k's share is its 3x3 block of products of (1, cos w_k x, sin w_k x) and
     (1, cos w_k y, sin w_k y), the constant term left out. Products of two different
     frequencies belong to none, so the shares sum to at most 1. None for even p, p < 3, and a
-    surface without variance.
+    surface without variance. By FFT, whose rounding does not depend on threads.
     """
     p = len(values)
     if p < 3 or p % 2 == 0:
         return None
-    unit = _unit_scale(values)
-    centred = unit - unit.mean()
-    if not np.abs(centred).max() > _ROUNDING:
+    centred = _unit_scale(values)
+    centred = centred - centred.mean()
+    if not np.ptp(centred) > _ROUNDING:
         return None
-    basis = fourier_basis(p)
-    power = (basis @ centred @ basis.T) ** 2  # [p, p]
-    shares = np.zeros((p - 1) // 2)
-    for k in frequencies(p):
-        block = np.ix_([0, 2 * k - 1, 2 * k], [0, 2 * k - 1, 2 * k])
-        shares[k - 1] = (power[block].sum() - power[0, 0]) / power.sum()
+    power = np.square(np.abs(np.fft.rfft2(centred)))  # [p, (p+1)/2], of exp(i w_j x) exp(i w_l y)
+    power[:, 1:] *= 2  # (-j, -l), which is left out, has as much as (j, l)
+    k = np.array(frequencies(p))
+    blocks = power[k, 0] + power[-k, 0] + power[0, k] + power[k, k] + power[-k, k]
+    shares: Array = blocks / power.sum()
     return shares
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from grokking.analysis.fourier import Permutation, Wave, wave_order
 from grokking.artifacts import Surface
 
+DRAWN = 1000  # operands on an axis, at most: more than that no screen shows, and few browsers open
 _LONG_PERIOD = 10  # operands a wave must span to look smooth on natural axes
 _DOMINANT = 0.5  # share of the variance from which a neuron is one wave and not a mixture
 
@@ -15,7 +16,7 @@ class View(NamedTuple):
     """A surface with both operands listed in one order."""
 
     name: str
-    order: Permutation  # int64 [p]: position -> operand
+    order: Permutation  # int64 [p]: position -> operand; every n-th of them if p is above DRAWN
     caption: str
     look_for: str
 
@@ -28,7 +29,7 @@ def views(surface: Surface, wave: Wave | None) -> list[View]:
     order = None if wave is None else wave_order(p, wave.frequency, waves)
     counted = f"Operands from 0 to {p - 1}, as counted."
     if wave is None or order is None:
-        return [View("Natural order", natural, counted, _no_wave_order(surface, wave))]
+        return [_thinned(View("Natural order", natural, counted, _no_wave_order(surface, wave)))]
     listed = (
         f"The same numbers with both operands listed in steps of {order[1]} (mod {p}): "
         f"frequency {wave.frequency} becomes {waves} waves along each axis. "
@@ -40,9 +41,18 @@ def views(surface: Surface, wave: Wave | None) -> list[View]:
     )
     stepped = f"Operands in steps of {order[1]} (mod {p})."
     return [
-        View("Natural order", natural, counted, _natural(p, wave)),
-        View("Wave order", order, stepped, listed + look_for),
+        _thinned(View("Natural order", natural, counted, _natural(p, wave))),
+        _thinned(View("Wave order", order, stepped, listed + look_for)),
     ]
+
+
+def _thinned(view: View) -> View:
+    """At most DRAWN operands, evenly spaced in this order."""
+    step = -(-len(view.order) // DRAWN)  # rounded up
+    if step == 1:
+        return view
+    told = f" Drawn is every {step}{'nd' if step == 2 else 'rd' if step == 3 else 'th'} of them."
+    return View(view.name, view.order[::step], view.caption + told, view.look_for + told)
 
 
 def waves_shown(p: int) -> int:

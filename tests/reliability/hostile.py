@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from reliability.forked import Fork, plain, train
 from reliability.outcome import Outcome
 
 MEMORY = 1 << 30  # bytes that reading one file may add
-SECONDS = 60  # that it may take
+SECONDS = 60  # of the processor that it may take
+LARGE = 40_000_000  # bytes of a file from which on it may take both in proportion to its size
 
 
 # ---------------------------------------------------------------- checkpoints
@@ -124,23 +126,27 @@ def _saved(record: Any) -> bytes:
 # ---------------------------------------------------------------- JSON
 
 
+_SURFACE = "activation_surface_neuron_0.json"
+
+
 def any_json(count: int, chance: random.Random, folder: Path) -> Outcome:
     """Absurd and mutated JSON for every script: a picture, or one clear line and exit code 2."""
     result = Outcome()
     run = folder / "sweep" / "wd1.0_seed42"
     assert Fork(lambda: train(run), folder / "stderr").wait().code == 0
-    names = ["activation_surface_neuron_0.json", "config.json", "grokking.json"]
+    names = [_SURFACE, "config.json", "grokking.json"]
     names += ["loss_history.json", "accuracy_history.json"]
     good = {name: (run / name).read_bytes() for name in names}
     record = folder / "broken"
-    for start in range(0, count, 100):  # a fork each: a crash or a limit ends a hundred at most
-        batch = [
-            (name, _absurd(good[name], chance))
-            for name in (chance.choice(names) for _ in range(min(100, count - start)))
-        ]
+    batches = [
+        [(name, _absurd(good[name], chance)) for name in chance.choices(names, k=size)]
+        for size in _sizes(count - count // 1_000)
+    ]
+    large = islice(cycle(_LARGE_FILES), count // 1_000)
+    for batch in chain(batches, ([(name, text().encode())] for name, text in large)):
 
         def body(batch: list[tuple[str, bytes]] = batch) -> int:
-            _limit()
+            _limit(max(len(text) for _, text in batch))
             with record.open("w") as lines:
                 for name, text in batch:
                     lines.writelines(f"{fault}\n" for fault in _feed(run, name, text, good))
@@ -150,13 +156,48 @@ def any_json(count: int, chance: random.Random, folder: Path) -> Outcome:
         result.tried += len(batch)
         result.broken += record.read_text().splitlines()
         if ended.code != 0:
-            result.broken.append(f"files {start} on: ended with {ended.code} {ended.errors[-300:]}")
+            told = f"{batch[0][0]} {batch[0][1][:80]!r} and {len(batch) - 1} more"
+            result.broken.append(f"{told}: ended with {ended.code} {ended.errors[-300:]}")
     return result
 
 
-def _limit() -> None:
+def _sizes(count: int) -> list[int]:
+    """Of batches: a fork each, so that a crash or a limit ends a hundred files at most."""
+    return [min(100, count - start) for start in range(0, count, 100)]
+
+
+def _surface(p: int, numbers: str) -> str:
+    rows = ",".join([f"[{','.join(islice(cycle(numbers.split()), p))}]"] * p)
+    return f'{{"neuron_index": 0, "modulus": {p}, "surface": [{rows}]}}'
+
+
+def _history(epochs: int) -> str:
+    zeros = "[" + ",".join("0" * epochs) + "]"
+    listed = ",".join(map(str, range(epochs)))
+    return f'{{"epochs": [{listed}], "training_losses": {zeros}, "validation_losses": {zeros}}}'
+
+
+# Near what is read whatever is in it, and beyond, with reason and without.
+_LARGE_FILES: list[tuple[str, Callable[[], str]]] = [
+    (_SURFACE, lambda: _surface(1999, "0.0123456789")),
+    (_SURFACE, lambda: _surface(4096, "0 1 2")),
+    (_SURFACE, lambda: _surface(1999, "0.0123456789").replace("1999", "3", 1)),
+    (_SURFACE, lambda: f'{{"modulus": 4096, "surface": [{"[]," * 13_000_000}0]}}'),
+    ("config.json", lambda: f'{{"config": [{"9e9," * 9_900_000}0]}}'),
+    ("loss_history.json", lambda: _history(3_000_000)),
+    ("loss_history.json", lambda: _history(5_000_000)),
+]
+
+
+def _limit(size: int) -> None:
+    """Memory that a file of so many bytes may add."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    most = used + _in_proportion(MEMORY, size)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _in_proportion(limit: int, size: int) -> int:
+    return limit * max(size, LARGE) // LARGE
 
 
 def _feed(run: Path, name: str, text: bytes, good: dict[str, bytes]) -> Iterator[str]:
@@ -169,7 +210,7 @@ def _feed(run: Path, name: str, text: bytes, good: dict[str, bytes]) -> Iterator
             commands.append(lambda: _with_argument(plot, run.parent))
     for command in commands:
         told = io.StringIO()
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, _in_proportion(SECONDS, len(text)))
         try:
             with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
                 code = run_main(command)
@@ -179,7 +220,7 @@ def _feed(run: Path, name: str, text: bytes, good: dict[str, bytes]) -> Iterator
         except BaseException as error:
             yield f"{name}: {type(error).__name__} {error}, for {text[:80]!r}".replace("\n", " ")
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
     (run / name).write_bytes(good[name])
 
 
