@@ -75,6 +75,8 @@ def test_an_old_run_goes_on_and_is_reported_on(old_run, grokking):
     assert done.returncode == 0, done.stderr
     assert "resuming" in done.stdout and "at epoch 12" in done.stdout
     assert read_run(old_run).history.epochs == list(range(16))
+    rows = measures.read(old_run)
+    assert rows["epoch"].tolist() == list(range(16)) and "digest" in rows.dtype.names
     assert report([str(old_run), "--brief"]) == 0
     assert export([str(old_run / "checkpoint_labeled" / "final.pt"), "--format", "npz"]) == 0
     with np.load(old_run / "checkpoint_labeled" / "final.npz") as weights:

@@ -90,7 +90,7 @@ def test_the_amplitudes_of_the_logits_are_signed(measured):
 def test_without_a_fourier_basis_only_the_squares_are_measured(p):
     weights = {name: np.ones(2, np.float32) for name in measures.PARAMETERS}
     row = measure(0, weights, np.ones((4, p), np.float32), np.zeros((p, p)))
-    assert row.dtype.names == ("epoch", "squares", "squares_total")
+    assert row.dtype.names == ("epoch", "squares", "squares_total", "digest")
     assert row["squares_total"] == [22.0]
 
 
@@ -150,8 +150,8 @@ def test_a_resumed_run_leaves_the_same_bytes(tmp_path, cut):
     assert (parts / "measures.npy").read_bytes() == (whole / "measures.npy").read_bytes()
 
 
-def rows_of(*epochs):
-    row = np.zeros(len(epochs), measures.row_type(5))
+def rows_of(*epochs, dtype=None):
+    row = np.zeros(len(epochs), dtype or measures.row_type(5))
     row["epoch"] = epochs
     return row
 
@@ -165,10 +165,56 @@ def test_rows_of_a_killed_append_are_ignored_and_written_over(tmp_path):
     assert np.load(tmp_path / "measures.npy")["epoch"].tolist() == [0, 1, 2, 3]
 
 
+def test_whole_rows_that_the_header_does_not_count_are_read(tmp_path):
+    """A kill before the header was written, or a damaged header: the digests know."""
+    append(tmp_path, [rows_of(0, 1, 2)])
+    path = tmp_path / "measures.npy"
+    path.write_bytes(path.read_bytes().replace(b"'shape': (3,)", b"'shape': (2,)"))
+    assert read(tmp_path)["epoch"].tolist() == [0, 1, 2]
+
+
+def test_every_damaged_byte_is_noticed_or_changes_nothing(tmp_path):
+    append(tmp_path, [rows_of(0, 1), rows_of(2)])
+    path, rows = tmp_path / "measures.npy", read(tmp_path).tobytes()
+    good, refused = path.read_bytes(), 0
+    for position in range(len(good)):
+        for bit in (1, 4, 64):
+            path.write_bytes(good[:position] + bytes([good[position] ^ bit]) + good[position + 1 :])
+            try:
+                assert read(tmp_path).tobytes() == rows, position
+            except UserError:
+                refused += 1
+    assert refused > 2 * len(good)
+
+
+def test_rows_that_were_lost_or_moved_are_noticed(tmp_path):
+    append(tmp_path, [rows_of(0, 1, 2)])
+    path, size = tmp_path / "measures.npy", measures.row_type(5).itemsize
+    good = path.read_bytes()
+    header, rows = good[: -3 * size], [good[-3 * size :][i * size :][:size] for i in range(3)]
+    for order in ((0, 2, 1), (1, 2, 0), (0, 0, 1)):
+        path.write_bytes(header + b"".join(rows[i] for i in order))
+        with pytest.raises(UserError, match=r"damaged \(row [01] does not match its digest\)"):
+            read(tmp_path)
+
+
+def test_a_file_without_digests_is_read_and_gets_them_when_its_run_goes_on(tmp_path):
+    with_digests = tmp_path / "new"
+    with_digests.mkdir()
+    append(with_digests, [rows_of(0, 1, 2)])
+    older = measures.row_type(5).descr[:-1]
+    np.save(tmp_path / "measures.npy", rows_of(0, 1, 2, 3, dtype=older))
+    assert read(tmp_path)["epoch"].tolist() == [0, 1, 2, 3]
+    forget_after(tmp_path, 2)
+    written = (tmp_path / "measures.npy").read_bytes()
+    assert written == (with_digests / "measures.npy").read_bytes()
+
+
 def test_what_follows_the_resumed_epoch_is_dropped(tmp_path):
     forget_after(tmp_path, 3)
     append(tmp_path, [rows_of(0, 5, 10, 15)])
     forget_after(tmp_path, 9)
+    assert read(tmp_path)["epoch"].tolist() == [0, 5]
     append(tmp_path, [rows_of(11)])
     assert read(tmp_path)["epoch"].tolist() == [0, 5, 11]
 
