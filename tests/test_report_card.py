@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from grokking.analysis import published
+from grokking.analysis.circuit import Residuals
 from grokking.analysis.controls import Control, Controls
 from grokking.analysis.phases import Phases
 from grokking.analysis.report_card import Findings, Measured, report_card
@@ -20,7 +21,7 @@ NOW = Measured(
     validation_accuracy=1.0,
     key_frequencies=[14, 35, 41, 42, 52],
     periodic_neurons=433,
-    residuals=SimpleNamespace(on_waves=0.0055, on_waves_squared=3e-5, best_rank=0.003),
+    residuals=Residuals(on_waves=0.0055**0.5, best_rank=0.003),
     direction_fits=[SimpleNamespace(explained=0.932), SimpleNamespace(explained=0.982)],
     cosines_explain=0.95,
     restricted_loss=5.5e-8,
@@ -31,6 +32,7 @@ NOW = Measured(
 CONTROLS = Controls(
     key_count=Control("shuffled", [55.0, 56.0]),
     periodic_share=Control("random", [0.02, 0.06]),
+    residual=Control("others", [0.98, 0.99]),
     restricted_loss=Control("others", [4.7, 5.0]),
     on_directions=Control("others", [4.2, 4.3]),
     on_null_space=Control("others", [2.4e-7, 2.5e-7]),
@@ -76,6 +78,7 @@ STATE_EDGES = [
     ("keys", {"key_frequencies": [1, 2, 3]}, {"key_frequencies": [1, 2]}),
     ("keys", {"key_frequencies": [1, 2, 3, 4, 5, 6]}, {"key_frequencies": list(range(1, 8))}),
     ("neurons", {"periodic_neurons": 354}, {"periodic_neurons": 353}),
+    ("residual", {"residuals": Residuals(0.1048, 0.9)}, {"residuals": Residuals(0.105, 0.0)}),
     ("cosines", {"cosines_explain": 0.901}, {"cosines_explain": 0.899}),
     ("restricted", {"restricted_loss": 2.4e-7}, {"restricted_loss": 2.5e-7}),
 ]
@@ -140,6 +143,7 @@ def test_ablations_that_do_not_do_what_the_paper_says_fail(row, change):
     [
         ("keys", "key_count", [5.0, 56.0]),
         ("neurons", "periodic_share", [0.02, 433 / 512]),
+        ("residual", "residual", [0.0055, 0.99]),
         ("restricted", "restricted_loss", [5.5e-8, 5.0]),
         ("on", "on_directions", [1.2e-7, 4.0]),
         ("null", "on_null_space", [2.4e-7, 5.27]),
@@ -151,7 +155,7 @@ def test_a_claim_passes_only_outside_the_range_of_its_control(row, control, draw
     assert (found.verdict, found.reason) == ("FAIL", "its control does as well")
     assert found.control.values == draws
     beyond = [
-        value * 1.01 if draws[1] > 6 or row in ("restricted", "on") else value * 0.99
+        value * 1.01 if draws[1] > 6 or row in ("residual", "restricted", "on") else value * 0.99
         for value in draws
     ]
     assert verdicts(controls={control: Control("others", beyond)})[row] == "PASS"
@@ -159,7 +163,12 @@ def test_a_claim_passes_only_outside_the_range_of_its_control(row, control, draw
 
 @pytest.mark.parametrize(
     ("row", "control"),
-    [("restricted", "restricted_loss"), ("on", "on_directions"), ("null", "on_null_space")],
+    [
+        ("residual", "residual"),
+        ("restricted", "restricted_loss"),
+        ("on", "on_directions"),
+        ("null", "on_null_space"),
+    ],
 )
 def test_without_enough_to_draw_from_nothing_is_judged(row, control):
     found = card(controls={control: Control("frequencies that are not key", [])})[row]
@@ -304,3 +313,11 @@ def test_a_distance_that_cannot_be_told_is_not_on_its_way():
     nowhere = {"cosines_explain": np.nan}
     row = card(now=nowhere, earlier={"cosines_explain": 0.1})["cosines"]
     assert (row.verdict, row.value, row.run) == ("FAIL", None, "not a number")
+
+
+def test_three_readings_of_the_residual_are_shown_and_one_is_judged():
+    """A low rank alone is no set of waves: the best rank of another network must not pass it."""
+    row = card(now={"residuals": Residuals(on_waves=0.626, best_rank=0.0096)})["residual"]
+    assert row.run == "39.19% of the squared norm (62.60% of the norm; best rank: 0.96%)"
+    assert row.verdict == "FAIL"
+    assert "best approximation of that rank" in row.definition and "not judged" in row.definition

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from grokking.analysis.circuit import ablate, key_span
+from grokking.analysis.circuit import ablate, key_span, output_residuals
 from grokking.analysis.fourier import PERIODIC, Array, fourier_basis
 from grokking.analysis.hindsight import State
 from grokking.analysis.spectra import component_norms, frequency_norms, key_frequencies
@@ -52,6 +52,7 @@ class Controls(NamedTuple):
 
     key_count: Control
     periodic_share: Control
+    residual: Control
     restricted_loss: Control
     on_directions: Control
     on_null_space: Control
@@ -67,6 +68,7 @@ def draw_controls(state: State, keys: Sequence[int]) -> Controls:
     return Controls(
         Control("W_L with its classes in random order", _keys_of_shuffled(state)),
         Control(f"{state.tables.W_L.shape[0]} random directions", _random_directions(state)),
+        Control(others, [output_residuals(state, chosen).on_waves_squared for chosen in sets]),
         Control(others, [state.restricted_loss(chosen) for chosen in sets]),
         Control(directions, [ablation.on_key_directions for ablation in ablations]),
         Control(directions, [ablation.on_null_space for ablation in ablations]),
