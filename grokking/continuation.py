@@ -71,7 +71,14 @@ def read_starts(directory: Path) -> list[dict[str, Any]]:
     if isinstance(starts, list) and starts and all(isinstance(start, dict) for start in starts):
         return starts
     described = ("versions", "device", "device_name", "threads", "kernel", "kernel_reason")
-    return [{"epoch": None, "time": None, **{key: record.get(key) for key in described}}]
+    return [
+        {
+            "epoch": None,
+            "time": None,
+            "inexact": False,
+            **{key: record.get(key) for key in described},
+        }
+    ]
 
 
 def check_in_use(directory: Path, now: Mapping[str, Any], config: Config) -> bool:
@@ -83,16 +90,19 @@ def check_in_use(directory: Path, now: Mapping[str, Any], config: Config) -> boo
     if not (directory / "config.json").exists():
         return False
     before = read_starts(directory)[-1]
-    changed = [
-        f"{name} {before[name]} (now {now[name]})"
+    changed = {
+        name: before[name]
         for name in IN_USE
         if before.get(name) is not None and _type(before[name]) != _type(now[name])
-    ]
+    }
     if changed and config.resume != INEXACT:
+        differences = ", ".join(
+            f"{name} {then} (now {now[name]})" for name, then in changed.items()
+        )
+        as_it_was = " ".join(setting_in_words(name, then) for name, then in changed.items())
         raise UserError(
-            f"the run in {directory} was computed with {', '.join(changed)}, so it would not go on bit "
-            f"for bit; set {' and '.join(f'GROK_{name.upper()}' for name in IN_USE)} as they were, or "
-            f"GROK_RESUME={INEXACT} to go on all the same, which is recorded"
+            f"the run in {directory} was computed with {differences}, so it would not go on bit for bit; "
+            f"set {as_it_was}, or GROK_RESUME={INEXACT} to go on all the same, which is recorded"
         )
     return bool(changed)
 
