@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import TINY
 
-from grokking import config
+from grokking import config, trajectory
 from grokking.analysis import progress_measures
 from grokking.analysis.phases import Phases
 from grokking.checkpoint import load_checkpoint, save_checkpoint
@@ -136,6 +137,24 @@ def test_a_run_that_has_not_finished_is_reported_on_at_its_newest_recorded_epoch
     assert not (tmp_path / "grokking.json").exists()
     (row,) = report(tmp_path)[0]["rows"][10:]
     assert (row["value"], row["verdict"]) == (None, "not judged")  # of another experiment
+
+
+def test_a_record_that_is_thinned_out_while_it_is_read_is_reported_on(
+    run_directory, tmp_path, monkeypatch
+):
+    """A run that trains removes recorded epochs that the report has already listed."""
+    folder = shutil.copytree(run_directory, tmp_path / "run")
+    (folder / "checkpoint_labeled" / "final.pt").unlink()
+    listed = trajectory.recorded(folder)
+    assert listed.keys() >= {0, 7, 30, 39, 40}
+    for epoch in (7, 30, 39):
+        listed[epoch].unlink()
+    monkeypatch.setattr(trajectory, "recorded", lambda directory: dict(listed))
+    assert main([str(folder), "--brief"]) == 0
+    assert progress_measures.read(folder).epochs == [e for e in range(41) if e not in (7, 30, 39)]
+    assert (folder / "film.html").exists()
+    listed[40].unlink()
+    assert report(folder)[0]["epoch"] == 38
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
