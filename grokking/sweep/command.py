@@ -62,6 +62,8 @@ def _start(plan: Plan, wanted: Path, resources: Resources, options: argparse.Nam
 def _resume(plan: Plan, options: argparse.Namespace) -> int:
     """A sweep that was begun: whatever is unfinished of it, or of the one task that is asked for."""
     directory, alone = Path(options.resume), options.task is not None
+    if options.slurm:
+        return _submit_rest(plan, directory, options)
     resources = choose(options.jobs, plan.environment)
     with _claimed(directory, shared=alone):
         if not alone and plan != read_plan(directory):
@@ -77,14 +79,30 @@ def _claimed(directory: Path, shared: bool = False) -> AbstractContextManager[No
 
 
 def _submit(plan: Plan, wanted: Path, options: argparse.Namespace) -> int:
-    from grokking.sweep.slurm import check_available, check_names, submit
+    """A new sweep, for Slurm to run."""
+    from grokking.sweep.slurm import array_limit, submit
 
-    check_available()
-    check_names(wanted, options)
+    limit = array_limit(wanted, options)
     directory = create_directory(wanted)
     write_plan(directory, plan)
     RunLog(directory).header(plan, "submitted to Slurm")
-    print(submit(plan, directory, options))
+    print(submit(plan, range(len(plan.runs())), limit, directory, options))
+    return 0
+
+
+def _submit_rest(plan: Plan, directory: Path, options: argparse.Namespace) -> int:
+    """What is unfinished of a sweep, for Slurm to run; tasks that are at work share the folder."""
+    from grokking.sweep.slurm import array_limit, submit
+    from grokking.sweep.standing import is_finished
+
+    limit = array_limit(directory, options)
+    with _claimed(directory, shared=True):
+        if plan != read_plan(directory):
+            rewrite_plan(directory, plan)
+        RunLog(directory).header(plan, "submitted to Slurm again")
+        runs = enumerate(plan.runs())
+        rest = [number for number, run in runs if not is_finished(directory / run.name, run)]
+        print(submit(plan, rest, limit, directory, options))
     return 0
 
 

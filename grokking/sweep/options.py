@@ -59,12 +59,17 @@ def parser() -> argparse.ArgumentParser:
     add("--no-reports", action="store_true", help="write no report.html for each run at the end")
     slurm = sweep.add_argument_group("Slurm")
     add = slurm.add_argument
-    add("--slurm", action="store_true", help="submit the runs as one job array, then the analysis")
+    add(
+        "--slurm",
+        action="store_true",
+        help="submit the runs as a job array, then the analysis; with --resume: what is unfinished",
+    )
     add("--slurm-partition", metavar="NAME", help="[SBATCH_PARTITION, or the cluster's default]")
     add(
         "--slurm-time", metavar="TIME", help="limit of one run [SBATCH_TIMELIMIT, or the cluster's]"
     )
     add("--slurm-gpus", metavar="N", help="GPUs of one run [SBATCH_GPUS, or none]")
+    add("--slurm-throttle", metavar="N", help="runs at a time [as many as the cluster lets]")
     add(
         "--task",
         metavar="N",
@@ -79,7 +84,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.resume is not None:
         if not options.resume.strip():
             raise UserError("--resume is empty, expected the folder of a sweep")
-        clashing = ("weight_decays", "seeds", "quick", "output", "slurm", "dry_run")
+        clashing = ("weight_decays", "seeds", "quick", "output", "dry_run")
         for name in clashing:
             if getattr(options, name) not in (None, False):
                 raise UserError(
@@ -89,10 +94,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for name in ("task", "inexact"):
         if getattr(options, name) not in (None, False) and options.resume is None:
             raise UserError(f"--{name} needs --resume DIR")
+    if options.slurm and options.task is not None:
+        raise UserError("--task does not go with --slurm, whose tasks it is for")
     if options.quick and options.epochs:
         raise UserError("--quick and --epochs both set the epochs, expected at most one of them")
     options.jobs = None if options.jobs is None else _count("--jobs", options.jobs)
     options.task = None if options.task is None else _count("--task", options.task, low=0)
+    throttle = options.slurm_throttle
+    options.slurm_throttle = None if throttle is None else _count("--slurm-throttle", throttle)
     return options
 
 

@@ -1,120 +1,106 @@
-"""A sweep on a Slurm cluster: one job array, a task per run, then a job that analyses and plots.
-
-A task is `sweep --resume DIR --task N`, so a requeued or resubmitted one continues its run.
-Options that are not given are Slurm's own to decide, SBATCH_ variables included.
-"""
+"""A sweep is submitted to a Slurm cluster: as job arrays, then the job that analyses and plots."""
 
 import argparse
 import os
 import re
-import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from grokking.errors import RunError, UserError
 from grokking.sweep.plan import Plan
+from grokking.sweep.slurm_scripts import check_names, chunks, given, shell, write_scripts
 
-ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_ARRAY_LIMIT = 1001  # Slurm's own
 
 
-def check_available() -> None:
-    """UserError where jobs cannot be submitted."""
+def array_limit(directory: Path, options: argparse.Namespace) -> int:
+    """The cluster's MaxArraySize, below which task numbers lie.
+
+    UserError where nothing can be submitted, or not under the names of this folder and these options.
+    """
     if shutil.which("sbatch") is None:
         raise UserError(
             "--slurm needs sbatch, which is not on PATH; run it on a node that submits jobs"
         )
+    limit = _configured_limit()
+    if limit < 1:
+        raise UserError(
+            "--slurm needs job arrays, which this cluster has switched off (its MaxArraySize is 0); "
+            "hand the lines of --dry-run to another scheduler"
+        )
+    check_names(directory, options)
+    return limit
 
 
-def check_names(directory: Path, options: argparse.Namespace) -> None:
-    """UserError for names that an #SBATCH line cannot hold: it has no way to escape a character."""
-    given = {"--output": str(directory.absolute()), "--slurm-partition": options.slurm_partition}
-    given |= {"--slurm-time": options.slurm_time, "--slurm-gpus": options.slurm_gpus}
-    for name, value in given.items():
-        if value is not None and re.search(r'["\\%\x00-\x1f\x7f]', value):
-            raise UserError(
-                f"{name} is {value!r}, which Slurm cannot be told; expected a name without quotes, "
-                "backslashes, % and line breaks"
-            )
+def _configured_limit() -> int:
+    """MaxArraySize, or Slurm's default where it cannot be asked: then sbatch will say what is wrong."""
+    if shutil.which("scontrol") is None:
+        return DEFAULT_ARRAY_LIMIT
+    command = ["scontrol", "show", "config"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    told = re.search(r"^MaxArraySize\s*=\s*(\d+)", asked.stdout, re.MULTILINE)
+    return int(told[1]) if told else DEFAULT_ARRAY_LIMIT
 
 
-def submit(plan: Plan, directory: Path, options: argparse.Namespace) -> str:
-    """Write both job scripts into DIR/slurm, submit them, and return what to tell the user.
+def submit(
+    plan: Plan, numbers: Sequence[int], limit: int, directory: Path, options: argparse.Namespace
+) -> str:
+    """Write the job scripts of these runs, submit them, and return what to tell the user.
 
-    Raises RunError with sbatch's own words if it refuses; the scripts stay.
+    `numbers` are the runs' in the plan, ascending; `limit` is array_limit(). RunError in sbatch's own
+    words if it refuses, with what is submitted until then; the scripts stay.
     """
     directory = directory.absolute()
-    folder = directory / "slurm"
-    folder.mkdir()
-    runs, analysis = folder / "runs.sbatch", folder / "analysis.sbatch"
-    runs.write_text(array_script(plan, directory, options), encoding="utf-8")
-    analysis.write_text(analysis_script(directory, options), encoding="utf-8")
-    array = _sbatch([str(runs)])
-    last = _sbatch([f"--dependency=afterany:{array}", str(analysis)])
+    *arrays, analysis = write_scripts(plan, chunks(numbers, limit), directory, options)
+    again = _again(directory, options)
+    jobs: list[str] = []
+    try:
+        for script in arrays:  # a throttle is of one array, so several take turns
+            jobs.append(_sbatch(script, jobs[-1:] if options.slurm_throttle else []))
+        last = _sbatch(analysis, jobs)
+    except RunError as error:
+        raise RunError(f"{error}; {_left_behind(jobs, again)}") from error
+    runs = f"{len(numbers)} runs as {_arrays(jobs)} and their" if jobs else "no run, but the"
     return (
-        f"submitted {len(plan.runs())} runs as job array {array} and their analysis as job {last}\n"
-        f"watch them with: squeue -j {array},{last}\n"
-        f"submit again what was cut off with: sbatch {shlex.quote(str(runs))}"
+        f"submitted {runs} analysis as job {last}\n"
+        f"watch them with: squeue -j {','.join([*jobs, last])}\n"
+        f"submit again what was cut off with: {again}"
     )
 
 
-def array_script(plan: Plan, directory: Path, options: argparse.Namespace) -> str:
-    """The job array: task N is run number N of the plan."""
-    settings = {
-        "job-name": "grokking",
-        "array": f"0-{len(plan.runs()) - 1}",
-        "output": directory / "slurm" / "run_%a.log",
-        "ntasks": 1,
-        "cpus-per-task": plan.environment.get("GROK_THREADS", "1"),
-        "partition": options.slurm_partition,
-        "time": options.slurm_time,
-        "gpus": options.slurm_gpus,
-    }
-    resume = ["--resume", directory, "--inexact"]  # nodes differ; each run records what it had
-    resume += [*["--no-reports"] * options.no_reports, "--task"]
-    task = _shell([sys.executable, "-m", "grokking", "sweep", *resume])
-    return _script(settings, [f'exec {task} "$SLURM_ARRAY_TASK_ID"'])
+def _arrays(jobs: Sequence[str]) -> str:
+    return f"job array{'s' if len(jobs) > 1 else ''} {', '.join(jobs)}"
 
 
-def analysis_script(directory: Path, options: argparse.Namespace) -> str:
-    """The job that follows: statistics, then pictures."""
-    settings = {
-        "job-name": "grokking-analysis",
-        "output": directory / "slurm" / "analysis.log",
-        "ntasks": 1,
-        "partition": options.slurm_partition,
-    }
-    scripts = ("analyze_weight_decay_sweep.py", "plot_sweep_comparison.py")
-    return _script(
-        settings, [_shell([sys.executable, ROOT / "scripts" / s, directory]) for s in scripts]
+def _left_behind(jobs: Sequence[str], again: str) -> str:
+    """What a refusal leaves behind, and what to do about it."""
+    if not jobs:
+        return f"nothing is submitted; try again with: {again}"
+    return (
+        f"submitted before and going on: {_arrays(jobs)} (to stop: scancel {' '.join(jobs)}); when "
+        f"ended, submit what is left with: {again}"
     )
 
 
-def _script(settings: dict[str, object], commands: Sequence[str]) -> str:
-    given = [f'#SBATCH --{name}="{value}"' for name, value in settings.items() if value is not None]
-    lines = [
-        "#!/bin/bash",
-        *given,
-        "set -eu",
-        f"export PYTHONPATH={shlex.quote(str(ROOT))}",
-        *commands,
-    ]
-    return "\n".join(lines) + "\n"
+def _again(directory: Path, options: argparse.Namespace) -> str:
+    """The command that submits whatever is unfinished of the sweep."""
+    words = [word for option in given(options).items() for word in option]
+    words += ["--no-reports"] * options.no_reports
+    return shell(["./scripts/sweep_weight_decay.sh", "--slurm", *words, "--resume", directory])
 
 
-def _shell(words: Sequence[object]) -> str:
-    return shlex.join(map(str, words))
-
-
-def _sbatch(arguments: Sequence[str]) -> str:
-    """Submit and return the job's number."""
+def _sbatch(script: Path, before: Sequence[str]) -> str:
+    """Submit a script, to start when the jobs `before` it have ended, and return its job's number."""
+    after = [f"--dependency=afterany:{':'.join(before)}"] if before else []
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GROK_")}
-    asked = subprocess.run(
-        ["sbatch", "--parsable", *arguments], capture_output=True, text=True, check=False, env=clean
-    )
+    command = ["sbatch", "--parsable", *after, str(script)]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=False, env=clean)
+    except OSError as error:
+        raise RunError(f"sbatch cannot be run: {error.strerror}") from error
     if asked.returncode != 0:
         said = " ".join(asked.stderr.split()) or f"exit code {asked.returncode}"
-        raise RunError(f"sbatch refused {arguments[-1]}: {said}")
+        raise RunError(f"sbatch refused {script}: {said}")
     return asked.stdout.strip().split(";")[0]  # "id;cluster" on a federation
