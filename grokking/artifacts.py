@@ -56,14 +56,30 @@ def atomic_write(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def check_output(output: Path, source: Path) -> None:
-    """UserError for an output that is a folder, has no folder, or is the file it is made from."""
+def check_output(output: Path, source: Path | None = None) -> None:
+    """UserError for an output that is a folder, has no folder, or is the file it is made from.
+
+    RunError for one whose folder cannot be written: before anything is computed for it.
+    """
     if not output.name or output.is_dir():
         raise UserError(f"{output} is a folder, expected the name of a file to write")
     if not output.parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist; create it first")
-    if output.exists() and source.exists() and output.samefile(source):
+    if source is not None and output.exists() and source.exists() and output.samefile(source):
         raise UserError(f"{output} is the input itself, expected another file to write")
+    check_writable(output.parent, "choose another folder for the output")
+
+
+def check_writable(directory: Path, advice: str) -> None:
+    """RunError, in the system's words and with the advice, where no file can be made in a folder.
+
+    One that does not exist yet is judged by the folder that it would be made in.
+    """
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise RunError(f"cannot write into {existing}: {error.strerror}; {advice}") from error
 
 
 def check_input(source: Path) -> None:

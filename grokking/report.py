@@ -15,7 +15,14 @@ from typing import Any
 from grokking.analysis import progress_measures
 from grokking.analysis.report_card import FAIL, NOT_YET, PASS, Findings, Row, report_card
 from grokking.analysis.spectra import has_spectrum
-from grokking.artifacts import SCHEMA_VERSION, History, read_config, read_run, write_json
+from grokking.artifacts import (
+    SCHEMA_VERSION,
+    History,
+    check_writable,
+    read_config,
+    read_run,
+    write_json,
+)
 from grokking.cli import Parser
 from grokking.config import NEURONS, departures, load
 from grokking.continuation import command_to_go_on
@@ -46,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="LIST",
         help="neurons of the film, 408,251 [the best one of each key frequency]",
     )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder for all that is written, made if need be [the run's own]",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="[GROK_THREADS, or all cores]")
     parser.add_argument("--brief", action="store_true", help="print one line per row")
     given = parser.parse_args(arguments)
@@ -56,12 +69,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kernel = (
         "auto" if config.kernel == CUDA else config.kernel
     )  # the examination is the processor's
-    record, rows = report(directory, given.neurons, given.threads or config.threads, kernel)
+    output: Path = given.output or directory
+    check_output_folder(output, directory)
+    threads = given.threads or config.threads
+    record, rows = report(directory, given.neurons, threads, kernel, output)
     text = brief_text if given.brief else card_text
     print(text(record, rows, directory))
-    print(f"written: {directory / NAME}")
-    print(f"open {directory / REPORT}")
+    print(f"written: {output / NAME}")
+    print(f"open {output / REPORT}")
     return 0
+
+
+def check_output_folder(output: Path, directory: Path) -> None:
+    """UserError for a file, or for the folder of another run, whose report this would replace."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output is {output}, which is a file, expected a folder")
+    if (output / "config.json").exists() and output.resolve() != directory.resolve():
+        raise UserError(
+            f"--output is {output}, which holds another run; choose another folder for the report"
+        )
 
 
 def neuron_list(text: str) -> list[int]:
@@ -77,40 +103,50 @@ def report(
     neurons: Sequence[int] = (),
     threads: int | None = None,
     kernel: str = "auto",
+    output: Path | None = None,
 ) -> tuple[dict[str, Any], list[Row]]:
-    """Write every file of the report; (content of report_card.json, its rows)."""
+    """Write every file of the report into `output`, the run's own folder unless another is named.
+
+    Returns (content of report_card.json, its rows). RunError, before anything is computed, if
+    nothing can be written there.
+    """
+    output = output or directory
     config = read_config(directory)
     if not has_spectrum(config["modulus"]):
         raise UserError(
             f"{directory} has modulus {config['modulus']}; Fourier measures need an odd one >= 3"
         )
-    from grokking.analysis.investigation import investigate
+    check_writable(output, "--output DIR puts the report elsewhere")
+    from grokking.analysis.investigation import investigate, save_phases
 
     found, measures, scenes = investigate(directory, neurons, threads, kernel)
     rows = report_card(found)
-    record = card_record(directory, config, found, rows)
-    write_json(directory / NAME, record)
+    record = card_record(config, found, rows)
+    output.mkdir(parents=True, exist_ok=True)
+    if found.phases is not None:
+        save_phases(directory, found.phases, output)
+    write_json(output / NAME, record)
     if measures is not None:
-        progress_measures.write(directory, measures)
+        progress_measures.write(output, measures)
     told = (
         f"seed {record['seed']}, weight decay {record['weight_decay']:g}, epoch {record['epoch']:,}"
     )
     if scenes.film is None:
-        (directory / FILM).unlink(missing_ok=True)
+        (output / FILM).unlink(missing_ok=True)
     else:
-        write_film_page(directory / FILM, f"The film of a run: {told}", scenes.film)
+        write_film_page(output / FILM, f"The film of a run: {told}", scenes.film)
     title = f"All neurons of a run: {told}"
-    write_gallery_page(directory / GALLERY, title, scenes.gallery, record["key_frequencies"])
+    write_gallery_page(output / GALLERY, title, scenes.gallery, record["key_frequencies"])
     story = Story(
         *finished(directory),
         measures,
         found.phases,
         scenes,
         rows,
-        links(directory),
+        links(output),
         outlook(record, directory, "."),
     )
-    write_report_page(directory / REPORT, f"The story of a run: {told}", story)
+    write_report_page(output / REPORT, f"The story of a run: {told}", story)
     return record, rows
 
 
@@ -124,7 +160,7 @@ def finished(directory: Path) -> tuple[History | None, dict[str, Any] | None]:
 
 
 def links(directory: Path) -> list[tuple[str, str]]:
-    """The run's other pages, as far as they exist."""
+    """The run's other pages, as far as they are in the folder of the report."""
     pages = {
         FILM: "The film: waves rise in the neurons",
         GALLERY: "The gallery: all neurons",
@@ -133,9 +169,7 @@ def links(directory: Path) -> list[tuple[str, str]]:
     return [(page, what) for page, what in pages.items() if (directory / page).exists()]
 
 
-def card_record(
-    directory: Path, config: dict[str, Any], found: Findings, rows: Sequence[Row]
-) -> dict[str, Any]:
+def card_record(config: dict[str, Any], found: Findings, rows: Sequence[Row]) -> dict[str, Any]:
     """The content of report_card.json."""
     counts = Counter(row.verdict for row in rows)
     return {

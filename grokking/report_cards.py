@@ -4,9 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import SCHEMA_VERSION, write_json
+from grokking.artifacts import SCHEMA_VERSION, check_output, write_json
 from grokking.cli import Parser
-from grokking.errors import UserError
 from grokking.report import FILM, GALLERY, REPORT, report
 from grokking.run_summary import summarize
 
@@ -35,7 +34,6 @@ def main() -> int:
     parser.add_argument("output", type=Path, metavar="OUT.json")
     parser.add_argument("run", nargs="+", type=Path, help="folder of a finished run")
     arguments = parser.parse_args()
-    if not arguments.output.parent.is_dir():
-        raise UserError(f"{arguments.output}: its folder does not exist; create it first")
+    check_output(arguments.output)
     write_json(arguments.output, cards(arguments.run))
     return 0

@@ -42,11 +42,13 @@ def main() -> int:
 
     from reliability import PROMISES
 
-    from grokking.artifacts import read_json, write_json
+    from grokking.artifacts import check_output, read_json, write_json
     from grokking.environment import versions
 
     if arguments.only is not None and arguments.only not in PROMISES:
         raise UserError(f"--only is {arguments.only!r}, expected one of {', '.join(PROMISES)}")
+    if arguments.out is not None:
+        check_output(arguments.out)
     names = [name for name in PROMISES if arguments.only in (None, name)]
     if arguments.jobs > 1:
         order = sorted(names, key=lambda name: name not in LONGEST)  # so that none is left alone

@@ -4,6 +4,9 @@ import json
 import os
 import shutil
 import signal
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +17,7 @@ from grokking import config, trajectory
 from grokking.analysis import progress_measures
 from grokking.analysis.phases import Phases
 from grokking.checkpoint import load_checkpoint, save_checkpoint
-from grokking.errors import UserError
+from grokking.errors import RunError, UserError
 from grokking.progress import Progress
 from grokking.report import main, report
 from grokking.report_cards import cards
@@ -105,6 +108,96 @@ def test_the_ends_of_the_phases_are_labelled(run_directory, monkeypatch):
     assert saved["model"]["W_E"].equal(recorded["model"]["W_E"])
     assert not (run_directory / "checkpoint_labeled" / "cleanup.pt").exists()
     assert run_directory / "checkpoint_labeled" / "circuit_formation.pt" in run_files(run_directory)
+
+
+def contents(directory):
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_everything_goes_into_another_folder_on_request(
+    run_directory, tmp_path, monkeypatch, capsys
+):
+    import grokking.analysis.investigation as investigation
+
+    monkeypatch.setattr(investigation, "find_phases", lambda _: Phases(4, 12, None))
+    report(run_directory)
+    before, elsewhere = contents(run_directory), tmp_path / "of a colleague" / "report"
+    assert main([str(run_directory), "--output", str(elsewhere)]) == 0
+    assert capsys.readouterr().out.endswith(f"open {elsewhere}/report.html\n")
+    assert contents(run_directory) == before
+    names = {str(path.relative_to(elsewhere)) for path in contents(elsewhere)}
+    assert names == {
+        "report.html",
+        "film.html",
+        "gallery.html",
+        "report_card.json",
+        "progress_measures.json",
+        "checkpoint_labeled/circuit_formation.pt",
+    }
+    for name in names - {"report.html"}:
+        assert (elsewhere / name).read_bytes() == (run_directory / name).read_bytes(), name
+    assert "visualizations/index.html" not in (elsewhere / "report.html").read_text()
+
+
+@contextmanager
+def bound_by_permissions():
+    """As somebody whom they bind, which root is not."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_anything_is_computed(
+    run_directory, monkeypatch
+):
+    import grokking.analysis.investigation as investigation
+
+    monkeypatch.setattr(investigation, "investigate", lambda *_: pytest.fail("computed"))
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        run.mkdir()
+        shutil.copy(run_directory / "config.json", run)
+        Path(folder).chmod(0o555)
+        run.chmod(0o555)
+        for arguments in ([], ["--output", f"{folder}/new/report"]):
+            with bound_by_permissions(), pytest.raises(RunError) as error:
+                main([str(run), *arguments])
+            refusing = folder if arguments else run
+            assert str(error.value) == (
+                f"cannot write into {refusing}: Permission denied; --output DIR puts the report elsewhere"
+            )
+        Path(folder).chmod(0o755)
+        run.chmod(0o755)
+
+
+def test_an_output_that_is_a_file_or_another_run_is_refused(run_directory, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"--output is .*/file, which is a file, expected a folder"):
+        main([str(run_directory), "--output", str(tmp_path / "file")])
+    (tmp_path / "config.json").touch()
+    with pytest.raises(UserError, match=r"which holds another run; choose another folder"):
+        main([str(run_directory), "--output", str(tmp_path)])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "file"]
+
+
+def test_cards_of_several_runs_are_not_computed_for_a_file_that_cannot_be_written(
+    run_directory, tmp_path, monkeypatch
+):
+    from grokking import report_cards
+
+    monkeypatch.setattr(report_cards, "report", lambda _: pytest.fail("computed"))
+    for output, told in (
+        (tmp_path / "no" / "a.json", "create it first"),
+        (tmp_path, "is a folder"),
+    ):
+        monkeypatch.setattr("sys.argv", ["report_cards.py", str(output), str(run_directory)])
+        with pytest.raises(UserError, match=told):
+            report_cards.main()
 
 
 def test_a_run_without_a_trajectory_gets_a_card_without_phases(run_directory, tmp_path):

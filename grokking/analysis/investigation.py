@@ -38,7 +38,7 @@ def investigate(
     threads: int | None = None,
     kernel_name: str = "auto",
 ) -> Investigation:
-    """Examine a run's last weights and its trajectory; save the phases' labelled checkpoints.
+    """Examine a run's last weights and its trajectory.
 
     The film shows `neurons`, or the best of each key frequency if none are named. All cores are
     used unless `threads` are given, and the best kernel unless one is named.
@@ -55,8 +55,6 @@ def investigate(
     keys = state.key_frequencies()
     measures = measure_trajectory(directory, last, keys, kernel)
     phases = None if measures is None else find_phases(measures)
-    if phases is not None:
-        save_phases(directory, phases)
     with np.errstate(invalid="ignore", divide="ignore"):  # shares of what does not vary are NaN
         found = findings(state, read_config(directory), keys, phases, directory)
     pictures = shoot(directory, state, measures, kernel, neurons)
@@ -134,11 +132,11 @@ def shoot(
     return Scenes(film, gallery, circles, surfaces)
 
 
-def save_phases(directory: Path, phases: Phases) -> None:
-    """Label the recorded weights at the ends of circuit formation and cleanup."""
+def save_phases(directory: Path, phases: Phases, output: Path) -> None:
+    """Label, in `output`, the run's recorded weights at the ends of circuit formation and cleanup."""
     recorded = trajectory.recorded(directory)
     for label in ("circuit_formation", "cleanup"):
-        path, epoch = labeled_path(directory, label), getattr(phases, label)
+        path, epoch = labeled_path(output, label), getattr(phases, label)
         weights = load_if_there(recorded[epoch]) if epoch in recorded else None
         if weights is None:
             path.unlink(missing_ok=True)
