@@ -82,8 +82,9 @@ def with_one_replaced(record: dict[str, Any], one: dict[str, Any], commit: str |
 
 def tried(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     """One promise's attempts, printed, as a record."""
+    from needs import NotPossible
     from reliability import PROMISES, WORKPLACE
-    from reliability.outcome import NotPossible, Outcome
+    from reliability.outcome import Outcome
 
     promise = PROMISES[name]
     count = arguments.count or (promise.count if arguments.full else promise.in_ci)

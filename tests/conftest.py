@@ -12,6 +12,7 @@ from typing import NoReturn
 import pytest
 from browser import Chromium
 from hypothesis import settings
+from needs import NotPermitted, NotPossible
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("untimed")
@@ -44,6 +45,13 @@ def unavailable(what: str) -> NoReturn:
     if os.environ.get("REQUIRE_TOOLS") == "1":
         pytest.fail(what)
     pytest.skip(what)
+
+
+def impossible(reason: NotPossible) -> NoReturn:
+    """The test is skipped; or fails where all tools are required, but not for want of a permission."""
+    if isinstance(reason, NotPermitted):
+        pytest.skip(str(reason))
+    unavailable(str(reason))
 
 
 def require(tool: str) -> str:

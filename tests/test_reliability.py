@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import unavailable
+from conftest import impossible
+from needs import NotPossible
 from reliability import PROMISES, WORKPLACE
 from reliability.forked import differences, forked_run, outcome
-from reliability.outcome import NotPossible
 
 
 @pytest.mark.parametrize("name", PROMISES)
@@ -19,7 +19,7 @@ def test_the_promise_is_held(name):
         try:
             result = promise.driver(promise.in_ci, random.Random(1), Path(folder) / name)
         except NotPossible as reason:
-            unavailable(str(reason))
+            impossible(reason)
     assert result.broken == []
     assert result.tried >= promise.in_ci
 

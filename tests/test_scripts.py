@@ -5,7 +5,8 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import ROOT, TINY, clean_environment, require, unavailable
+from conftest import ROOT, TINY, clean_environment, impossible, require, unavailable
+from needs import NotPossible, without_network
 
 from grokking.run_summary import exported_wave
 
@@ -19,7 +20,6 @@ def bash(script, *arguments, cwd, **variables):
         env=clean_environment(**variables),
         capture_output=True,
         text=True,
-        timeout=180,
     )
 
 
@@ -74,18 +74,20 @@ def test_quickstart_trains_draws_and_reuses_with_no_network(tmp_path):
         unavailable(
             "not installed by scripts/test.sh, which this test would have to do over the network"
         )
-    unshare = require("unshare")
+    try:
+        alone = without_network()
+    except NotPossible as reason:
+        impossible(reason)
     folder = tmp_path / "my artifacts"
     variables = clean_environment(**TINY, GROK_ARTIFACTS_DIR=str(folder))
 
     def quickstart():
         return subprocess.run(
-            [unshare, "--map-root-user", "--net", "bash", str(ROOT / "scripts" / "quickstart.sh")],
+            [*alone, "bash", str(ROOT / "scripts" / "quickstart.sh")],
             cwd=tmp_path,
             env=variables,
             capture_output=True,
             text=True,
-            timeout=180,
         )
 
     first = quickstart()

@@ -1,4 +1,4 @@
-"""What a driver counted, or why it could not."""
+"""What a driver counted."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,3 @@ class Outcome:
 
     tried: int = 0
     broken: list[str] = field(default_factory=list)
-
-
-class NotPossible(Exception):
-    """The machine lacks what the driver needs; the message says what."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from browser import Chromium
+from needs import NotPossible
 from sweep_folders import write_run
 
 from grokking.artifacts import read_run, read_surface
@@ -20,7 +21,7 @@ from grokking.report import FILM, GALLERY, REPORT, report
 from grokking.sweep.analysis import analyze
 from grokking.sweep.pages import write_sweep_pages
 from reliability.forked import Fork, train
-from reliability.outcome import NotPossible, Outcome
+from reliability.outcome import Outcome
 
 _TRAP = "window.hit = 1"
 _STRINGS = [

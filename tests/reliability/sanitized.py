@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from reliability.outcome import NotPossible, Outcome
+from needs import NotPossible
+
+from reliability.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLS = ROOT / "tests" / "reliability" / "wrong_calls.py"

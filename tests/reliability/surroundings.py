@@ -4,11 +4,12 @@ import ctypes
 import errno
 import os
 import random
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from needs import NotPermitted, without_network
 
 from reliability.forked import (
     TINY,
@@ -19,12 +20,13 @@ from reliability.forked import (
     timed_run,
     unreadable,
 )
-from reliability.outcome import NotPossible, Outcome
+from reliability.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000  # linux/sched.h
 _PAGE = 4096  # a tmpfs gives room by the page
 _SMALL = 2 << 20  # bytes
+_FORBIDDEN = 77  # exit code of a fork that may not mount
 
 
 def full_disk(count: int, chance: random.Random, folder: Path) -> Outcome:
@@ -48,8 +50,8 @@ def full_disk(count: int, chance: random.Random, folder: Path) -> Outcome:
             return 0
 
         ended = Fork(body, folder / "stderr").wait()
-        if ended.code == 77:
-            raise NotPossible(ended.errors.strip())
+        if ended.code == _FORBIDDEN:
+            raise NotPermitted(ended.errors.strip())
         assert ended.code == 0, ended.errors
         result.broken += [f"{room} bytes left: {line}" for line in faults.read_text().splitlines()]
     return result
@@ -61,25 +63,34 @@ def _pages(path: Path) -> int:
 
 def _mount(disk: Path, options: str) -> None:
     """A tmpfs that this process and its children alone see; exit code 77 where that is forbidden."""
+    try:
+        _unshare_mounts()
+        disk.mkdir(exist_ok=True)
+        _mounted("--make-rprivate", "/")
+        _mounted("-t", "tmpfs", "-o", options, "none", str(disk))
+    except OSError as error:
+        print(f"no tmpfs can be mounted here: {error}", file=sys.stderr, flush=True)
+        os._exit(_FORBIDDEN)
+
+
+def _unshare_mounts() -> None:
+    """A view of the mounts of its own: as root, or as root of a new namespace of users."""
     libc = ctypes.CDLL(None, use_errno=True)
     users = f"0 {os.getuid()} 1", f"0 {os.getgid()} 1"
-    if libc.unshare(_CLONE_NEWNS) != 0 and libc.unshare(_CLONE_NEWNS | _CLONE_NEWUSER) == 0:
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(users[0])
-        Path("/proc/self/gid_map").write_text(users[1])
-    disk.mkdir(exist_ok=True)
-    private = subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True)
-    mounted = _mounted(disk, options) if private.returncode == 0 else private
-    if mounted.returncode != 0:
-        print(f"no tmpfs can be mounted here: {mounted.stderr.decode().strip()}", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(77)
+    if libc.unshare(_CLONE_NEWNS) == 0:
+        return
+    if libc.unshare(_CLONE_NEWNS | _CLONE_NEWUSER) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "unshare")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(users[0])
+    Path("/proc/self/gid_map").write_text(users[1])
 
 
-def _mounted(disk: Path, options: str) -> "subprocess.CompletedProcess[bytes]":
-    return subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "none", str(disk)], capture_output=True
-    )
+def _mounted(*arguments: str) -> None:
+    """`mount ARGUMENTS`; OSError in its words where it is refused."""
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise OSError(done.stderr.strip())
 
 
 def _fill(run: Path, room: int, expected: dict[str, Any]) -> list[str]:
@@ -93,8 +104,7 @@ def _fill(run: Path, room: int, expected: dict[str, Any]) -> list[str]:
         found.append(f"exit code {ended.code}, {ended.errors!r}")
     found += unreadable(run)
     found += [f"left {path.name}" for path in run.rglob("*.tmp")]
-    larger = subprocess.run(["mount", "-o", "remount,size=64m", str(run)], capture_output=True)
-    assert larger.returncode == 0, larger.stderr
+    _mounted("-o", "remount,size=64m", str(run))
     ended = forked_run(run, GROK_RESUME="1")
     different = differences(outcome(run), expected) if ended.code == 0 else ["nothing"]
     return found + [f"resumed to another {name} {ended.errors!r}" for name in different]
@@ -130,10 +140,7 @@ _COMMANDS = [  # in an order in which each finds what it reads
 
 def offline(count: int, chance: random.Random, folder: Path) -> Outcome:
     """Every command where no network is and every socket is refused, and noticed."""
-    unshare = shutil.which("unshare")
-    alone = [str(unshare), "--map-root-user", "--net"]
-    if unshare is None or subprocess.run([*alone, "true"], capture_output=True).returncode != 0:
-        raise NotPossible("no program can be cut off from the network here (unshare --net)")
+    alone = without_network()
     result, refused = Outcome(), folder / "refused"
     hook = folder / "hook"
     hook.mkdir(parents=True)
