@@ -3,6 +3,8 @@
 import os
 import random
 import tempfile
+import threading
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -11,23 +13,53 @@ from needs import NotPossible
 from reliability import PROMISES, WORKPLACE
 from reliability.forked import differences, forked_run, outcome
 
+pytestmark = pytest.mark.timeout(1200)
+
+
+@pytest.fixture
+def alone():
+    """Calls a function in a process without other threads, from which drivers may fork."""
+    server = get_context("forkserver")
+    server.set_forkserver_preload(["torch._dynamo", "plotly.graph_objects"])  # once for all
+    with server.Pool(1) as process:
+        yield process.apply
+
 
 @pytest.mark.parametrize("name", PROMISES)
-def test_the_promise_is_held(name):
+def test_the_promise_is_held(alone, name):
     promise = PROMISES[name]
     with tempfile.TemporaryDirectory(prefix="grokking_", dir=WORKPLACE) as folder:
+        attempts = promise.in_ci, random.Random(1), Path(folder) / name
         try:
-            result = promise.driver(promise.in_ci, random.Random(1), Path(folder) / name)
+            result = alone(promise.driver, attempts)
         except NotPossible as reason:
             impossible(reason)
     assert result.broken == []
     assert result.tried >= promise.in_ci
 
 
-def test_the_comparison_notices_a_changed_weight_and_a_missing_file(tmp_path):
-    assert forked_run(tmp_path / "one").code == 0
-    assert forked_run(tmp_path / "two", GROK_SEED="43").code == 0
+def test_the_comparison_notices_a_changed_weight_and_a_missing_file(alone, tmp_path):
+    alone(two_runs, (tmp_path,))
     one, two = outcome(tmp_path / "one"), outcome(tmp_path / "two")
     assert {"checkpoint_latest.pt", "loss_history.json"} <= set(differences(one, two))
     os.remove(tmp_path / "two" / "measures.npy")
     assert "measures.npy" in differences(one, outcome(tmp_path / "two"))
+
+
+def two_runs(folder):
+    assert forked_run(folder / "one").code == 0
+    assert forked_run(folder / "two", GROK_SEED="43").code == 0
+
+
+def test_a_process_with_threads_does_not_fork(alone, tmp_path):
+    with pytest.raises(AssertionError, match="2 threads"):
+        alone(fork_beside_a_thread, (tmp_path,))
+
+
+def fork_beside_a_thread(folder):
+    done = threading.Event()
+    threading.Thread(target=done.wait).start()
+    try:
+        forked_run(folder / "run")
+    finally:
+        done.set()

@@ -3,10 +3,13 @@
 tests/test_reliability.py runs a part of each, scripts/reliability.py --full all of it.
 """
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy starts its threads on import: see forked.py
 
 from reliability import hostile, interruptions, pages, races, sanitized, surroundings
 from reliability.outcome import Outcome

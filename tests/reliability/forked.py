@@ -1,4 +1,8 @@
-"""Tiny runs as forks of one process that has imported torch, and what they leave in their folder."""
+"""Tiny runs as forks of one process that has imported torch, and what they leave in their folder.
+
+A fork copies the calling thread alone: whatever the others held or were to do, it waits for in vain. So
+drivers fork from a process of their own that has no other threads, and never from that of the tests.
+"""
 
 import contextlib
 import io
@@ -10,7 +14,6 @@ import sys
 import tempfile
 import time
 import traceback
-import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -35,6 +38,7 @@ TINY = {
     "GROK_SKIP_VALIDATION": "1",
     "GROK_TRAIN_FRACTION": "0.5",
     "GROK_KERNEL": "torch",
+    "GROK_DEVICE": "cpu",
     "GROK_NEURONS": "0,5",
 }
 TIMES = {"seconds", "epochs_per_second"}  # differ between equal runs
@@ -54,11 +58,9 @@ class Fork:
         preload()
         folder.mkdir(parents=True, exist_ok=True)
         self.errors = folder / f"stderr_{random.getrandbits(64):x}"
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # threads of the test runner, which the child does without
-            self.pid = os.fork()
+        threads = len(os.listdir("/proc/self/task"))
+        assert threads == 1, f"{threads} threads, but only one of them would be in the fork"
+        self.pid = os.fork()
         if self.pid == 0:
             code = 97
             try:
@@ -70,7 +72,6 @@ class Fork:
                 os.dup2(null, 1), os.dup2(errors, 2)
                 sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
                 sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
-                warnings.resetwarnings()  # a program does not run under the test runner's rules
                 code = run_main(body)
             except BaseException:
                 traceback.print_exc()
