@@ -63,16 +63,18 @@ class Chromium:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         command_end, self._commands = os.pipe()
         self._answers, answer_end = os.pipe()
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (command_end, answer_end)]
+        become_3_and_4 = f'exec "$@" 3<&{ends[0]} 4>&{ends[1]} {ends[0]}<&- {ends[1]}>&-'
+        browser = [executable, *_FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
         self._process = subprocess.Popen(
-            [executable, *_FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"],
+            ["bash", "-c", become_3_and_4, "bash", *browser],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            close_fds=False,  # Python's descriptors are not inherited unless told so
-            preexec_fn=lambda: _become_3_and_4(command_end, answer_end),
+            pass_fds=ends,
         )
-        os.close(command_end)
-        os.close(answer_end)
+        for end in (command_end, answer_end, *ends):
+            os.close(end)
         self._buffer = b""
         self._number = 0
         self.events: list[dict[str, Any]] = []
@@ -247,11 +249,3 @@ class Page:
         self.evaluate("null")
         asked = (event["request"]["url"] for event in self._events("Network.requestWillBeSent"))
         return [url for url in asked if not url.startswith(("data:", "blob:"))]
-
-
-def _become_3_and_4(commands: int, answers: int) -> None:
-    """In the child: put the two pipe ends where Chromium looks for them."""
-    spare = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (commands, answers)]
-    for wanted, end in zip((3, 4), spare, strict=True):
-        os.dup2(end, wanted)
-        os.close(end)
