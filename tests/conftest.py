@@ -68,6 +68,11 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return {**inherited, **variables}
 
 
+def held_at(file: str) -> dict[str, str]:
+    """Variables under which a run waits for a signal once it has written `file`."""
+    return {"HOLD_AT": file, "PYTHONPATH": f"{ROOT / 'tests' / 'hold'}{os.pathsep}{ROOT}"}
+
+
 Grokking = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

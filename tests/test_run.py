@@ -11,7 +11,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT, TINY, clean_environment, unavailable
+from conftest import ROOT, TINY, clean_environment, held_at, unavailable
 
 from grokking.artifacts import read_run, read_surface
 from grokking.checkpoint import load_checkpoint
@@ -250,39 +250,21 @@ def uninterrupted(tmp_path_factory):
     return folder / "artifacts"
 
 
-HELD_AT_7 = """
-import sys, time
-from pathlib import Path
-from grokking import trajectory
-from grokking.__main__ import main
-
-def hold(directory, epoch, checkpoint, record=trajectory.record):
-    record(directory, epoch, checkpoint)
-    while epoch == 7 and not Path("go").exists():
-        time.sleep(0.01)
-
-trajectory.record = hold
-sys.exit(main())
-"""
-
-
-def signalled_at_7(folder, number, prepare=None):
+def signalled_at_7(folder, number, *before):
     """(exit code, stderr) of a tiny run that gets the signal after it has recorded epoch 7."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HELD_AT_7],
+        [*before, sys.executable, "-m", "grokking"],
         cwd=folder,
-        env=clean_environment(PYTHONPATH=str(ROOT), **TINY),
+        env=clean_environment(**TINY, **held_at("epoch_000007.pt")),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=prepare,
     )
     recorded = folder / "artifacts" / "trajectory" / "epoch_000007.pt"
     while not recorded.exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
-    (folder / "go").touch()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
     return process.returncode, err
 
 
@@ -306,11 +288,8 @@ def test_a_signal_saves_the_run_which_then_resumes_to_the_same_end(
 
 def test_a_signal_ignored_at_start_stays_ignored(uninterrupted, tmp_path):
     """nohup: the run goes on when the terminal goes away."""
-
-    def ignore():
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    code, err = signalled_at_7(tmp_path, signal.SIGHUP, ignore)
+    ignoring = ("sh", "-c", "trap '' HUP; exec \"$@\"", "sh")
+    code, err = signalled_at_7(tmp_path, signal.SIGHUP, *ignoring)
     assert code == 0, err
     assert_same_end(tmp_path / "artifacts", uninterrupted)
 

@@ -11,11 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY, clean_environment
+from conftest import ROOT, TINY, clean_environment, held_at
 
 from grokking.locks import locked
+from grokking.sweep.plan import Plan, write_plan
+
+pytestmark = pytest.mark.timeout(900)
 
 SCRIPT = ROOT / "scripts" / "sweep_weight_decay.sh"
+MIDDLE = "epoch_000016.pt"  # recorded in the middle of a run
 SLOW = {"GROK_NUM_EPOCHS": "500", "GROK_CHECKPOINT_EVERY": "20", "GROK_PROBE_EVERY": "20"}
 DATE, CLOCK = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", r"\d+:\d\d:\d\d"
 SMALL = TINY | {"GROK_NEURONS": "0"}
@@ -36,7 +40,6 @@ def sweep(*arguments, cwd, **variables):
         capture_output=True,
         check=False,
         text=True,
-        timeout=300,
     )
 
 
@@ -52,11 +55,19 @@ def begin(*arguments, cwd, **variables):
         )
 
 
-def wait_until(condition, what):
-    deadline = time.monotonic() + 120
+def wait_until(condition, process):
+    """Until the sweep has got so far."""
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert process.poll() is None, "ended before it was waited for"
         time.sleep(0.02)
+
+
+def planned(folder, *weight_decays):
+    """The folder of a sweep that has not begun."""
+    settings = {n: v for n, v in SMALL.items() if n != "GROK_NUM_EPOCHS"}
+    folder.mkdir()
+    write_plan(folder, Plan(weight_decays, (42,), (12,) * len(weight_decays), settings))
+    return folder
 
 
 def contents(run):
@@ -112,7 +123,7 @@ def test_the_plan_is_announced_with_time_and_disk(finished):
     done, _ = finished
     measuring, expected, starts = done.stdout.splitlines()[:3]
     assert measuring == "measuring a few epochs ..."
-    assert expected.startswith("expected: 0:0") and "for 3 runs, 3 at a time" in expected
+    assert re.match(f"expected: {CLOCK} for 3 runs, 3 at a time", expected)
     assert " MB on disk" in expected
     assert starts == "3 runs, 3 at a time, into my sweep"
 
@@ -187,12 +198,12 @@ def test_a_sweep_that_was_cut_off_resumes_and_ends_with_the_same_files(finished,
     """Two of the runs of `finished`, one at a time, cut off in the middle of the first."""
     _, reference = finished
     arguments = ("--weight-decays", "0.5 1.0", "--seeds", "42", "--jobs", "1", "--no-estimate")
-    process = begin(*arguments, "--output", "cut off", cwd=tmp_path, **SLOW)
+    process = begin(*arguments, "--output", "cut off", cwd=tmp_path, **SLOW, **held_at(MIDDLE))
     folder = tmp_path / "cut off"
-    wait_until((folder / "wd0.5_seed42" / "checkpoint_latest.pt").exists, "a checkpoint")
+    wait_until((folder / "wd0.5_seed42" / "trajectory" / MIDDLE).exists, process)
     process.send_signal(number)
-    assert process.wait(60) == (-9 if number == signal.SIGKILL else 128 + number)
-    assert not (folder / "wd0.5_seed42" / "grokking.json").exists(), "too fast to be cut off"
+    assert process.wait() == (-9 if number == signal.SIGKILL else 128 + number)
+    assert not (folder / "wd0.5_seed42" / "grokking.json").exists()
     if number != signal.SIGKILL:
         said = (tmp_path / "output").read_text()
         assert "interrupted; go on with: ./scripts/sweep_weight_decay.sh --resume 'cut off'" in said
@@ -214,27 +225,26 @@ def test_a_sweep_that_was_cut_off_resumes_and_ends_with_the_same_files(finished,
 
 def test_a_sweep_that_is_running_is_not_resumed_beside_it(tmp_path):
     grid = ("--weight-decays", "0.5", "--seeds", "42", "--no-estimate")
-    endless = {"GROK_NUM_EPOCHS": "100000"}
-    process = begin(*grid, "--output", "one", cwd=tmp_path, **endless)
+    process = begin(*grid, "--output", "one", cwd=tmp_path, **SLOW, **held_at(MIDDLE))
     folder = tmp_path / "one"
-    wait_until((folder / "wd0.5_seed42" / "config.json").exists, "the run to start")
+    wait_until((folder / "wd0.5_seed42" / "trajectory" / MIDDLE).exists, process)
     log = (folder / "run_log.txt").read_text()
-    second = sweep("--resume", "one", cwd=tmp_path, **endless)
+    second = sweep("--resume", "one", cwd=tmp_path, **SLOW)
     assert second.returncode == 2
     assert second.stderr == "error: one is in use by another sweep; wait for it\n"
     assert (folder / "run_log.txt").read_text() == log
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.wait() == 128 + signal.SIGTERM
 
 
 def test_a_resumed_sweep_waits_for_a_run_that_is_still_saving(tmp_path):
     """What a killed sweep leaves behind holds its folder for a moment; here this test does."""
     grid = ("--weight-decays", "0.5", "--seeds", "42", "--no-estimate", "--no-reports")
-    begun = begin(*grid, "--output", "one", cwd=tmp_path, **SLOW)
+    begun = begin(*grid, "--output", "one", cwd=tmp_path, **SLOW, **held_at(MIDDLE))
     run = tmp_path / "one" / "wd0.5_seed42"
-    wait_until((run / "checkpoint_latest.pt").exists, "a checkpoint")
+    wait_until((run / "trajectory" / MIDDLE).exists, begun)
     begun.send_signal(signal.SIGTERM)
-    assert begun.wait(60) == 128 + signal.SIGTERM
+    assert begun.wait() == 128 + signal.SIGTERM
     refused = run / "training_output.log"
     with locked(run, "held"):
         resumed = begin("--resume", "one", "--no-reports", cwd=tmp_path, **SLOW)
@@ -243,7 +253,7 @@ def test_a_resumed_sweep_waits_for_a_run_that_is_still_saving(tmp_path):
         )  # in which a run that is not kept waiting starts and is refused
         while time.monotonic() < deadline and "in use by another" not in refused.read_text():
             time.sleep(0.05)
-    assert resumed.wait(120) == 0
+    assert resumed.wait() == 0
     assert "in use by another" not in refused.read_text()
 
 
@@ -270,12 +280,9 @@ def test_a_run_that_diverges_is_one_of_the_outcomes_and_is_not_run_again(tmp_pat
 
 
 def test_a_run_that_cannot_start_is_one_failed_run(tmp_path):
-    plan = ("--weight-decays", "0.5 1.0", "--seeds", "42", "--jobs", "1", "--no-estimate")
-    process = begin(*plan, "--output", "one", cwd=tmp_path, **SLOW)
-    folder = tmp_path / "one"
-    wait_until((folder / "wd0.5_seed42" / "config.json").exists, "the first run to start")
+    folder = planned(tmp_path / "one", 0.5, 1.0)
     (folder / "wd1.0_seed42").touch()
-    assert process.wait(120) == 1
+    assert sweep("--resume", "one", "--jobs", "1", cwd=tmp_path).returncode == 1
     log = (folder / "run_log.txt").read_text()
     assert "wd1.0_seed42  failed: cannot start wd1.0_seed42" in log
     assert re.search(f"wd0.5_seed42  finished in {CLOCK}", log)
@@ -287,14 +294,14 @@ def test_a_sweep_whose_reader_goes_away_lets_its_runs_save(tmp_path):
     process = subprocess.Popen(
         [SCRIPT, *grid],
         cwd=tmp_path,
-        env=environment(GROK_NUM_EPOCHS="1000000", GROK_CHECKPOINT_EVERY="1000000"),
+        env=environment(**SLOW, **held_at(MIDDLE)),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
     run = tmp_path / "one" / "wd0.5_seed42"
-    wait_until((run / "trajectory" / "epoch_000016.pt").exists, "the run to train")
+    wait_until((run / "trajectory" / MIDDLE).exists, process)
     process.stdout.close()
-    assert process.wait(120) == 128 + signal.SIGPIPE
+    assert process.wait() == 128 + signal.SIGPIPE
     assert "saved at epoch" in (run / "training_output.log").read_text()
 
 
@@ -311,20 +318,18 @@ def test_what_only_a_run_can_refuse_is_refused_before_the_folder_exists(tmp_path
 def test_an_interrupt_while_measuring_leaves_nothing(tmp_path):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    process = begin("--output", "none", cwd=tmp_path, TMPDIR=str(scratch), GROK_NUM_EPOCHS="100000")
-    wait_until(lambda: list(scratch.glob("*/measure0/training_output.log")), "the measurement")
+    held = held_at("epoch_000007.pt")
+    process = begin("--output", "none", cwd=tmp_path, TMPDIR=str(scratch), **SLOW, **held)
+    wait_until(lambda: list(scratch.glob("*/measure0/trajectory/*7.pt")), process)
+    (measured,) = scratch.glob("*/measure0")
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait() == 130
     assert sorted(path.name for path in tmp_path.iterdir()) == ["output", "scratch"]
-    assert list(scratch.iterdir()) == []
+    assert not measured.parent.exists()
 
 
 def test_one_task_of_an_array_runs_its_run_alone(finished, tmp_path):
-    from grokking.sweep.plan import Plan, write_plan
-
-    settings = {n: v for n, v in SMALL.items() if n != "GROK_NUM_EPOCHS"}
-    (tmp_path / "array").mkdir()
-    write_plan(tmp_path / "array", Plan((1.0, 2.0), (42,), (12, 12), settings))
+    planned(tmp_path / "array", 1.0, 2.0)
     done = sweep("--resume", "array", "--task", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "array" / "wd2.0_seed42" / "grokking.json").exists()
