@@ -165,7 +165,13 @@ setup(
     packages=["grokking", "grokking.analysis", "grokking.pictures", "grokking.sweep"],
     install_requires=["torch>=2.10", "numpy>=2.2", "plotly>=6.0", "tqdm>=4.66"],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "safetensors>=0.4"],
+        "test": [
+            "pytest>=9",
+            "pytest-timeout>=2.4",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "safetensors>=0.4",
+        ],
         "bench": ["transformer-lens==3.9.0"],  # the last release with HookedTransformer
     },
     entry_points={"console_scripts": ["grokking = grokking.__main__:main"]},

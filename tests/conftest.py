@@ -89,7 +89,6 @@ def grokking(tmp_path: Path) -> Grokking:
             env=clean_environment(PYTHONPATH=str(ROOT), **{**(TINY if tiny else {}), **variables}),
             capture_output=True,
             text=True,
-            timeout=120,
         )
 
     return call

@@ -1,10 +1,55 @@
-"""What the suite promises of itself: a test that cannot be made here is skipped, with the reason."""
+"""What the suite promises of itself: it ends, and what cannot be tested here is skipped with the reason."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import impossible
+from conftest import ROOT, impossible
 from needs import NotPermitted, NotPossible, without_network
+
+IN_PYTHON = """
+import time
+
+def test_it():
+    time.sleep(1e9)
+
+def test_another():
+    pass
+"""
+IN_C = """
+import ctypes
+
+def test_it():
+    libc, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
+    while True:  # waits for itself, and holds the interpreter's lock meanwhile
+        libc.pthread_mutex_lock(mutex)
+"""
+
+
+def hanging(folder, program, **limits):
+    """The finished process of pytest on a program, with the project's configuration."""
+    (folder / "test_hanging.py").write_text(program)
+    options = [word for name, seconds in limits.items() for word in ("-o", f"{name}={seconds}")]
+    configuration = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder)]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *configuration, *options, "test_hanging.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_test_that_hangs_fails_and_the_next_one_runs(tmp_path):
+    done = hanging(tmp_path, IN_PYTHON, timeout=1)
+    assert done.returncode == 1
+    assert "Timeout (>1.0s)" in done.stdout and "1 failed, 1 passed" in done.stdout
+
+
+def test_a_hang_that_no_signal_ends_ends_the_process_and_is_named(tmp_path):
+    done = hanging(tmp_path, IN_C, timeout=1, faulthandler_timeout=2)
+    assert done.returncode == 1
+    assert "Timeout" in done.stderr and "in test_it" in done.stderr
 
 
 def test_a_missing_tool_fails_where_tools_are_required_and_a_missing_right_never(monkeypatch):

@@ -30,7 +30,6 @@ def run_script(name, *arguments):
         capture_output=True,
         check=False,
         text=True,
-        timeout=120,
     )
 
 

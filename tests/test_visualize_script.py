@@ -30,7 +30,6 @@ def visualize(tmp_path: Path) -> Visualize:
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
         )
 
     return call
@@ -181,7 +180,5 @@ def test_a_closed_pipe_is_exit_141_and_no_traceback(tmp_path: Path) -> None:
     os.close(reader)
     command = [sys.executable, str(SCRIPT), str(surface_path(tmp_path, 102))]
     with open(writer, "w") as stdout:
-        done = subprocess.run(
-            command, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120
-        )
+        done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (141, "")
