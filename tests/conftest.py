@@ -17,9 +17,9 @@ from needs import NotPermitted, NotPossible
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("untimed")
 
-os.environ["OMP_NUM_THREADS"] = (
-    "1"  # torch's idle threads would slow tiny models tenfold on a busy machine
-)
+for _name in [name for name in os.environ if name.startswith("GROK_")]:
+    del os.environ[_name]  # the user's settings are none of the tests'
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's idle threads slow tiny models tenfold
 
 # Started in the background of a script, pytest inherits ignored signals, and so would what it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,7 +37,10 @@ TINY = {
     "GROK_THREADS": "1",
     "GROK_SKIP_VALIDATION": "1",
     "GROK_TRAIN_FRACTION": "0.5",
+    "GROK_DEVICE": "cpu",
 }
+if "TEST_KERNEL" in os.environ:  # of all tiny runs
+    TINY["GROK_KERNEL"] = os.environ["TEST_KERNEL"]
 
 
 def unavailable(what: str) -> NoReturn:
@@ -63,9 +66,8 @@ def require(tool: str) -> str:
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """The environment without any GROK_ variable, plus the given ones."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("GROK_")}
-    return {**inherited, **variables}
+    """The environment, which has no GROK_ variable (see above), plus the given ones."""
+    return {**os.environ, **variables}
 
 
 def held_at(file: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
-"""What the suite promises of itself: it ends, and what cannot be tested here is skipped with the reason."""
+"""What the suite promises of itself: it ends, it is blind to the user's settings, and skips say why."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,20 @@ def test_a_hang_that_no_signal_ends_ends_the_process_and_is_named(tmp_path):
     done = hanging(tmp_path, IN_C, timeout=1, faulthandler_timeout=2)
     assert done.returncode == 1
     assert "Timeout" in done.stderr and "in test_it" in done.stderr
+
+
+def test_the_users_settings_are_taken_away_and_a_kernel_can_be_asked_for():
+    program = "import os, conftest; print(sorted(n for n in os.environ if n.startswith('GROK_')), "
+    program += "conftest.TINY['GROK_KERNEL'])"
+    given = {"GROK_SEED": "x", "GROK_LR": "1", "GROK_KERNEL": "y", "TEST_KERNEL": "baseline"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **given, "PYTHONPATH": str(ROOT / "tests")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[] baseline\n"
 
 
 def test_a_missing_tool_fails_where_tools_are_required_and_a_missing_right_never(monkeypatch):

@@ -29,9 +29,7 @@ from grokking.sweep.resources import choose
 
 @pytest.fixture(autouse=True)
 def empty_folder(tmp_path, monkeypatch):
-    """Each test runs in an empty folder, without GROK_ variables."""
-    for name in [name for name in os.environ if name.startswith("GROK_")]:
-        monkeypatch.delenv(name)
+    """Each test runs in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
 
