@@ -163,7 +163,13 @@ setup(
     python_requires=">=3.10",
     package_dir={"": "."},  # installed with -e, it is found before a folder of its own name
     packages=["grokking", "grokking.analysis", "grokking.pictures", "grokking.sweep"],
-    install_requires=["torch>=2.10", "numpy>=2.2", "plotly>=6.0", "tqdm>=4.66"],
+    install_requires=[
+        "torch>=2.10",
+        "numpy>=2.2",
+        "plotly>=6.0",
+        "threadpoolctl>=3.5",
+        "tqdm>=4.66",
+    ],
     extras_require={
         "test": [
             "pytest>=9",

@@ -11,7 +11,7 @@ from grokking.config import Loaded, load
 from grokking.errors import RunError, UserError
 from grokking.foreign_names import warning
 
-PACKAGES = ("torch", "numpy", "plotly", "tqdm")  # that a command may need
+PACKAGES = ("torch", "numpy", "plotly", "threadpoolctl", "tqdm")  # that a command may need
 INSTALL = (
     "run ./scripts/quickstart.sh once and use its .venv/bin/python, or in an environment of your own: "
     "pip install -e ."

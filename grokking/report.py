@@ -59,7 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="folder for all that is written, made if need be [the run's own]",
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="[GROK_THREADS, or all cores]")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="states examined at a time [GROK_THREADS, or all cores]",
+    )
     parser.add_argument("--brief", action="store_true", help="print one line per row")
     given = parser.parse_args(arguments)
     if given.threads is not None and given.threads < 1:

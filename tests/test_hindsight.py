@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -87,7 +88,8 @@ def wave(k, kind, x):
 def test_look_back_is_the_textbook_at_every_recorded_state(kernel):
     """Each column, where restricted and excluded losses and those of the keys all differ."""
     recorded = [(3, new_state(TINY, CPU)), (8, trained())]
-    found = look_back((checkpoint(training, epoch) for epoch, training in recorded), KEYS, kernel)
+    loads = [partial(checkpoint, training, epoch) for epoch, training in recorded]
+    found = look_back(loads, KEYS, kernel, workers=2)
     assert (found.key_frequencies, found.epochs) == (KEYS, [3, 8])
     assert len(found.excluded_losses_by_frequency) == len(KEYS)
     for i, (_, training) in enumerate(recorded):

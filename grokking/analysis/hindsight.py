@@ -5,7 +5,8 @@ and a state from its checkpoint (see trajectory.py), so nothing is trained again
 Source: Nanda et al. (2023), arXiv 2301.05217, section 5.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -158,11 +159,23 @@ def model_of(checkpoint: dict[str, Any]) -> Transformer:
 
 
 def look_back(
-    checkpoints: Iterable[dict[str, Any]], keys: list[int], kernel: Kernel
+    checkpoints: Iterable[Callable[[], dict[str, Any] | None]],
+    keys: list[int],
+    kernel: Kernel,
+    workers: int = 1,
 ) -> ProgressMeasures:
-    """The progress measures of recorded states, in the order of their epochs."""
-    rows = [measures_of(examine(checkpoint, kernel), keys) for checkpoint in checkpoints]
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    """The progress measures of recorded states, in the order of their epochs.
+
+    So many `workers` at a time call for a checkpoint and examine it; None is passed over.
+    """
+
+    def row(load: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
+        checkpoint = load()
+        return None if checkpoint is None else measures_of(examine(checkpoint, kernel), keys)
+
+    with ThreadPoolExecutor(workers) as pool:
+        rows = [found for found in pool.map(row, checkpoints) if found is not None]
+    columns = {name: [found[name] for found in rows] for name in rows[0]}
     one_at_a_time = columns["excluded_losses_by_frequency"]
     columns["excluded_losses_by_frequency"] = [list(s) for s in zip(*one_at_a_time, strict=True)]
     return ProgressMeasures(keys, **columns)

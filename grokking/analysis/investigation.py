@@ -1,11 +1,15 @@
 """From a run's weights to what its report states: progress measures, phases, fits, ablations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
 from grokking import detection, trajectory
 from grokking.analysis import circuit, scenes
@@ -19,9 +23,10 @@ from grokking.artifacts import read_config, read_grokking, read_history
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
 from grokking.config import departures
 from grokking.cores import available_cores
-from grokking.environment import set_torch_threads
 from grokking.errors import UserError
 from grokking.extension import Kernel, choose_kernel
+
+MEMORY = 2_000_000_000  # bytes that the states which are examined at a time may take
 
 
 class Investigation(NamedTuple):
@@ -32,6 +37,22 @@ class Investigation(NamedTuple):
     scenes: Scenes
 
 
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Let numpy and torch add up on one thread, whatever the environment says.
+
+    How a sum is divided among threads shows in its last bits.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, "blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@single_threaded()
 def investigate(
     directory: Path,
     neurons: Sequence[int] = (),
@@ -40,11 +61,11 @@ def investigate(
 ) -> Investigation:
     """Examine a run's last weights and its trajectory.
 
-    The film shows `neurons`, or the best of each key frequency if none are named. All cores are
-    used unless `threads` are given, and the best kernel unless one is named.
+    The film shows `neurons`, or the best of each key frequency if none are named. The kernel is
+    the best one unless one is named. As many states are examined at a time as there are cores or,
+    if given, `threads`; each on one thread, so that what is found does not depend on their number.
     """
-    kernel = choose_kernel(kernel_name, threads or available_cores())
-    set_torch_threads(kernel)
+    kernel = choose_kernel(kernel_name, threads=1)
     last = last_checkpoint(directory)
     state = examine(last, kernel)
     if not np.isfinite(state.losses).all():
@@ -53,7 +74,8 @@ def investigate(
         )
     check_neurons(neurons, state)
     keys = state.key_frequencies()
-    measures = measure_trajectory(directory, last, keys, kernel)
+    workers = states_at_a_time(last["config"], threads or available_cores())
+    measures = measure_trajectory(directory, last, keys, kernel, workers)
     phases = None if measures is None else find_phases(measures)
     with np.errstate(invalid="ignore", divide="ignore"):  # shares of what does not vary are NaN
         found = findings(state, read_config(directory), keys, phases, directory)
@@ -85,18 +107,24 @@ def load_if_there(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def states_at_a_time(config: dict[str, Any], threads: int) -> int:
+    """One a thread, as far as MEMORY goes."""
+    p, d_mlp = config["modulus"], config["d_mlp"]
+    each: int = 4 * p**2 * (6 * d_mlp + 4 * p)  # six times its surfaces, four times its logits
+    return max(1, min(threads, MEMORY // each))
+
+
 def measure_trajectory(
-    directory: Path, last: dict[str, Any], keys: list[int], kernel: Kernel
+    directory: Path, last: dict[str, Any], keys: list[int], kernel: Kernel, workers: int
 ) -> ProgressMeasures | None:
     """The progress measures of every recorded epoch and of the last one; None without a record."""
     paths = trajectory.recorded(directory)
     earlier = [path for epoch, path in paths.items() if epoch < last["epoch"]]
-
-    def checkpoints() -> Iterator[dict[str, Any]]:
-        yield from filter(None, map(load_if_there, earlier))
-        yield last
-
-    return look_back(checkpoints(), keys, kernel) if earlier else None
+    if not earlier:
+        return None
+    checkpoints: list[Callable[[], dict[str, Any] | None]]
+    checkpoints = [*(partial(load_if_there, path) for path in earlier), lambda: last]
+    return look_back(checkpoints, keys, kernel, workers)
 
 
 def check_neurons(neurons: Sequence[int], state: State) -> None:

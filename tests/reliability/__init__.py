@@ -144,8 +144,9 @@ PROMISES = {
     ),
     "same_bytes": Promise(
         "The same input gives the same bytes of every page",
-        "two equal runs with their reports, seed by seed",
-        interruptions.same_bytes,
+        "the pages of a run, its report, its surfaces and its sweep, by each program that writes them: "
+        "one thread against four for numpy, torch and the states of a report",
+        pages.same_bytes,
         10,
         1,
     ),

@@ -346,33 +346,3 @@ def divergence(count: int, chance: random.Random, folder: Path) -> Outcome:
             )
         shutil.rmtree(directory)
     return result
-
-
-def same_bytes(count: int, chance: random.Random, folder: Path) -> Outcome:
-    """Two equal runs with their reports: every page has the same bytes."""
-    from grokking.report import main as report
-
-    result = Outcome()
-    for seed in range(count):
-        pages = []
-        for name in ("one", "two"):
-            directory = folder / f"{name}_{seed}"
-
-            def body(directory: Path = directory, seed: int = seed) -> int:
-                train(directory, GROK_SEED=str(seed))
-                return report([str(directory)])
-
-            ended = Fork(body, folder / "stderr").wait()
-            assert ended.code == 0, ended.errors
-            pages.append(
-                {
-                    path.relative_to(directory).as_posix(): path.read_bytes()
-                    for path in sorted(directory.rglob("*.html"))
-                }
-            )
-            shutil.rmtree(directory)
-        for page in pages[0].keys() | pages[1].keys():
-            result.tried += 1
-            if pages[0].get(page) != pages[1].get(page):
-                result.broken.append(f"seed {seed}: {page} differs")
-    return result

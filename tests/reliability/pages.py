@@ -1,4 +1,4 @@
-"""Data files whose every string is hostile, and the pages that are drawn from them in a browser."""
+"""Pages: of data files whose every string is hostile, in a browser; of equal files, byte for byte."""
 
 import contextlib
 import io
@@ -6,6 +6,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,10 @@ from grokking.pictures.surface_pages import write_combined_page
 from grokking.report import FILM, GALLERY, REPORT, report
 from grokking.sweep.analysis import analyze
 from grokking.sweep.pages import write_sweep_pages
-from reliability.forked import Fork, train
-from reliability.outcome import Outcome
+from reliability.forked import Fork, differences, train
+from reliability.outcome import NotPossible, Outcome
+
+ROOT = Path(__file__).resolve().parents[2]
 
 _TRAP = "window.hit = 1"
 _STRINGS = [
@@ -142,3 +146,59 @@ def _poisoned(value: Any, text: str) -> Any:
 
 def _link(path: Path, target: Path) -> None:
     os.symlink(target, path, target_is_directory=True)
+
+
+# ---------------------------------------------------------------- the same bytes
+
+_MODEL = {  # large enough for numpy and torch to divide its sums among threads
+    "GROK_MODULUS": "59",
+    "GROK_D_MODEL": "64",
+    "GROK_D_MLP": "256",
+    "GROK_NUM_EPOCHS": "24",
+    "GROK_THREADS": "1",  # decides what is trained
+    "GROK_SKIP_VALIDATION": "1",
+}
+
+
+def same_bytes(count: int, chance: random.Random, folder: Path) -> Outcome:
+    """Every page by each program that writes it, on one thread and on four."""
+    result = Outcome()
+    for seed in range(count):
+        name, surface = f"wd1.0_seed{seed}", "activation_surface_neuron_0.json"
+        sweep, alone = folder / f"sweep_{seed}", folder / f"alone_{seed}"
+        copy = folder / "copy" / sweep.name  # which the page of a sweep names
+        grid = ("--weight-decays=1.0", f"--seeds={seed}", "--jobs=1", "--no-estimate")
+        _python(1, "-m", "grokking", "sweep", *grid, f"--output={sweep}")
+        shutil.copytree(sweep, copy, ignore=shutil.ignore_patterns("*.html"))
+        shutil.copytree(
+            sweep / name / "visualizations", copy / name / "visualizations", dirs_exist_ok=True
+        )
+        _python(1, "scripts/visualize_activation_surface.py", sweep / name / surface)
+
+        _python(4, "scripts/report_cards.py", copy / "cards.json", copy / name)
+        _python(4, "scripts/plot_sweep_comparison.py", copy)
+        _python(4, "scripts/visualize_activation_surface.py", copy / name / surface)
+
+        _python(4, "-m", "grokking", GROK_SEED=str(seed), GROK_ARTIFACTS_DIR=str(alone))
+        _python(4, "-m", "grokking", "report", "--threads=4", alone)
+        _python(4, "scripts/visualize_activation_surface.py", alone / surface)
+        for ours, theirs in ((copy, sweep), (alone, sweep / name)):
+            result.tried += len(_bytes_of(theirs))
+            different = differences(_bytes_of(ours), _bytes_of(theirs))
+            result.broken += [f"seed {seed}: {ours.name}/{page} differs" for page in different]
+    return result
+
+
+def _python(threads: int, *words: str | Path, **variables: str) -> None:
+    """A program of this checkout, with so many threads for numpy's and torch's libraries."""
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith("GROK_")}
+    libraries = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    env = inherited | dict.fromkeys(libraries, str(threads)) | _MODEL | variables
+    command = [sys.executable, *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+
+
+def _bytes_of(folder: Path) -> dict[str, bytes]:
+    pages = sorted(folder.rglob("*.html"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in pages}
