@@ -1,7 +1,17 @@
 #!/usr/bin/env bash
 # Cross-compile the CPU kernel for arm64 and compare it with the reference loop under emulation.
 # Needs g++-aarch64-linux-gnu and qemu-user (Debian's names).
+# Usage: scripts/check_arm64.sh   (no arguments)
 set -euo pipefail
+
+case "${1:-}" in
+  -h | --help)
+    sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}"
+    exit 0 ;;
+  ?*)
+    echo "unknown argument '$1', expected none" >&2
+    exit 2 ;;
+esac
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)

@@ -10,8 +10,12 @@ case "${1:-}" in
     sed -n '2,5s/^# //p' "${BASH_SOURCE[0]}"
     exit 0 ;;
 esac
+if [ $# -lt 2 ]; then
+  echo "usage: install_matrix.sh OUT.md PYTHON...   (see --help)" >&2
+  exit 2
+fi
 
-out=$(realpath -m "${1:?"the table to write"}")
+out=$(realpath -m "$1")
 shift
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$(mktemp -d)

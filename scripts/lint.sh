@@ -1,7 +1,17 @@
 #!/usr/bin/env bash
 # Everything that reads the code without running it: ruff, mypy, clang-tidy, shellcheck, pip check.
 # Installs its tools into .venv; the rules and their exceptions are in pyproject.toml and .clang-tidy.
+# Usage: scripts/lint.sh   (no arguments)
 set -euo pipefail
+
+case "${1:-}" in
+  -h | --help)
+    sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}"
+    exit 0 ;;
+  ?*)
+    echo "unknown argument '$1', expected none" >&2
+    exit 2 ;;
+esac
 
 # shellcheck source=scripts/_environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"

@@ -3,7 +3,15 @@
 # Usage: scripts/sanitize.sh address|undefined|thread   (CXX chooses the compiler)
 set -euo pipefail
 
-sanitizer=${1:?"which sanitizer: address, undefined or thread"}
+case "${1:-}" in
+  -h | --help)
+    sed -n '2,3s/^# //p' "${BASH_SOURCE[0]}"
+    exit 0 ;;
+  address | undefined | thread) sanitizer=$1 ;;
+  *)
+    echo "the sanitizer is '${1:-}', expected address, undefined or thread" >&2
+    exit 2 ;;
+esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT

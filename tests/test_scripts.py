@@ -10,6 +10,7 @@ from needs import NotPossible, without_network
 
 from grokking.run_summary import exported_wave
 
+SHELL_SCRIPTS = sorted((ROOT / "scripts").glob("[!_]*.sh"))
 INSTALLED = ROOT / ".venv" / "installed[test]"
 
 
@@ -67,6 +68,36 @@ def test_quickstart_refuses_arguments(tmp_path):
         "usage: quickstart.sh"
         in bash(ROOT / "scripts/quickstart.sh", "--help", cwd=tmp_path).stdout
     )
+
+
+@pytest.mark.parametrize("script", SHELL_SCRIPTS, ids=lambda path: path.name)
+def test_every_shell_script_says_what_it_does_instead_of_doing_it(script, tmp_path):
+    """From elsewhere, with no compiler, package manager or network tool in reach."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("bash", "sed", "dirname", "python3"):
+        (tools / tool).symlink_to(require(tool))
+    done = bash(script, "--help", cwd=tmp_path, PATH=str(tools))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.split()) > 5
+    assert [path.name for path in tmp_path.iterdir()] == ["bin"]
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "fault"),
+    [
+        ("lint.sh", ["--fast"], "unknown argument '--fast'"),
+        ("check_arm64.sh", ["--fast"], "unknown argument '--fast'"),
+        ("sanitize.sh", [], "expected address, undefined or thread"),
+        ("sanitize.sh", ["memory"], "expected address, undefined or thread"),
+        ("install_matrix.sh", ["out.md"], "usage: install_matrix.sh OUT.md PYTHON..."),
+    ],
+)
+def test_a_wrong_argument_of_a_shell_script_is_one_line(script, arguments, fault, tmp_path):
+    done = bash(ROOT / "scripts" / script, *arguments, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert fault in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_quickstart_trains_draws_and_reuses_with_no_network(tmp_path):
