@@ -23,7 +23,7 @@ from grokking.report import FILM, GALLERY, REPORT, report
 from grokking.sweep.analysis import analyze
 from grokking.sweep.pages import write_sweep_pages
 from reliability.forked import Fork, differences, train
-from reliability.outcome import NotPossible, Outcome
+from reliability.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 
