@@ -196,10 +196,12 @@ def bench(results: Path) -> str:
     ]
     computer = record["machine"]
     versions = ", ".join(f"{n} {computer[n]}" for n in ("torch", "transformer-lens", "python"))
+    absent = {n: w for t in record["threads"].values() for n, w in t.get("left_out", {}).items()}
+    left_out = "".join(f" Left out: {name} ({why})." for name, why in absent.items())
     return (
         markdown(["times slower than the kernel", *header], rows)
         + f"\n{computer['processor']}, kernel {record['kernel']}, {versions}, {computer['date']}; "
-        f"medians of {record['rounds']} interleaved rounds.\n"
+        f"medians of {record['rounds']} interleaved rounds.{left_out}\n"
     )
 
 

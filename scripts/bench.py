@@ -3,14 +3,14 @@
     python scripts/bench.py [--quick] [--out FOLDER]     # published: --out docs/results
 
 Checks first that all contestants compute the same thing. Then, for one thread and for all cores,
-it runs them in turn, round after round, and reports medians. TransformerLens takes part if it is
-installed (pip install -e .[bench]). On AMD processors torch's MKL avoids its AVX-512 path; there
+it runs them in turn, round after round, and reports medians. Who cannot take part on this machine
+(TransformerLens needs pip install -e .[bench], torch.compile a C++ compiler) is listed with the
+reason. On AMD processors torch's MKL avoids its AVX-512 path; there
 the peers are timed both as installed and with that path switched on by a preloaded library.
 The last line of the output is the JSON; --out writes bench.json and bench.md.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
@@ -18,14 +18,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import bench_report
 import torch
-from bench_machine import compile_fma_peak, describe, extra_memory, preload_avx512_mkl
+from bench_machine import compile_fma_peak, describe, extra_memory, fault, preload_avx512_mkl
 from bench_peers import (
+    COMPILED,
+    TRANSFORMER_LENS,
     Peer,
     Task,
     folded,
@@ -36,12 +39,16 @@ from bench_peers import (
 )
 
 from grokking import ops
+from grokking.artifacts import check_writable
+from grokking.cli import Parser, run_main
 from grokking.cores import available_cores
+from grokking.errors import RunError, UserError
 from grokking.extension import Kernel, choose_kernel, implementations
 from grokking.model import fold
 
 MODULI = [59, 113, 251, 509]
 JOBS = ("epoch", "evaluate", "surfaces", "tables")
+T = TypeVar("T")
 
 
 def gflop(task: Task) -> float:
@@ -49,16 +56,20 @@ def gflop(task: Task) -> float:
     return 2e-9 * ops.multiply_adds(fold(task.model()))
 
 
-def contestants(task: Task, threads: int, compiled: bool) -> Iterator[Peer]:
-    yield textbook(task)
-    yield last_position(task, compiled=False)
-    if compiled:
-        yield last_position(task, compiled=True)
-    with contextlib.suppress(ImportError):
-        yield transformer_lens(task)
-    for name in implementations():
-        if name not in ("reference", "cuda"):
-            yield folded(task, Kernel(name, threads))
+def contestants(task: Task, threads: int, compiled: bool) -> tuple[list[Peer], dict[str, str]]:
+    """Who can take part on this machine, and why each other cannot."""
+    peers, left_out = [textbook(task), last_position(task, compiled=False)], {}
+    others = {COMPILED: partial(last_position, compiled=True), TRANSFORMER_LENS: transformer_lens}
+    if not compiled:
+        del others[COMPILED]
+        left_out[COMPILED] = "--no-compile was given"
+    for name, make in others.items():
+        try:
+            peers.append(make(task))
+        except (ImportError, RuntimeError) as error:
+            left_out[name] = fault(str(error))
+    kernels = [name for name in implementations() if name not in ("reference", "cuda")]
+    return [*peers, *(folded(task, Kernel(name, threads)) for name in kernels)], left_out
 
 
 def check_parity(peers: list[Peer]) -> None:
@@ -67,14 +78,14 @@ def check_parity(peers: list[Peer]) -> None:
     surfaces = peers[1].surfaces()
     for peer in peers:
         if peer.surfaces and not torch.allclose(peer.surfaces(), surfaces, rtol=1e-4, atol=1e-5):
-            sys.exit(f"bench: {peer.name} computes other surfaces than {peers[1].name}")
+            raise RunError(f"{peer.name} computes other surfaces than {peers[1].name}")
         loss, accuracy = peer.evaluate()
         results[peer.name] = (loss, accuracy, [peer.epoch() for _ in range(3)][-1])
     expected = results[peers[0].name]
     for name, found in results.items():
         difference = max(abs(f - e) for f, e in zip(found, expected, strict=True))
         if not difference < 1e-3:
-            sys.exit(f"bench: {name} computes {found}, {peers[0].name} {expected}")
+            raise RunError(f"{name} computes {found}, {peers[0].name} {expected}")
 
 
 def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -94,19 +105,22 @@ def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def compare(threads: int, rounds: int, compiled: bool) -> dict[str, Any]:
+def compare(
+    threads: int, rounds: int, compiled: bool, fma_peak: Callable[[], float] | None
+) -> dict[str, Any]:
     """Medians of every job for every contestant at p = 113, and the FMA peak beside them."""
     torch.set_num_threads(threads)
-    peers = list(contestants(make_task(113), threads, compiled))
+    peers, left_out = contestants(make_task(113), threads, compiled)
     check_parity(peers)
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"left_out": left_out}
     for job in JOBS:
         work = {peer.name: getattr(peer, job) for peer in peers if getattr(peer, job)}
         peaks: list[float] = []
-        work["(peak)"] = lambda peaks=peaks: peaks.append(fma_peak())
+        if fma_peak is not None:
+            work["(peak)"] = lambda peaks=peaks: peaks.append(fma_peak())
         found[job] = interleaved(work, rounds)
-        del found[job]["(peak)"]
-        found[job + "_peak_gflops"] = statistics.median(peaks)
+        found[job].pop("(peak)", None)
+        found[job + "_peak_gflops"] = statistics.median(peaks) if peaks else None
     return found
 
 
@@ -126,25 +140,33 @@ def scale(kernel: Kernel, rounds: int, moduli: list[int]) -> list[dict[str, floa
     return rows
 
 
-def measure(rounds: int, compiled: bool) -> dict[str, Any]:
+def measure(
+    rounds: int, compiled: bool, fma_peak: Callable[[], float] | None
+) -> dict[str, dict[str, Any]]:
+    """The comparison by number of threads."""
     counts = sorted({1, available_cores()})
-    return {str(threads): compare(threads, rounds, compiled) for threads in counts}
+    return {str(threads): compare(threads, rounds, compiled, fma_peak) for threads in counts}
 
 
-def peers_with_avx512_mkl(arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """The comparison again in a process whose MKL believes to be on an Intel processor."""
+def peers_with_avx512_mkl(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The comparison again in a process whose MKL believes to be on an Intel processor.
+
+    RuntimeError where the library that it needs cannot be compiled.
+    """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--only-compare"]
         command += ["--quick"] * arguments.quick + ["--no-compile"] * arguments.no_compile
         environment = {**os.environ, "LD_PRELOAD": str(preload_avx512_mkl(Path(folder)))}
         done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, text=True, check=True
+            command, env=environment, stdout=subprocess.PIPE, text=True, check=False
         )
-        return dict(json.loads(done.stdout.splitlines()[-1]))
+    if done.returncode != 0:
+        raise RunError("the comparison with MKL's AVX-512 path failed, see above")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = Parser(prog="bench.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few rounds, small moduli; for a look")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write bench.json and bench.md")
@@ -155,16 +177,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
+    if arguments.out is not None:
+        check_writable(arguments.out, "choose another --out")
+    best = choose_kernel("auto", 1)
+    if best.name is None:
+        raise UserError(f"there is no kernel to compare: {best.reason}")
     rounds = 5 if arguments.quick else 15
-    global fma_peak
-    fma_peak = compile_fma_peak()
-    comparison = measure(rounds, not arguments.no_compile)
+    not_measured: dict[str, str] = {}
+    fma_peak = attempt(compile_fma_peak, bench_report.PEAK, not_measured)
+    comparison = measure(rounds, not arguments.no_compile, fma_peak)
     if arguments.only_compare:
         print(json.dumps(comparison))
         return
-    best = choose_kernel("auto", 1)
     machine = describe()
     both = arguments.both_mkl or "AMD" in machine["processor"]
+    other_path = partial(peers_with_avx512_mkl, arguments) if both else lambda: None
     moduli = MODULI[:2] if arguments.quick else MODULI
     results = {
         "command": "python scripts/bench.py" + " --quick" * arguments.quick,
@@ -172,7 +199,8 @@ def main() -> None:
         "rounds": rounds,
         "kernel": best.name,
         "threads": comparison,
-        "threads_avx512_mkl": peers_with_avx512_mkl(arguments) if both else None,
+        "threads_avx512_mkl": attempt(other_path, bench_report.AVX512_MKL, not_measured),
+        "not_measured": not_measured,
         "scaling": scale(best, max(3, rounds // 3), moduli),
         "evaluate_extra_mb": {str(p): extra_memory(p, best.name) for p in moduli},
         "gflop": {"evaluate": gflop(make_task(113))},
@@ -187,5 +215,14 @@ def main() -> None:
     print(json.dumps(results))
 
 
+def attempt(make: Callable[[], T], what: str, not_measured: dict[str, str]) -> T | None:
+    """What `make` gives; None where this machine cannot, with the reason noted under `what`."""
+    try:
+        return make()
+    except RuntimeError as error:
+        not_measured[what] = fault(str(error))
+        return None
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

@@ -39,15 +39,31 @@ def describe() -> dict[str, Any]:
 
 
 def compile_library(source: str, flags: list[str], folder: Path) -> Path:
-    """A shared library from a C++ source file, built for this machine."""
+    """A shared library from a C++ source file, built for this machine; RuntimeError if it cannot be."""
     library = folder / f"{Path(source).stem}.so"
     compiler = os.environ.get("CXX", "c++")
-    subprocess.run([compiler, *flags, "-shared", "-fPIC", source, "-o", str(library)], check=True)
+    command = [compiler, *flags, "-shared", "-fPIC", source, "-o", str(library)]
+    try:
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    except OSError as error:
+        raise RuntimeError(f"{compiler} cannot be run: {error.strerror}") from error
+    if done.returncode != 0:
+        told = fault(done.stderr) or f"exit code {done.returncode}"
+        raise RuntimeError(f"{compiler} failed: {told}")
     return library
 
 
+def fault(text: str) -> str:
+    """What a program or an exception says went wrong, in one line: its first, and its first error."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return ": ".join(lines[:1] + [line for line in lines[1:] if "error:" in line][:1])
+
+
 def compile_fma_peak() -> Callable[[], float]:
-    """A function that measures one core's fused multiply-adds, in GFLOP/s."""
+    """A function that measures one core's fused multiply-adds, in GFLOP/s.
+
+    RuntimeError where it cannot be compiled.
+    """
     flags = ["-O3", "-march=native", "-ffp-contract=fast"]
     if platform.machine() in ("x86_64", "AMD64"):
         flags.append("-mprefer-vector-width=512")
@@ -58,7 +74,7 @@ def compile_fma_peak() -> Callable[[], float]:
 
 
 def preload_avx512_mkl(folder: Path) -> Path:
-    """The library that makes MKL take its Intel path on any processor."""
+    """The library that makes MKL take its Intel path on any processor; RuntimeError as above."""
     source = folder / "intel_path.cpp"
     source.write_text('extern "C" int mkl_serv_intel_cpu_true(void) { return 1; }\n')
     return compile_library(str(source), ["-O2"], folder)

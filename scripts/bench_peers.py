@@ -14,6 +14,7 @@ from grokking.extension import Kernel
 from grokking.model import Tables, Transformer, fold, fold_for_surfaces
 
 D_MODEL, NUM_HEADS, D_MLP = 128, 4, 512
+COMPILED, TRANSFORMER_LENS = "last position, compiled", "TransformerLens"
 
 
 class Peer(NamedTuple):
@@ -98,7 +99,7 @@ def textbook(task: Task) -> Peer:
 
 
 def last_position(task: Task, compiled: bool) -> Peer:
-    """Only what the read-out at `=` needs, eager or through torch.compile."""
+    """Only what the read-out at `=` needs, eager or through torch.compile; RuntimeError if that fails."""
     model, p = task.model(), task.modulus
     logits = model.logits_at_equals
     post = model.mlp_post_at_equals
@@ -106,14 +107,17 @@ def last_position(task: Task, compiled: bool) -> Peer:
         torch._dynamo.reset()  # inductor fixes the number of threads when it compiles
         logits, post = torch.compile(logits, dynamic=False), torch.compile(post, dynamic=False)
     a, b = task.a[task.train], task.b[task.train]
-    return torch_peer(
-        f"last position, {'compiled' if compiled else 'eager'}",
+    peer = torch_peer(
+        COMPILED if compiled else "last position, eager",
         task,
         model,
         lambda: logits(a, b),
         lambda: logits(task.a, task.b),
         lambda: post(task.a, task.b)[1].view(p, p, D_MLP),
     )
+    if compiled:
+        peer.evaluate()  # torch.compile puts its work, and its errors, off until a call
+    return peer
 
 
 def transformer_lens(task: Task) -> Peer:
@@ -150,7 +154,7 @@ def transformer_lens(task: Task) -> Peer:
         hooked()
         return kept["post"][:, 2].view(task.modulus, task.modulus, D_MLP)
 
-    return torch_peer("TransformerLens", task, model, lambda: model(train)[:, 2], hooked, surfaces)
+    return torch_peer(TRANSFORMER_LENS, task, model, lambda: model(train)[:, 2], hooked, surfaces)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+PEAK, AVX512_MKL = "FMA peak", "MKL's AVX-512 path"  # of results["not_measured"]
 JOBS = {
     "epoch": "training epoch (30 % of the pairs: forward, backward, AdamW)",
     "evaluate": "loss and accuracy of all 12,769 pairs",
@@ -29,6 +30,9 @@ def times(comparison: dict[str, Any], ours: str) -> str:
                 rows.setdefault(name, {})[header[-1]] = (
                     f"{milliseconds(value)} ({value / best:.1f}x)"
                 )
+    for found in comparison.values():
+        for name, reason in found["left_out"].items():
+            rows.setdefault(name, {header[1]: f"left out: {reason}".replace("|", "\\|")})
     return table(
         header, [[name, *(row.get(h, "") for h in header[1:])] for name, row in rows.items()]
     )
@@ -36,6 +40,8 @@ def times(comparison: dict[str, Any], ours: str) -> str:
 
 def fractions(results: dict[str, Any], ours: str) -> str:
     """Share of the FMA peak that the kernel reaches in evaluating tables, by number of threads."""
+    if PEAK in results["not_measured"]:
+        return f"it could not be measured ({results['not_measured'][PEAK]})"
     sentences = []
     for threads, found in results["threads"].items():
         peak = found["tables_peak_gflops"]
@@ -99,7 +105,10 @@ def markdown(results: dict[str, Any]) -> str:
         "rounds: "
         f"{fractions(results, ours)}.",
     ]
-    if results["threads_avx512_mkl"]:
+    not_switched = results["not_measured"].get(AVX512_MKL)
+    if not_switched:
+        parts.append(f"MKL's AVX-512 path could not be switched on ({not_switched}).")
+    elif results["threads_avx512_mkl"]:
         parts.append("## With MKL's AVX-512 path switched on")
         parts.append(times(results["threads_avx512_mkl"], ours))
     else:
