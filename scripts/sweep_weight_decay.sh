@@ -9,4 +9,5 @@ python="$root/.venv/bin/python"
     exit 2
 }
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+export SWEEP_PROGRAM="$0"
 exec "$python" -m grokking sweep "$@"

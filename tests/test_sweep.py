@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -206,7 +207,7 @@ def test_a_sweep_that_was_cut_off_resumes_and_ends_with_the_same_files(finished,
     assert not (folder / "wd0.5_seed42" / "grokking.json").exists()
     if number != signal.SIGKILL:
         said = (tmp_path / "output").read_text()
-        assert "interrupted; go on with: ./scripts/sweep_weight_decay.sh --resume 'cut off'" in said
+        assert f"interrupted; go on with: {shlex.quote(str(SCRIPT))} --resume 'cut off'" in said
         log = (folder / "run_log.txt").read_text()
         assert re.search(f"wd0.5_seed42  interrupted after {CLOCK}\n", log)
         assert "wd1.0_seed42" not in log

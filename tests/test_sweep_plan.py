@@ -155,6 +155,30 @@ def test_a_dry_run_prints_one_line_per_run_that_a_shell_reads_back(tmp_path, cap
     assert list(tmp_path.iterdir()) == []
 
 
+AS_INSTALLED = (  # what pip writes into bin/grokking
+    "import sys; sys.argv[0] = '/usr/local/bin/grokking'; from grokking.__main__ import main; main()"
+)
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [
+        (["./scripts/sweep_weight_decay.sh"], "./scripts/sweep_weight_decay.sh"),
+        ([sys.executable, "-m", "grokking", "sweep"], "python -m grokking sweep"),
+        ([sys.executable, "-c", AS_INSTALLED, "sweep"], "grokking sweep"),
+    ],
+)
+def test_help_and_errors_name_the_program_that_was_called(called, name):
+    def said(option):
+        done = subprocess.run(
+            [*called, option], cwd=ROOT, env=clean_environment(), capture_output=True, text=True
+        )
+        return done.stdout + done.stderr
+
+    assert said("--help").startswith(f"usage: {name} [-h]")
+    assert said("--fast") == f"error: unrecognized arguments: --fast (see {name} --help)\n"
+
+
 def test_a_dry_run_needs_neither_virtual_environment_nor_packages(tmp_path):
     """The script beside a bare checkout, with a Python whose site-packages are out of sight."""
     checkout, here = tmp_path / "check out", tmp_path / "here"

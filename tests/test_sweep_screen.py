@@ -136,7 +136,8 @@ MEASURED = Measurement(
     epochs=60,
     epochs_per_second=100.0,
     overhead=10.0,
-    history_bytes=6_000,
+    seconds_per_state=None,
+    growing_bytes=6_000,
     snapshot_bytes=1_000,
     other_bytes=5_000,
 )
@@ -150,6 +151,16 @@ def test_wall_time_is_that_of_the_longest_run_first_schedule():
     )  # 3,000 beside the two
 
 
-def test_disk_use_grows_with_the_history_and_with_the_trajectory_up_to_its_limit():
+def test_reports_follow_the_runs_and_take_time_for_each_state_up_to_the_limit_of_a_trajectory():
+    measured = MEASURED._replace(seconds_per_state=0.5)
+    film = 40
+    assert wall_time([60], 4, measured) == pytest.approx(0.6 + 10 + (61 + film) * 0.5 + 10)
+    of_each = (200 + film) * 0.5 + 10
+    assert wall_time([1_000] * 3, 2, measured) == pytest.approx(40 + 2 * of_each)
+    without_trajectory = measured._replace(snapshot_bytes=0)
+    assert wall_time([1_000], 1, without_trajectory) == pytest.approx(20 + 2 * 0.5 + 10)
+
+
+def test_disk_use_grows_with_histories_and_measures_and_with_the_trajectory_up_to_its_limit():
     assert disk_use(60, MEASURED) == 6_000 + 61 * 1_000 + 5_000
     assert disk_use(6_000, MEASURED) == 600_000 + 200 * 1_000 + 5_000

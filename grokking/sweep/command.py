@@ -11,7 +11,7 @@ from pathlib import Path
 from grokking.config import INEXACT
 from grokking.errors import UserError
 from grokking.sweep.log import RunLog
-from grokking.sweep.options import parse, plan_from, wanted_directory
+from grokking.sweep.options import parse, plan_from, program, wanted_directory
 from grokking.sweep.plan import (
     Plan,
     PlannedRun,
@@ -50,7 +50,8 @@ def _start(plan: Plan, wanted: Path, resources: Resources, options: argparse.Nam
 
         with graceful() as stop:
             print("measuring a few epochs ...", flush=True)
-            print(estimate(plan.runs(), resources, wanted, stop), flush=True)
+            reports = not options.no_reports
+            print(estimate(plan.runs(), resources, wanted, stop, reports), flush=True)
         if stop.number is not None:
             return stop.exit_code
     directory = create_directory(wanted)
@@ -149,7 +150,7 @@ def _carry_out(
         failed = runner.work(sorted(pending, key=lambda run: -run.epochs))  # longest first
     if pending and not alone:
         add_session(directory, runner.finished, resources.jobs, screen.elapsed)
-    again = f"./scripts/sweep_weight_decay.sh --resume {shlex.quote(str(directory))}"
+    again = f"{program()} --resume {shlex.quote(str(directory))}"
     if stop.number is not None:
         print(f"interrupted; go on with: {again}")
         return stop.exit_code

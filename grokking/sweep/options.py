@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -20,10 +21,18 @@ QUICK_EPOCHS = "100"
 MAX_RUNS = 10_000
 
 
+def program() -> str:
+    """What was typed to get here: the script, which passes its own name on, or the subcommand."""
+    script = os.environ.get("SWEEP_PROGRAM")
+    if script:
+        return shlex.quote(script)
+    return f"{'python -m ' if Path(sys.argv[0]).name == '__main__.py' else ''}grokking sweep"
+
+
 def parser() -> argparse.ArgumentParser:
     """All options; the help text is the reference."""
     sweep = Parser(
-        prog="sweep_weight_decay.sh",
+        prog=program(),
         description="Train one run per weight decay and seed, then analyse and plot them. "
         "GROK_ variables other than the sweep's own reach every run.",
         epilog="exit codes: 0 done; 1 a run failed; 2 wrong input; 128+n signal n",

@@ -13,8 +13,7 @@ from grokking.sweep.runner import child_environment
 def write_reports(folders: Sequence[Path], jobs: int, settings: dict[str, str]) -> list[str]:
     """Report on those of these runs that have finished and have no report yet, `jobs` at a time.
 
-    `settings` are the GROK_ variables of the sweep, of which the kernel's is obeyed. Returns a line
-    for each run that could not be reported on: that is no fault of the sweep.
+    Returns a line for each run that could not be reported on: that is no fault of the sweep.
     """
     waiting = [
         folder
@@ -23,10 +22,18 @@ def write_reports(folders: Sequence[Path], jobs: int, settings: dict[str, str]) 
     ]
     if waiting:
         print(f"writing the reports of {len(waiting)} runs ...", flush=True)
+    return report_on(waiting, jobs, settings)
+
+
+def report_on(folders: Sequence[Path], jobs: int, settings: dict[str, str]) -> list[str]:
+    """Report on these runs, `jobs` at a time; a line for each on which that failed.
+
+    `settings` are the GROK_ variables of the sweep, of which the kernel's is obeyed.
+    """
     with ThreadPoolExecutor(jobs) as workers:
         threads = max(1, available_cores() // jobs)
         kernel = {name: text for name, text in settings.items() if name == "GROK_KERNEL"}
-        complaints = list(workers.map(lambda run: _report(run, threads, kernel), waiting))
+        complaints = list(workers.map(lambda run: _report(run, threads, kernel), folders))
     return [complaint for complaint in complaints if complaint]
 
 
