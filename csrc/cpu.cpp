@@ -146,7 +146,7 @@ std::vector<int32_t> tile_order(const Pairs& pairs, int64_t p, int64_t block, in
     return order;
 }
 
-// Runs body(thread, its batch) on every thread, but on no more of them than there are pairs.
+// Runs body(thread, its batch) on every thread; see useful_threads for how many there should be.
 template <typename Body>
 void for_batches(const Shape& shape, const Pairs& pairs, int64_t block, int threads, Body body) {
     in_parallel(threads, [&](int thread) {
@@ -174,8 +174,9 @@ class ClassSums {
     std::vector<double> parts_;
 };
 
-int useful_threads(const Plan& plan, int64_t items) {
-    return static_cast<int>(std::clamp<int64_t>(items, 1, plan.threads));
+// The plan's threads, but no more of them than there are pairs to share.
+int useful_threads(const Plan& plan, int64_t pairs) {
+    return static_cast<int>(std::clamp<int64_t>(pairs, 1, plan.threads));
 }
 
 Score add_up(const std::vector<Score>& parts) {

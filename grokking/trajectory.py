@@ -19,7 +19,7 @@ EVEN = 96  # further recorded epochs, evenly spaced, at most
 def is_kept(epoch: int, newest: int) -> bool:
     """Are the weights of `epoch` kept by a run that has reached epoch `newest`?
 
-    Kept are the first 16 epochs, then PER_OCTAVE in every doubling, and the multiples of the
+    Kept are all epochs up to 2 * PER_OCTAVE, then PER_OCTAVE in every doubling, and the multiples of the
     smallest power of two that fits at most EVEN times into `newest`. As the run goes on epochs
     leave the set and never return; below 200 of them up to 700,000 epochs.
     """
