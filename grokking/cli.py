@@ -44,9 +44,9 @@ def environment(strict: bool) -> Loaded:
 def run_main(main: Callable[[], int | None]) -> int:
     """Call `main` and return its exit code.
 
-    None counts as 0. UserError and a package that is not installed give 2, RunError and a failed
-    input or output 1, each with one line on stderr; an interrupt gives 130, a reader of stdout that
-    went away 141.
+    None counts as 0. UserError and a package that is not installed give 2, RunError, a failed
+    input or output and too little memory 1, each with one line on stderr; an interrupt gives 130, a
+    reader of stdout that went away 141.
     """
     _prepare_streams()
     try:
@@ -66,6 +66,13 @@ def run_main(main: Callable[[], int | None]) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         return _complain(str(error), RunError.exit_code)
+    except MemoryError:
+        return _complain("out of memory", RunError.exit_code)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        cure = "close other programs that use it, or set GROK_DEVICE=cpu"
+        return _complain(f"GPU out of memory: {cure}", RunError.exit_code)
 
 
 def _prepare_streams() -> None:

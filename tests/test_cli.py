@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from conftest import ROOT, clean_environment
 
 from grokking.cli import Parser, run_main
@@ -24,6 +25,12 @@ def failing(error: BaseException) -> object:
         (UserError("GROK_SEED is x\n  expected an integer"), 2, "error: GROK_SEED is x expected"),
         (RunError("loss became NaN"), 1, "error: loss became NaN"),
         (PermissionError(13, "Permission denied", "a.html"), 1, "Permission denied: 'a.html'"),
+        (MemoryError(), 1, "error: out of memory"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to"),
+            1,
+            "error: GPU out of memory: close",
+        ),
         (KeyboardInterrupt(), 130, "error: interrupted"),
         (ModuleNotFoundError("no", name="torch"), 2, "error: torch is missing from "),
     ],
@@ -41,6 +48,8 @@ def test_an_error_is_one_line_and_its_exit_code(
 def test_a_bug_is_not_dressed_up_as_a_user_error() -> None:
     with pytest.raises(ZeroDivisionError):
         run_main(failing(ZeroDivisionError()))  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError):
+        run_main(failing(RuntimeError("a shape does not fit")))  # type: ignore[arg-type]
     with pytest.raises(ModuleNotFoundError):
         run_main(failing(ModuleNotFoundError("no", name="grokking.nonesuch")))  # type: ignore[arg-type]
 
