@@ -29,6 +29,10 @@ class NoToolkit(Exception):
     """Why there is no usable CUDA compiler."""
 
 
+class NoCompiler(NoToolkit):
+    """There is none at all."""
+
+
 def build(sources: Path, target: Path) -> tuple[list[str], list[str]]:
     """(object files, options that link them with the static runtime), or NoToolkit."""
     toolkit = find_toolkit()
@@ -65,7 +69,9 @@ def find_toolkit(
     packages = site_packages or Path(sysconfig.get_path("purelib"))
     found = [path for path in candidates(environment, packages) if os.access(path, os.X_OK)]
     if not found:
-        raise NoToolkit("no nvcc in CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda or NVIDIA's wheels")
+        raise NoCompiler(
+            "no nvcc in CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda or NVIDIA's wheels"
+        )
     nvcc = found[0]
     listed = ask(nvcc, "--list-gpu-arch")
     architectures = sorted(
@@ -87,8 +93,16 @@ def static_runtime(nvcc: Path) -> Path:
     raise NoToolkit(f"{nvcc} comes without libcudart_static.a")
 
 
+def output_of(command: list[str | Path]) -> "subprocess.CompletedProcess[str]":
+    """A finished command; NoToolkit if it cannot be started. What it prints need not be text."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, errors="replace")
+    except OSError as error:
+        raise NoToolkit(f"{command[0]} cannot be run: {error.strerror}") from error
+
+
 def ask(nvcc: Path, *arguments: str) -> str:
-    done = subprocess.run([nvcc, *arguments], capture_output=True, text=True)
+    done = output_of([nvcc, *arguments])
     if done.returncode != 0:
         raise NoToolkit(
             f"{nvcc} {' '.join(arguments)} failed: {' '.join(done.stderr.split())[:150]}"
@@ -117,7 +131,7 @@ def compile_kernels(toolkit: Toolkit, sources: Path, target: Path) -> None:
         toolkit.nvcc, *FLAGS, *host, *machine_code(toolkit.architectures), "--threads", "0",
         "-c", sources / "grid_cuda.cu", "-o", target,
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = output_of(command)
     if done.returncode != 0:
         raise NoToolkit(
             f"nvcc could not compile the kernels: {' '.join(done.stderr.split())[:200]}"

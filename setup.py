@@ -112,7 +112,8 @@ class BuildKernel(build_ext):
         folder.mkdir(parents=True, exist_ok=True)
         self.write_ninja(folder / "build.ninja", target, kernels, libraries)
         ninja = [sys.executable, "-m", "ninja", "-C", str(folder), "--quiet"]
-        done = subprocess.run(ninja, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        done = subprocess.run(ninja, **pipes, text=True, errors="replace")
         if done.returncode != 0:
             raise RuntimeError(done.stdout)
 

@@ -64,6 +64,21 @@ def test_a_toolkit_that_cannot_serve_says_why(tmp_path, listed, runtime, reason)
         build_cuda.find_toolkit({"CUDA_HOME": str(tmp_path / "cuda")}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"#!/bin/sh\nprintf '\\377\\376'\n", "compiles for nothing newer"),
+        (b"#!/bin/sh\nprintf '\\377\\376' >&2; exit 1\n", "failed"),
+        (b"\x7fELF nonsense", "cannot be run: Exec format error"),
+    ],
+)
+def test_an_nvcc_that_prints_no_text_or_is_no_program_cannot_serve(tmp_path, body, reason):
+    nvcc = fake_nvcc(tmp_path / "cuda")
+    nvcc.write_bytes(body)
+    with pytest.raises(build_cuda.NoToolkit, match=reason):
+        build_cuda.find_toolkit({"CUDA_HOME": str(tmp_path / "cuda")}, tmp_path)
+
+
 def test_without_nvcc_the_reason_names_every_place_that_was_searched(tmp_path, monkeypatch):
     monkeypatch.setattr(build_cuda, "USUAL", tmp_path / "nvcc")
     with pytest.raises(
