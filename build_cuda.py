@@ -1,4 +1,4 @@
-"""Finds nvcc and compiles the CUDA kernels; setup.py and scripts/cuda_resources.py use it.
+"""Finds nvcc and compiles the CUDA kernels; setup.py and tools/gpu use it.
 
 A CUDA compiler is looked for, not a GPU: the machine that builds need not be the one that runs.
 """

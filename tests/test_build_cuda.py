@@ -1,6 +1,5 @@
 """How the build finds a CUDA compiler, what it compiles for, and that the kernels compile cleanly."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -9,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, clean_environment, require
 
-sys.path.insert(0, str(ROOT))
 import build_cuda
+from tools.gpu import resources, roofline
 
 LISTED = "compute_60\ncompute_75\ncompute_80\ncompute_86\ncompute_90\ncompute_121\n"
 
@@ -82,7 +81,7 @@ def test_an_nvcc_that_prints_no_text_or_is_no_program_cannot_serve(tmp_path, bod
 def test_without_nvcc_the_reason_names_every_place_that_was_searched(tmp_path, monkeypatch):
     monkeypatch.setattr(build_cuda, "USUAL", tmp_path / "nvcc")
     with pytest.raises(
-        build_cuda.NoToolkit, match="CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda or NVIDIA"
+        build_cuda.NoCompiler, match="CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda or NVIDIA"
     ):
         build_cuda.find_toolkit({"PATH": str(tmp_path)}, tmp_path)
 
@@ -134,12 +133,6 @@ def test_a_build_that_must_have_cuda_fails_loudly(tmp_path, value, message):
     assert not list(tmp_path.glob("lib/**/*.so"))
 
 
-@pytest.fixture
-def resources(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    return importlib.import_module("cuda_resources")
-
-
 REPORT = """\
 ptxas info    : Compiling entry function '_ZN4grid4cuda6attendENS0_5SizesENS_8TablesOfIKfEE' for 'sm_90'
 ptxas info    : Function properties for _ZN4grid4cuda6attendENS0_5SizesENS_8TablesOfIKfEE
@@ -148,13 +141,13 @@ ptxas info    : Used 22 registers, used 0 barriers
 """
 
 
-def test_the_assemblers_report_is_read(resources):
+def test_the_assemblers_report_is_read():
     assert resources.parse(REPORT) == [resources.Use("attend", 90, 22, 16, 12)]
     assert "| `attend` | 22 |" in resources.table(resources.parse(REPORT))
     assert "Spilled: 12 bytes; stack: 16 bytes" in resources.table(resources.parse(REPORT))
 
 
-def test_every_kernel_compiles_for_every_architecture_without_warning_spill_or_stack(resources):
+def test_every_kernel_compiles_for_every_architecture_without_warning_spill_or_stack():
     require("nvcc")
     toolkit = build_cuda.find_toolkit()
     uses = resources.parse(resources.compile_strictly(toolkit))
@@ -169,20 +162,18 @@ def test_every_kernel_compiles_for_every_architecture_without_warning_spill_or_s
         )
 
 
-def test_the_documented_roofline_is_what_the_script_counts(resources, tmp_path, monkeypatch):
-    roofline = importlib.import_module("cuda_roofline")
+def test_the_documented_roofline_is_what_is_counted(tmp_path, monkeypatch):
     page = ROOT / "docs" / "cuda.md"
     copy = tmp_path / "cuda.md"
     copy.write_text(page.read_text(encoding="utf-8").replace("H100 SXM, us", "H100 SXM, seconds"))
-    monkeypatch.setattr(sys, "argv", ["cuda_roofline.py", "--update", str(copy)])
+    monkeypatch.setattr(sys, "argv", ["roofline", "--update", str(copy)])
     roofline.main()
     assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
 
 
-def test_no_bound_is_below_the_arithmetic_of_the_formula(resources):
-    roofline = importlib.import_module("cuda_roofline")
+def test_no_bound_is_below_the_arithmetic_of_the_formula():
     h100 = roofline.GPUS[0]
-    work = roofline.logits("all", 12769)
+    work = roofline.logits("evaluate all", 12769)
     assert work.useful == 12769 * (2 * 512 * 113 + 4 * 4 * (512 + 113))
     time, _ = roofline.bound(work, h100)
     assert time * 1e-6 >= work.useful / (h100.tflops * 1e12)

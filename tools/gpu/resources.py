@@ -1,7 +1,7 @@
 """Compile the CUDA kernels for every architecture nvcc offers, strictly, and print what they use.
 
-    python scripts/cuda_resources.py                     a Markdown table (docs/cuda.md holds one)
-    python scripts/cuda_resources.py --update docs/cuda.md
+    python -m tools.gpu.resources                        a Markdown table (docs/cuda.md holds one)
+    python -m tools.gpu.resources --update docs/cuda.md
 
 Warnings and register spills are errors here, and only here: a user's install never fails for one.
 Needs nvcc, no GPU.
@@ -14,16 +14,15 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-import build_cuda  # noqa: E402
+import build_cuda
+from tools.gpu.record import ROOT
 
 STRICT = [
     "-Werror", "all-warnings", "-Xptxas", "-v,--warn-on-spills,--warn-on-local-memory-usage,-Werror",
     "--compiler-options", "-Wall,-Wextra,-Werror",
 ]  # fmt: skip
 MARKS = (
-    "<!-- resources: written by scripts/cuda_resources.py --update docs/cuda.md -->",
+    "<!-- resources: written by python -m tools.gpu.resources --update docs/cuda.md -->",
     "<!-- end -->",
 )
 
@@ -41,8 +40,8 @@ class Use(NamedTuple):
 def compile_strictly(toolkit: build_cuda.Toolkit) -> str:
     """ptxas' report for every architecture; SystemExit with the compiler's words if it complains."""
     codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in toolkit.architectures]
-    command = [toolkit.nvcc, *build_cuda.FLAGS, *STRICT, *codes, "--threads", "0"]
-    command += ["-c", ROOT / "csrc" / "grid_cuda.cu", "-o", "/dev/null"]
+    command = [str(toolkit.nvcc), *build_cuda.FLAGS, *STRICT, *codes, "--threads", "0"]
+    command += ["-c", str(ROOT / "csrc" / "grid_cuda.cu"), "-o", "/dev/null"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{done.stdout}{done.stderr}nvcc refused the kernels under strict warnings")

@@ -1,7 +1,7 @@
-"""What bounds each CUDA kernel, counted from its tiles: an estimate, because no GPU has run them.
+"""What bounds each CUDA kernel, counted from its tiles; measured.py holds the measured times to it.
 
-    python scripts/cuda_roofline.py                     a Markdown table (docs/cuda.md holds one)
-    python scripts/cuda_roofline.py --update docs/cuda.md
+    python -m tools.gpu.roofline                        a Markdown table (docs/cuda.md holds one)
+    python -m tools.gpu.roofline --update docs/cuda.md
 
 Counts multiply-adds, 128-byte passes through L1 and shared memory, and bytes from L2, with padding
 and whole blocks per multiprocessor; the largest of the three times is the bound. Launches, latency
@@ -13,10 +13,10 @@ from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
-from cuda_resources import update
+from tools.gpu.resources import update
 
 MARKS = (
-    "<!-- roofline: written by scripts/cuda_roofline.py --update docs/cuda.md -->",
+    "<!-- roofline: written by python -m tools.gpu.roofline --update docs/cuda.md -->",
     "<!-- end -->",
 )
 P, HEADS, D_MLP, CLASSES = 113, 4, 512, 113
@@ -42,8 +42,9 @@ GPUS = [Gpu("H100 SXM", 132, 1.98, 5.5), Gpu("RTX 4090", 128, 2.52, 5.0)]
 
 
 class Work(NamedTuple):
-    """One kernel's launch: what one block does, and how many there are."""
+    """One kernel of one call: what one block does, and how many there are."""
 
+    call: str  # as tools/gpu/program/kernels.cu names it
     kernel: str
     problem: str
     useful: float  # floating-point operations of the formula, without padding
@@ -51,6 +52,13 @@ class Work(NamedTuple):
     multiply_adds: float  # of a block, with padding
     passes: float  # of a block, through L1 and shared memory, 128 bytes each
     l2_bytes: float  # of a block
+    launches: int = 1
+
+
+def moves(call: str, kernel: str, pairs: int, blocks: int, total: float, launches: int = 1) -> Work:
+    """A kernel that does little but read and write `total` bytes."""
+    of_block = total / blocks
+    return Work(call, kernel, f"{pairs} pairs", 0, blocks, 0, of_block / 128, of_block, launches)
 
 
 def product_passes(chunks: int, left_loads: float, right_loads: float) -> float:
@@ -59,13 +67,14 @@ def product_passes(chunks: int, left_loads: float, right_loads: float) -> float:
     return chunks * (left_loads + right_loads + stores + 6 * DEPTH * WARPS)
 
 
-def logits(problem: str, pairs: int) -> Work:
+def logits(call: str, pairs: int) -> Work:
     chunks, mixed = ceil(D_MLP / DEPTH), 2 * HEADS
     table_loads = ROWS * DEPTH / WARP * (mixed + HEADS)  # rows of A and B, and alpha
     last = ROWS * COLUMNS / WARP * (mixed + HEADS)  # C and D
     return Work(
+        call,
         "logits_of_pairs",
-        problem,
+        f"{pairs} pairs",
         pairs * (2 * D_MLP * CLASSES + 4 * HEADS * (D_MLP + CLASSES)),
         ceil(pairs / ROWS),
         ROWS * D_MLP * (COLUMNS + mixed) + ROWS * COLUMNS * mixed,
@@ -80,6 +89,7 @@ def weight_gradient() -> Work:
     each = ceil(TRAIN / splits / DEPTH) * DEPTH
     chunks = each // DEPTH
     return Work(
+        "pair_loss",
         "weight_gradient",
         "3830 pairs",
         2 * TRAIN * D_MLP * CLASSES,
@@ -93,6 +103,7 @@ def weight_gradient() -> Work:
 def hidden_gradient() -> Work:
     chunks = ceil(CLASSES / DEPTH)
     return Work(
+        "pair_loss",
         "hidden_gradient",
         "3830 pairs",
         2 * TRAIN * D_MLP * CLASSES,
@@ -106,19 +117,22 @@ def hidden_gradient() -> Work:
 def table_gradients() -> Work:
     rows = TRAIN / P  # pairs of a group
     return Work(
-        "table_gradient (four launches)",
+        "pair_loss",
+        "table_gradient",
         "3830 pairs",
         2 * TRAIN * 2 * HEADS * (D_MLP + CLASSES),
         2 * P * (ceil(D_MLP / COLUMNS) + 1),
         rows * COLUMNS * (HEADS + 1),
         rows * WARPS * (1 + 1 + HEADS) + HEADS * COLUMNS / WARP,
         4 * (rows * COLUMNS + HEADS * COLUMNS),
+        launches=4,
     )
 
 
 def score_gradient() -> Work:
     width = D_MLP + CLASSES
     return Work(
+        "pair_loss",
         "score_gradient_of_pairs",
         "3830 pairs",
         2 * TRAIN * 2 * HEADS * width,
@@ -132,6 +146,7 @@ def score_gradient() -> Work:
 def surfaces() -> Work:
     pairs, columns = 8, 128
     return Work(
+        "activations",
         "surfaces_of_neurons",
         "512 surfaces",
         ALL * 4 * HEADS * D_MLP,
@@ -140,6 +155,55 @@ def surfaces() -> Work:
         pairs * WARPS * (2 * HEADS + HEADS + 1),
         4 * columns * (HEADS * (pairs + 1) + pairs),
     )
+
+
+def attend(call: str, pairs: int) -> Work:
+    return moves(call, "attend", pairs, ceil(pairs * HEADS / 128), pairs * HEADS * (8 + 8 + 16))
+
+
+def scores(call: str, pairs: int, gradient: bool = False) -> list[Work]:
+    """The two kernels that turn logits into one score."""
+    rows = 4 * pairs * CLASSES * (2 if gradient else 1)
+    return [
+        moves(call, "score_pairs", pairs, ceil(pairs / WARPS), rows + 16 * pairs),
+        moves(call, "add_scores", pairs, 1, 8 * pairs),
+    ]
+
+
+def groups(call: str, pairs: int, keys: int) -> Work:
+    blocks = P * keys  # each looks at every pair twice
+    return moves(call, "group_pairs", pairs, blocks, blocks * pairs * 2 * 8)
+
+
+def class_sums() -> Work:
+    total = ALL * (4 + 4 * CLASSES) + 16 * P * CLASSES
+    return moves("evaluate all", "add_class_sums", ALL, P, total)
+
+
+def parts() -> Work:
+    """add_parts: the splits of W_L's gradient, and one part an operand of three vectors."""
+    of_W_L, vectors = D_MLP * CLASSES, (D_MLP, CLASSES, HEADS)
+    total = 4 * (of_W_L * (ceil(TRAIN / SPLIT) + 1) + sum(vectors) * (P + 1))
+    blocks = ceil(of_W_L / 128) + sum(ceil(items / 128) for items in vectors)
+    return moves("pair_loss", "add_parts", TRAIN, blocks, total, launches=4)
+
+
+def operand_scores() -> Work:
+    return moves("pair_loss", "score_gradient", TRAIN, P, 2 * TRAIN * (4 + 16 * HEADS))
+
+
+def works() -> list[Work]:
+    """Every kernel of every call of tools/gpu/program/kernels.cu, in the order of its launches."""
+    every, rest, train = "evaluate all", "evaluate the rest", "pair_loss"
+    return [
+        *(attend(every, ALL), logits(every, ALL), groups(every, ALL, 1), class_sums()),
+        *scores(every, ALL),
+        *(attend(rest, ALL - TRAIN), logits(rest, ALL - TRAIN), *scores(rest, ALL - TRAIN)),
+        *(attend(train, TRAIN), logits(train, TRAIN), *scores(train, TRAIN, gradient=True)),
+        *(groups(train, TRAIN, 2), weight_gradient(), parts(), hidden_gradient()),
+        *(table_gradients(), score_gradient(), operand_scores()),
+        *(attend("activations", ALL), surfaces()),
+    ]
 
 
 def bound(work: Work, gpu: Gpu) -> tuple[float, str]:
@@ -152,43 +216,37 @@ def bound(work: Work, gpu: Gpu) -> tuple[float, str]:
     return times[name], name
 
 
-def table(works: list[Work]) -> str:
+def cells_of(work: Work) -> list[str]:
+    """Kernel and problem, for a table."""
+    launches = f" ({work.launches} launches)" if work.launches > 1 else ""
+    return [f"`{work.kernel}`{launches}", work.problem]
+
+
+def table() -> str:
     """The bounds in Markdown; beside each, what takes the time and the formula's arithmetic alone."""
     head = ["kernel", "problem", "GFLOP", "blocks", "MB from L2"]
     lines = ["| " + " | ".join([*head, *(f"{g.name}, us" for g in GPUS)]) + " |"]
     lines.append("|---|---|---:|---:|---:|" + "---|" * len(GPUS))
-    for work in works:
-        bounds = [bound(work, gpu) for gpu in GPUS]
-        cells = [
-            f"`{work.kernel.split()[0]}`{work.kernel[len(work.kernel.split()[0]) :]}",
-            work.problem,
-        ]
-        cells += [
-            f"{work.useful / 1e9:.3f}",
-            str(work.blocks),
-            f"{work.blocks * work.l2_bytes / 1e6:.0f}",
-        ]
-        cells += [
-            f"{time:.1f} ({what}; arithmetic alone {work.useful / g.tflops / 1e6:.1f})"
-            for (time, what), g in zip(bounds, GPUS, strict=True)
-        ]
+    for work in works():
+        megabytes = work.blocks * work.l2_bytes / 1e6
+        cells = [*cells_of(work), f"{work.useful / 1e9:.3f}", str(work.blocks), f"{megabytes:.1f}"]
+        for gpu in GPUS:
+            time, what = bound(work, gpu)
+            alone = (
+                f"; arithmetic alone {work.useful / gpu.tflops / 1e6:.1f}" if work.useful else ""
+            )
+            cells.append(f"{time:.1f} ({what}{alone})")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
         "--update", metavar="FILE", type=Path, help="write the table into this document"
     )
     options = parser.parse_args()
-    works = [
-        logits("12769 pairs", ALL),
-        logits("8939 pairs", ALL - TRAIN),
-        logits("3830 pairs", TRAIN),
-    ]
-    works += [weight_gradient(), hidden_gradient(), table_gradients(), score_gradient(), surfaces()]
-    text = table(works)
+    text = table()
     print(text)
     if options.update:
         update(options.update, text, MARKS)
