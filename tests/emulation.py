@@ -37,14 +37,12 @@ class Answer(NamedTuple):
 
 
 def build(
-    program: Path, *flags: str, kernels: Path = ROOT / "csrc", source: str = "emulated"
+    program: Path, *flags: str, kernels: Path = ROOT / "csrc", source: Path = HERE / "emulated.cpp"
 ) -> Path:
-    """Compile tests/cuda/{source}.cpp with the kernels in the folder `kernels`; returns the program."""
+    """Compile a source file with the kernels in the folder `kernels`; returns the program."""
     includes = ["-I", HERE, "-I", kernels]
     runtime = emulation_object("-fsanitize=thread" in flags)
-    compile_with(
-        *flags, *includes, "-x", "c++", HERE / f"{source}.cpp", "-x", "none", runtime, "-o", program
-    )
+    compile_with(*flags, *includes, "-x", "c++", source, "-x", "none", runtime, "-o", program)
     return program
 
 

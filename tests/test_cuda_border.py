@@ -10,7 +10,8 @@ import pybind11
 import pytest
 import torch
 from conftest import require
-from emulation import compile_module
+from cuda_cases import SIZES, answer_of, assert_accurate
+from emulation import compile_module, make_request
 
 from grokking import cuda_ops, ops
 from grokking.data import generators, split_pairs, targets
@@ -54,6 +55,12 @@ def problem():
 
 def test_first_use_passes():
     assert disagreement(KERNEL, CPU) == ""
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"p{size[0]}")
+def test_every_call_agrees_at_sizes_below_a_tile(size):
+    request = make_request(*size)
+    assert_accurate(answer_of(request, kernel=KERNEL), request)
 
 
 def test_training_and_probing_agree_with_plain_pytorch():

@@ -1,7 +1,9 @@
-"""The CUDA kernel on a real GPU; without one there is nothing to test. For scripts/check_gpu.sh."""
+"""The CUDA kernel on a real GPU; without one there is nothing to test. For tools/gpu/one_call.sh."""
 
 import pytest
 import torch
+from cuda_cases import SIZES, answer_of, assert_accurate
+from emulation import make_request
 
 from grokking import ops
 from grokking.data import generators, split_pairs, targets
@@ -29,6 +31,12 @@ def problem(device):
 @pytest.mark.parametrize("device", DEVICES, ids=str)
 def test_every_call_agrees_with_plain_pytorch(device):
     assert disagreement(KERNEL, device) == ""
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"p{size[0]}")
+def test_every_call_agrees_at_sizes_that_straddle_the_tiles(size):
+    request = make_request(*size)
+    assert_accurate(answer_of(request, kernel=KERNEL, device=DEVICES[0]), request)
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)

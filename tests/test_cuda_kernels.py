@@ -1,8 +1,4 @@
-"""The CUDA kernels without a GPU: the device code compiled by g++ and held to plain PyTorch.
-
-Tolerance: at most twice the error that plain PyTorch makes in float32 on the same tables, both
-against float64, plus one float32 rounding unit.
-"""
+"""The CUDA kernels without a GPU: the device code compiled by g++ and held to plain PyTorch."""
 
 import subprocess
 from pathlib import Path
@@ -10,68 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import require
-from emulation import FLAVOURS, Answer, Request, build, emulate, make_request
-
-from grokking import ops
-from grokking.extension import Kernel
-from grokking.folding import Tables
-
-PLAIN = Kernel(None, 1)
-UNIT = torch.finfo(torch.float32).eps
-
-# (p, H, d_mlp, pairs, neurons): p around the tiles of 32 and 128, odd heads and widths, 2 splits
-SIZES = [
-    (2, 1, 1, 4, 1),
-    (3, 3, 5, 9, 5),
-    (31, 2, 31, 300, 3),
-    (32, 1, 32, 256, 32),
-    (33, 5, 33, 257, 7),
-    (113, 4, 96, 300, 9),
-    (127, 1, 7, 127, 1),
-    (128, 3, 129, 96, 2),
-    (129, 2, 40, 65, 2),
-]
-
-
-def reference(request: Request, dtype: torch.dtype) -> Answer:
-    """The same answer from plain PyTorch."""
-    tables = Tables(*(table.to(dtype).requires_grad_() for table in request.tables))
-    p, count = len(tables.s0), len(request.pairs)
-    class_sums, of_loss = torch.ones(2, p, tables.W_L.shape[1], dtype=torch.float64)
-    loss = ops.pair_loss(tables, request.pairs, request.targets, PLAIN, of_loss)
-    loss.mean.backward()
-    found = ops.evaluate(tables, request.pairs, request.targets, PLAIN, True, class_sums)
-    assert found.logits is not None
-    return Answer(
-        score=torch.tensor([found.loss * count, found.correct], dtype=torch.float64),
-        logits=found.logits,
-        class_sums=class_sums,
-        training_score=torch.tensor([loss.loss * count, loss.correct], dtype=torch.float64),
-        training_class_sums=of_loss,
-        gradients=Tables(*(table.grad for table in tables)),
-        surfaces=ops.activations(tables, request.neurons, PLAIN),
-    )
-
-
-def assert_accurate(answer: Answer, request: Request) -> None:
-    exact, baseline = reference(request, torch.float64), reference(request, torch.float32)
-
-    def compare(name: str, ours: torch.Tensor, plain: torch.Tensor, true: torch.Tensor) -> None:
-        true = true.detach().double()
-        error, allowed = ((x.detach().double() - true).norm() for x in (ours, plain))
-        limit = 2 * allowed + UNIT * true.norm()
-        assert error <= limit, f"{name}: error {error:.3g}, expected at most {limit:.3g}"
-
-    for name in ("logits", "class_sums", "training_class_sums", "surfaces"):
-        compare(name, getattr(answer, name), getattr(baseline, name), getattr(exact, name))
-    for name, *parts in zip(
-        Tables._fields, answer.gradients, baseline.gradients, exact.gradients, strict=True
-    ):
-        compare(f"gradient of {name}", *parts)
-    for name in ("score", "training_score"):
-        ours, true = getattr(answer, name), getattr(exact, name)
-        compare(name, ours[:1], getattr(baseline, name)[:1], true[:1])
-        assert ours[1] == true[1]
+from cuda_cases import SIZES, assert_accurate
+from emulation import FLAVOURS, HERE, Answer, build, emulate, make_request
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +75,6 @@ def test_losses_far_below_what_log_softmax_can_hold(programs):
 
 def test_launch_arithmetic_and_the_errors_that_need_no_kernel(tmp_path):
     require("g++")
-    program = build(tmp_path / "launches", source="launch_arithmetic")
+    program = build(tmp_path / "launches", source=HERE / "launch_arithmetic.cpp")
     done = subprocess.run([program], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 
@@ -25,7 +26,7 @@ namespace emulation {
 
 // Where the running thread is.
 struct Position {
-    dim3 thread, block, threads;
+    dim3 thread, block, threads, blocks;
 };
 Position here();
 
@@ -67,14 +68,26 @@ extern unsigned seed;  // of the order in which threads run
 inline constexpr emulation::Coordinates<&emulation::Position::thread> threadIdx{};
 inline constexpr emulation::Coordinates<&emulation::Position::block> blockIdx{};
 inline constexpr emulation::Coordinates<&emulation::Position::threads> blockDim{};
+inline constexpr emulation::Coordinates<&emulation::Position::blocks> gridDim{};
 
 // ---------------------------------------------------------------- device functions
 
 inline void __syncthreads() { emulation::synchronize_block(); }
-inline void __syncwarp() { emulation::synchronize_warp(); }
+inline void __syncwarp(unsigned mask = 0xffffffffu) {
+    if (mask != 0xffffffffu) emulation::ballot(mask, false);  // which refuses it
+    emulation::synchronize_warp();
+}
 inline unsigned __ballot_sync(unsigned mask, bool flag) { return emulation::ballot(mask, flag); }
 inline bool __any_sync(unsigned mask, bool flag) { return emulation::ballot(mask, flag) != 0; }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+template <typename T>
+T __ldcg(const T* address) {
+    return *address;
+}
+inline long long clock64() {
+    static long long cycles = 0;
+    return cycles += 100'000;
+}
 
 template <typename T>
 T __shfl_xor_sync(unsigned mask, T value, int distance) {
@@ -120,3 +133,53 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     emulation::launch(grid, block, config->dynamicSmemBytes, [=] { kernel(arguments...); });
     return cudaSuccess;
 }
+
+// ---------------------------------------------------------------- memory, events, attributes
+
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+
+// A heap block of exactly this size, filled with NaN.
+inline cudaError_t cudaMalloc(void** memory, size_t bytes) {
+    if (posix_memalign(memory, 256, bytes) != 0) std::abort();
+    std::memset(*memory, 0xff, bytes);
+    return cudaSuccess;
+}
+inline cudaError_t cudaFree(void* memory) { return std::free(memory), cudaSuccess; }
+inline cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+    return std::memcpy(to, from, bytes), cudaSuccess;
+}
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                                   cudaStream_t) {
+    return cudaMemcpy(to, from, bytes, kind);
+}
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+inline cudaError_t cudaStreamCreate(cudaStream_t* stream) { return *stream = nullptr, cudaSuccess; }
+inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+
+using cudaEvent_t = int;  // every job takes an emulated millisecond
+inline cudaError_t cudaEventCreate(cudaEvent_t* event) { return *event = 0, cudaSuccess; }
+inline cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t, cudaEvent_t) {
+    return *milliseconds = 1.0f, cudaSuccess;
+}
+
+enum cudaDeviceAttr {
+    cudaDevAttrMultiProcessorCount,
+    cudaDevAttrClockRate,
+    cudaDevAttrL2CacheSize
+};
+struct cudaDeviceProp {
+    char name[256];
+    int major, minor;
+};
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+    return *properties = {"an emulated GPU", 7, 5}, cudaSuccess;
+}
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int) {
+    constexpr int values[] = {2, 1'000'000, 4096};
+    return *value = values[which], cudaSuccess;
+}
+inline cudaError_t cudaRuntimeGetVersion(int* version) { return *version = 0, cudaSuccess; }
+inline cudaError_t cudaDriverGetVersion(int* version) { return *version = 0, cudaSuccess; }

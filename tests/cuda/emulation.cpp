@@ -112,13 +112,13 @@ std::vector<Fiber> make_bank() {
     return bank;
 }
 
-void start(std::vector<Fiber>& bank, dim3 at, dim3 threads) {
+void start(std::vector<Fiber>& bank, dim3 at, dim3 threads, dim3 blocks) {
     for (unsigned i = 0; i < threads.x; ++i) {
         Fiber& fiber = bank[i];
         block->fibers.push_back(&fiber);
         fiber.state = State::Ready;
         fiber.barriers = fiber.shuffles = 0;
-        fiber.position = {dim3(i, 0, 0), at, threads};
+        fiber.position = {dim3(i, 0, 0), at, threads, blocks};
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = fiber.stack;
         fiber.context.uc_stack.ss_size = STACK;
@@ -228,7 +228,7 @@ void launch(dim3 grid, dim3 threads, size_t shared_size, const std::function<voi
             for (unsigned x = 0; x < grid.x; ++x) {
                 blocks.push_back(make_block(threads, shared_size));
                 block = &blocks.back();
-                start(banks[random() % 2], dim3(x, y, z), threads);
+                start(banks[random() % 2], dim3(x, y, z), threads, grid);
                 run_block(random);
             }
     __tsan_acquire(&launch_end);

@@ -1,0 +1,77 @@
+"""Sizes that straddle every tile of the CUDA kernels, and how near to float64 an answer must be.
+
+At most twice the error that plain PyTorch makes in float32 on the same tables, both against float64,
+plus one float32 rounding unit.
+"""
+
+import torch
+from emulation import Answer, Request
+
+from grokking import ops
+from grokking.extension import Kernel
+from grokking.folding import Tables
+
+CPU, PLAIN = torch.device("cpu"), Kernel(None, 1)
+UNIT = torch.finfo(torch.float32).eps
+
+# (p, H, d_mlp, pairs, neurons): p around the tiles of 32 and 128, odd heads and widths, 2 splits
+SIZES = [
+    (2, 1, 1, 4, 1),
+    (3, 3, 5, 9, 5),
+    (31, 2, 31, 300, 3),
+    (32, 1, 32, 256, 32),
+    (33, 5, 33, 257, 7),
+    (113, 4, 96, 300, 9),
+    (127, 1, 7, 127, 1),
+    (128, 3, 129, 96, 2),
+    (129, 2, 40, 65, 2),
+]
+
+
+def answer_of(
+    request: Request,
+    dtype: torch.dtype = torch.float32,
+    kernel: Kernel = PLAIN,
+    device: torch.device = CPU,
+) -> Answer:
+    """The answer of grokking.ops with a kernel on a device, brought to the CPU."""
+    tables = Tables(*(t.detach().to(device, dtype).requires_grad_() for t in request.tables))
+    pairs, targets, neurons = (
+        indices.to(device) for indices in (request.pairs, request.targets, request.neurons)
+    )
+    p, count = len(tables.s0), len(pairs)
+    class_sums, of_loss = torch.ones(2, p, tables.W_L.shape[1], dtype=torch.float64)
+    loss = ops.pair_loss(tables, pairs, targets, kernel, of_loss)
+    loss.mean.backward()
+    found = ops.evaluate(tables, pairs, targets, kernel, True, class_sums)
+    assert found.logits is not None
+    return Answer(
+        score=torch.tensor([found.loss * count, found.correct], dtype=torch.float64),
+        logits=found.logits.cpu(),
+        class_sums=class_sums,
+        training_score=torch.tensor([loss.loss * count, loss.correct], dtype=torch.float64),
+        training_class_sums=of_loss,
+        gradients=Tables(*(table.grad.cpu() for table in tables)),
+        surfaces=ops.activations(tables, neurons, kernel).cpu(),
+    )
+
+
+def assert_accurate(answer: Answer, request: Request) -> None:
+    exact, baseline = answer_of(request, torch.float64), answer_of(request)
+
+    def compare(name: str, ours: torch.Tensor, plain: torch.Tensor, true: torch.Tensor) -> None:
+        true = true.detach().double()
+        error, allowed = ((x.detach().double() - true).norm() for x in (ours, plain))
+        limit = 2 * allowed + UNIT * true.norm()
+        assert error <= limit, f"{name}: error {error:.3g}, expected at most {limit:.3g}"
+
+    for name in ("logits", "class_sums", "training_class_sums", "surfaces"):
+        compare(name, getattr(answer, name), getattr(baseline, name), getattr(exact, name))
+    for name, *parts in zip(
+        Tables._fields, answer.gradients, baseline.gradients, exact.gradients, strict=True
+    ):
+        compare(f"gradient of {name}", *parts)
+    for name in ("score", "training_score"):
+        ours, true = getattr(answer, name), getattr(exact, name)
+        compare(name, ours[:1], getattr(baseline, name)[:1], true[:1])
+        assert ours[1] == true[1]
