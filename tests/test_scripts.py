@@ -140,9 +140,9 @@ def test_quickstart_trains_draws_and_reuses_with_no_network(tmp_path):
 
 def test_shell_scripts_are_clean(tmp_path):
     shellcheck = require("shellcheck")
-    scripts = [str(p) for p in sorted((ROOT / "scripts").glob("*.sh"))] + [
-        str(ROOT / ".ci" / "run")
-    ]
+    folders = (ROOT / "scripts", ROOT / "tools" / "gpu")
+    scripts = [str(p) for folder in folders for p in sorted(folder.glob("*.sh"))]
+    scripts.append(str(ROOT / ".ci" / "run"))
     done = subprocess.run(
         [shellcheck, "-x", *scripts], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -1,0 +1,13 @@
+"""Markdown for docs and reports. Standard library only."""
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, with a final newline."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def plain(text: object) -> str:
+    """Anything as words of one cell: no line breaks, no bars, no tags or comments of its own."""
+    words = " ".join(str(text).split())
+    return words.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -1,0 +1,12 @@
+"""report.md, for people, from the record so far."""
+
+import json
+from pathlib import Path
+
+from grokking import gpu_tables
+from tools.gpu.record import write_text
+
+
+def main(_: Path, out: str) -> None:
+    record = json.loads((Path(out) / "gpu.json").read_text())
+    write_text(Path(out) / "report.md", gpu_tables.report(record))
