@@ -9,25 +9,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from grokking import gpu_tables
 from grokking.analysis.published import GROK_EPOCHS
 from grokking.artifacts import atomic_write_text, read_json
 from grokking.cli import Parser
 from grokking.config import Config
 from grokking.errors import UserError
+from grokking.markdown import table as markdown
 from grokking.sweep.tables import markdown_report, scaling_line
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
-    *("README.md", "docs/NOTES.md", "docs/RELIABILITY.md", "docs/sweep.md"),
+    *("README.md", "docs/NOTES.md", "docs/RELIABILITY.md", "docs/sweep.md", "docs/cuda.md"),
     "docs/results/report_cards.md",
 )
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-
-
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, with a final newline."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 def machine(record: Mapping[str, Any]) -> str:
@@ -248,6 +244,16 @@ def _attempts(promise: Mapping[str, Any]) -> tuple[str, str]:
     return f"{promise['tried']:,}", str(promise["broken_count"])
 
 
+def on_gpu(show: Callable[[gpu_tables.Record | None], str]) -> Callable[[Path], str]:
+    """A table of gpu.json, which is there once a GPU has run the kernel."""
+
+    def made(results: Path) -> str:
+        path = results / "gpu.json"
+        return show(read_json(path) if path.exists() else None)
+
+    return made
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "reference": reference,
     "paths": paths,
@@ -259,6 +265,9 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "bench": bench,
     "reliability": reliability,
     "promises": promises,
+    "gpu": on_gpu(gpu_tables.summary),
+    "gpu_statement": on_gpu(gpu_tables.statement),
+    "gpu_measurements": on_gpu(gpu_tables.measurements),
 }
 
 
@@ -274,6 +283,19 @@ def updated(text: str, results: Path) -> str:
     return MARKED.sub(replace, text)
 
 
+def rewrite(root: Path = ROOT, check: bool = False) -> list[str]:
+    """Make every page's tables anew; the names of those that changed, or with `check` would."""
+    stale = []
+    for page in (root / name for name in PAGES if (root / name).exists()):
+        text = page.read_text(encoding="utf-8")
+        new = updated(text, root / "docs" / "results")
+        if new != text:
+            stale.append(page.name)
+            if not check:
+                atomic_write_text(page, new)
+    return stale
+
+
 def main() -> int:
     """Rewrite the tables, or with --check say which page is out of date (exit code 1)."""
     parser = Parser(
@@ -283,14 +305,7 @@ def main() -> int:
         "--check", action="store_true", help="change nothing; exit 1 if a page is stale"
     )
     check = parser.parse_args().check
-    stale = []
-    for page in (ROOT / name for name in PAGES if (ROOT / name).exists()):
-        text = page.read_text(encoding="utf-8")
-        new = updated(text, ROOT / "docs" / "results")
-        if new != text:
-            stale.append(page.name)
-            if not check:
-                atomic_write_text(page, new)
+    stale = rewrite(check=check)
     if stale:
         print(f"{'stale' if check else 'updated'}: {', '.join(stale)}")
     return 1 if stale and check else 0
