@@ -92,7 +92,7 @@ def assert_gone(pids):
 
 def test_no_part_is_lost_to_what_another_does(call, tmp_path):
     others = [name for name in FAKES if name not in ("hanging", "good")]
-    parts = {"hanging": 8, **dict.fromkeys([*others, "good"], 60)}
+    parts = {"hanging": 12, **dict.fromkeys([*others, "good"], 60)}
     process = call(parts, tmp_path / "out")
     _, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (1, "")
@@ -285,7 +285,7 @@ def test_the_whole_call_on_a_day_when_everything_goes_wrong(tmp_path):
         (tmp_path / "elsewhere" / decoy).mkdir(parents=True)
         (tmp_path / "elsewhere" / decoy / "__init__.py").write_text("raise SystemExit(decoy)")
     done = subprocess.run(
-        [tree / "tools" / "gpu" / "one_call.sh", "../out", "--limit", "8"],
+        [tree / "tools" / "gpu" / "one_call.sh", "../out", "--limit", "12"],
         cwd=tmp_path / "elsewhere",
         env=clean_environment(
             PYTHON=sys.executable,

@@ -49,7 +49,7 @@ def test_exit_code_and_output_of_a_command_that_ends_by_itself(tmp_path):
 def test_a_grandchild_in_a_session_of_its_own_that_ignores_sigterm_is_killed(tmp_path):
     stubborn = "trap '' TERM HUP; echo $$ > $FOLDER/pid; while :; do sleep 0.1; done"
     script = f'setsid bash -c "{stubborn.replace("$", chr(92) + "$")}" & trap "" TERM; wait'
-    code, _, _ = run(tmp_path, 4, "bash", "-c", script)
+    code, _, _ = run(tmp_path, 8, "bash", "-c", script)
     assert code is None
     assert not is_running(tmp_path / "pid")
 
