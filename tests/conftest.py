@@ -19,7 +19,9 @@ settings.load_profile("untimed")
 
 for _name in [name for name in os.environ if name.startswith("GROK_")]:
     del os.environ[_name]  # the user's settings are none of the tests'
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's idle threads slow tiny models tenfold
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a tiny model gains nothing from more
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else torch's idle threads spin: on a busy
+# machine they take the cores from those that work, which made a minute of seconds
 
 # Started in the background of a script, pytest inherits ignored signals, and so would what it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
