@@ -17,10 +17,9 @@ from grokking.analysis.report_card import FAIL, NOT_YET, PASS, Findings, Row, re
 from grokking.analysis.spectra import has_spectrum
 from grokking.artifacts import (
     SCHEMA_VERSION,
-    History,
     check_writable,
     read_config,
-    read_run,
+    read_history,
     write_json,
 )
 from grokking.cli import Parser
@@ -30,6 +29,7 @@ from grokking.errors import UserError
 from grokking.extension import CUDA
 from grokking.pictures.film_pages import write_film_page
 from grokking.pictures.gallery_pages import write_gallery_page
+from grokking.pictures.introduction import run_described
 from grokking.pictures.report_pages import Story, write_report_page
 
 NAME, REPORT, FILM, GALLERY = "report_card.json", "report.html", "film.html", "gallery.html"
@@ -122,7 +122,7 @@ def report(
             f"{directory} has modulus {config['modulus']}; Fourier measures need an odd one >= 3"
         )
     check_writable(output, "--output DIR puts the report elsewhere")
-    from grokking.analysis.investigation import investigate, save_phases
+    from grokking.analysis.investigation import investigate, phases_so_far, save_phases
 
     found, measures, scenes = investigate(directory, neurons, threads, kernel)
     rows = report_card(found)
@@ -133,41 +133,35 @@ def report(
     write_json(output / NAME, record)
     if measures is not None:
         progress_measures.write(output, measures)
-    told = (
-        f"seed {record['seed']}, weight decay {record['weight_decay']:g}, epoch {record['epoch']:,}"
-    )
+    has_history = (directory / "accuracy_history.json").exists()
+    history, detected = read_history(directory) if has_history else None, phases_so_far(directory)
+    finished = (directory / "grokking.json").exists()
+    described = run_described(directory, record["epoch"], history, asdict(detected), finished)
     if scenes.film is None:
         (output / FILM).unlink(missing_ok=True)
     else:
-        write_film_page(output / FILM, f"The film of a run: {told}", scenes.film)
-    title = f"All neurons of a run: {told}"
-    write_gallery_page(output / GALLERY, title, scenes.gallery, record["key_frequencies"])
+        write_film_page(output / FILM, described, scenes.film)
+    write_gallery_page(output / GALLERY, described, scenes.gallery, record["key_frequencies"])
     story = Story(
-        *finished(directory),
+        described,
+        history,
+        asdict(detected),
         measures,
         found.phases,
+        found.controls.key_count.told,
         scenes,
         rows,
         links(output),
         outlook(record, directory, "."),
     )
-    write_report_page(output / REPORT, f"The story of a run: {told}", story)
+    write_report_page(output / REPORT, story)
     return record, rows
-
-
-def finished(directory: Path) -> tuple[History | None, dict[str, Any] | None]:
-    """The history and grokking.json of a finished run."""
-    names = ("grokking.json", "loss_history.json", "accuracy_history.json")
-    if not all((directory / name).exists() for name in names):
-        return None, None
-    run = read_run(directory)
-    return run.history, run.grokking
 
 
 def links(directory: Path) -> list[tuple[str, str]]:
     """The run's other pages, as far as they are in the folder of the report."""
     pages = {
-        FILM: "The film: waves rise in the neurons",
+        FILM: "The film: neurons from the first epoch to the last",
         GALLERY: "The gallery: all neurons",
         "visualizations/index.html": "The exported neurons",
     }

@@ -42,6 +42,7 @@ from grokking.environment import (
 from grokking.errors import Diverged, UserError
 from grokking.extension import CUDA, Kernel, choose_kernel
 from grokking.first_use import kernel_on_gpu
+from grokking.pictures.introduction import run_described
 from grokking.pictures.run_pages import write_run_pages
 from grokking.progress import Progress
 from grokking.recorder import Recorder, newest_checkpoint
@@ -254,7 +255,8 @@ def export(state: TrainingState, engine: Engine, recorder: Recorder, directory: 
         write_surface(directory, surface)
     forget_report(directory, state.epoch)
     result = grokking_record(state, phases)
-    write_run_pages(directory, history, result, surfaces)
+    described = run_described(directory, state.epoch, history, result)
+    write_run_pages(directory, described, history, result, surfaces)
     write_json(directory / "grokking.json", result)
     print(summary(result, directory, len(surfaces)))
 
@@ -269,7 +271,8 @@ def export_diverged(state: TrainingState, recorder: Recorder, directory: Path) -
         recorder.save_grokked(phases.grok_epoch)
     forget_results(directory)
     result = grokking_record(state, phases)
-    write_run_pages(directory, history, result, [])
+    described = run_described(directory, state.epoch, history, result)
+    write_run_pages(directory, described, history, result, [])
     write_json(directory / "grokking.json", result)
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from grokking.analysis.fourier import Array
 from grokking.artifacts import History, Surface
+from grokking.detection import DIVERGED, is_late, outcome
+from grokking.experiment import Experiment
 
 
 def neuron(p: int, k: int, phase: float = 0.7) -> Array:
@@ -38,10 +40,22 @@ def history(last: int = 400) -> History:
 
 
 def phases(
-    memorized: int | None = 20, generalized: int | None = 200, grokked: int | None = 200
+    memorized: int | None = 20,
+    generalized: int | None = 200,
+    collapsed: int | None = None,
+    diverged: bool = False,
 ) -> dict[str, Any]:
+    """What grokking.json has of a run with these epochs."""
+    late = is_late(memorized, generalized)
     return {
         "memorization_epoch": memorized,
         "generalization_epoch": generalized,
-        "grok_epoch": grokked,
+        "grok_epoch": generalized if late else None,
+        "outcome": DIVERGED if diverged else outcome(memorized, generalized),
+        "collapse_epoch": collapsed,
     }
+
+
+def described() -> Experiment:
+    """What a page is told of its run."""
+    return Experiment("addition mod 7", [("task", "(a + b) mod 7")], ["It departs in nothing."])

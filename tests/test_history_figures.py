@@ -46,12 +46,18 @@ def test_loss_is_logarithmic_and_epochs_start_logarithmic_with_a_linear_button()
     [
         (phases(), "grokked at epoch 200", {"memorised at 20": 20, "grokked at 200": 200}),
         (
-            phases(grokked=None),
-            "generalised at epoch 200 without grokking",
-            {"memorised at 20": 20, "generalised at 200": 200},
+            phases(90),
+            "generalised at epoch 200, no grokking",
+            {"memorised at 90": 90, "generalised at 200": 200},
         ),
-        (phases(20, None, None), "no grokking so far", {"memorised at 20": 20}),
-        (phases(None, None, None), "no grokking so far", {}),
+        (
+            phases(collapsed=300),
+            "grokked at epoch 200, collapsed at epoch 300",
+            {"memorised at 20": 20, "grokked at 200": 200, "collapsed at 300": 300},
+        ),
+        (phases(20, None), "memorised at epoch 20, not generalised", {"memorised at 20": 20}),
+        (phases(None, None), "not memorised", {}),
+        (phases(None, None, diverged=True), "not memorised, diverged", {}),
     ],
 )
 def test_title_and_marks_say_what_was_reached(
@@ -68,7 +74,7 @@ def test_an_empty_history_and_one_entry_are_drawn(
     tmp_path: Path, chromium: Chromium, count: int
 ) -> None:
     short = History([0] * count, [4.7] * count, [None] * count, [0.0] * count, [0.01] * count)
-    figure = history_figure(short, phases(None, None, None))
+    figure = history_figure(short, phases(None, None))
     with chromium.open(write_page(tmp_path / "a.html", "t", [Figures([figure])], "shared")) as page:
         assert page.errors == []
 

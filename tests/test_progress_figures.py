@@ -63,4 +63,9 @@ def test_no_two_lines_of_a_panel_look_alike():
 def test_the_ends_of_the_phases_that_were_reached_are_marked_and_named():
     figure, _ = drawn(Phases(8, 40, None))
     marks = [(shape.x0, shape.label.text) for shape in figure.layout.shapes]
-    assert marks == [(8, "memorised"), (8, ""), (40, "circuit formed"), (40, "")]
+    assert marks == [
+        (8, "end of memorisation phase"),
+        (8, ""),
+        (40, "of circuit formation"),
+        (40, ""),
+    ]

@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 from browser import Chromium
+from synthetic import described, phases
 
 from grokking.analysis import scenes
+from grokking.analysis.controls import Control
 from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.report_card import Row
@@ -15,7 +17,7 @@ from grokking.analysis.scenes import Film, Scenes, Star
 from grokking.artifacts import History
 from grokking.pictures.film_pages import film_data, write_film_page
 from grokking.pictures.gallery_pages import gallery_data, viridis, write_gallery_page
-from grokking.pictures.report_pages import Story, head_start, waiting, write_report_page
+from grokking.pictures.report_pages import Story, write_report_page
 
 P, KEYS = 13, [2, 5]
 EPOCHS = [0, 1, 10, 100]
@@ -50,7 +52,7 @@ def shot():
     return Scenes(film, gallery, scenes.circles(final.embedding, KEYS), surfaces)
 
 
-GROKKING = {"memorization_epoch": 10, "generalization_epoch": 90, "grok_epoch": 90}
+GROKKED = phases(10, 90)
 
 
 def measures():
@@ -75,14 +77,16 @@ def measures():
 def story(shot, **changes):
     history = History(EPOCHS, [4.0, 3, 2, 0.1], [4.0, 5, None, 0.1], [0, 0.5, 1, 1], [0, 0, 0.1, 1])
     rows = [
-        Row("key frequencies", "5", "2", 2, "3 to 6", False, "as <defined>"),
-        Row("excluded loss", "rises", "6.0", 6.0, "no figure", None, "without them"),
+        Row("keys", "5", "2", 2, "3 to 6", "FAIL", "too few", Control("15 <others>", [1, 2]), "so"),
+        Row("excluded loss", "rises", "6.0", 6.0, "no figure", "not judged", "", None, "without"),
     ]
     whole = {
+        "described": described(),
         "history": history,
-        "grokking": GROKKING,
+        "detected": GROKKED,
         "measures": measures(),
         "phases": Phases(1, 10, 100),
+        "key_control": "20 draws: median 6",
         "scenes": shot,
         "rows": rows,
         "links": [("film.html", "The film")],
@@ -120,7 +124,7 @@ def text(page, part):
 
 
 def test_the_slider_moves_surface_curve_and_spectrum(tmp_path, shot, chromium: Chromium) -> None:
-    path = write_film_page(tmp_path / "film.html", "The film", shot.film)
+    path = write_film_page(tmp_path / "film.html", described(), shot.film)
     with chromium.open(path) as page:
         assert text(page, "epoch") == "epoch 100"
         for frame in (0, 2):
@@ -144,7 +148,7 @@ def test_the_slider_moves_surface_curve_and_spectrum(tmp_path, shot, chromium: C
 
 
 def test_play_runs_through_to_the_last_frame(tmp_path, shot, chromium: Chromium) -> None:
-    path = write_film_page(tmp_path / "film.html", "The film", shot.film)
+    path = write_film_page(tmp_path / "film.html", described(), shot.film)
     seen = (
         "window.seen = []; new MutationObserver(() => seen.push("
         "document.querySelector('[data-part=epoch]').textContent)).observe("
@@ -164,7 +168,7 @@ def test_play_runs_through_to_the_last_frame(tmp_path, shot, chromium: Chromium)
 
 def test_pause_stops_the_film(tmp_path, shot, chromium: Chromium) -> None:
     """A film of some minutes: however slow the browser, it is still playing when Pause is pressed."""
-    path = write_film_page(tmp_path / "film.html", "The film", longer(shot.film, 200))
+    path = write_film_page(tmp_path / "film.html", described(), longer(shot.film, 200))
     with chromium.open(path) as page:
         page.press("Play")
         page.press("Pause")
@@ -175,7 +179,7 @@ def test_pause_stops_the_film(tmp_path, shot, chromium: Chromium) -> None:
 
 
 def test_another_neuron_and_natural_order(tmp_path, shot, chromium: Chromium) -> None:
-    path = write_film_page(tmp_path / "film.html", "The film", shot.film)
+    path = write_film_page(tmp_path / "film.html", described(), shot.film)
     with chromium.open(path) as page:
         page.press("Natural order")
         page.press("Frequency 5")
@@ -191,14 +195,14 @@ def test_another_neuron_and_natural_order(tmp_path, shot, chromium: Chromium) ->
 
 
 def test_the_film_draws_its_surface(tmp_path, shot, chromium: Chromium) -> None:
-    path = write_film_page(tmp_path / "film.html", "The film", shot.film)
+    path = write_film_page(tmp_path / "film.html", described(), shot.film)
     with chromium.open(path) as page:
         colors = page.colors("[data-part=surface]")
     assert len(colors) > 20  # a lit surface in many shades, not an empty scene
 
 
 def test_choosing_a_tile_shows_that_neuron(tmp_path, shot, chromium: Chromium) -> None:
-    path = write_gallery_page(tmp_path / "gallery.html", "The gallery", shot.gallery, KEYS)
+    path = write_gallery_page(tmp_path / "gallery.html", described(), shot.gallery, KEYS)
     with chromium.open(path) as page:
         assert page.evaluate("document.querySelectorAll('.tiles button').length") == 4
         assert page.evaluate("document.querySelectorAll('.tiles .dead').length") == 1
@@ -224,7 +228,7 @@ def test_choosing_a_tile_shows_that_neuron(tmp_path, shot, chromium: Chromium) -
 def test_a_tile_is_painted_upright_in_the_colours_of_the_scale(
     tmp_path, shot, chromium: Chromium
 ) -> None:
-    path = write_gallery_page(tmp_path / "gallery.html", "The gallery", shot.gallery, KEYS)
+    path = write_gallery_page(tmp_path / "gallery.html", described(), shot.gallery, KEYS)
     group = gallery_data(shot.gallery, KEYS)["groups"][0]
     place, order, colors = group["neurons"][0]["place"], group["order"], viridis()
     with chromium.open(path) as page:
@@ -241,10 +245,10 @@ def test_a_tile_is_painted_upright_in_the_colours_of_the_scale(
 
 
 CHAPTERS = [
-    "1. First it memorises, then it generalises",
-    "2. The circuit grows on the plateau",
-    "3. A few frequencies take over the embedding",
-    "4. Numbers on circles",
+    "1. Grokked at epoch 90",
+    "2. Restricted and excluded loss",
+    "3. No few frequencies stand out",
+    "4. The numbers do not lie on circles",
     "5. Waves in the neurons",
     "6. Is it the paper's circuit?",
 ]
@@ -254,14 +258,14 @@ CHAPTERS = [
 def test_the_report_tells_the_story_in_order_on_any_screen(
     tmp_path, shot, chromium: Chromium, width
 ) -> None:
-    path = write_report_page(tmp_path / "report.html", "The story of a run", story(shot))
+    path = write_report_page(tmp_path / "report.html", story(shot))
     with chromium.open(path, width=width) as page:
         headings = page.evaluate("[...document.querySelectorAll('h2')].map(h => h.textContent)")
         assert [h for h in headings if h in CHAPTERS] == CHAPTERS
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate("document.documentElement.lang") == "en"
         drawn = page.evaluate("[...document.querySelectorAll('.plot')].map(p => !!p._fullLayout)")
-        assert drawn == [True] * 8  # curves, measures, spectrum, 2 circles, surface, 2 heatmaps
+        assert drawn == [True] * 7  # curves, measures, spectrum, 1 circle, surface, 2 heatmaps
         assert page.evaluate("document.querySelectorAll('details table').length") == 6
         assert page.errors == [] and len(page.requests) == 1
 
@@ -269,7 +273,7 @@ def test_the_report_tells_the_story_in_order_on_any_screen(
 def test_the_table_behind_a_figure_unfolds_and_holds_its_values(
     tmp_path, shot, chromium: Chromium
 ) -> None:
-    path = write_report_page(tmp_path / "report.html", "The story of a run", story(shot))
+    path = write_report_page(tmp_path / "report.html", story(shot))
     with chromium.open(path) as page:
         rows = page.evaluate(
             "(table => [...table.rows].map(r => [...r.cells].map(c => c.textContent)))"
@@ -289,21 +293,18 @@ def test_the_table_behind_a_figure_unfolds_and_holds_its_values(
 
 def test_a_run_without_a_record_still_has_a_report(tmp_path, shot) -> None:
     bare = Scenes(None, shot.gallery, [], [])
-    changes = {"history": None, "grokking": None, "measures": None, "phases": None, "scenes": bare}
-    text = write_report_page(tmp_path / "r.html", "t", story(shot, **changes)).read_text()
-    assert CHAPTERS[5].replace("'", "&#x27;") in text
-    assert not any(chapter in text for chapter in CHAPTERS[:5])
-    assert "as &lt;defined&gt;" in text
+    changes = {"history": None, "measures": None, "phases": None, "scenes": bare}
+    text = write_report_page(tmp_path / "r.html", story(shot, **changes)).read_text()
+    assert "1. Is it the paper&#x27;s circuit?" in text
+    assert not any(chapter in text for chapter in CHAPTERS)
 
 
-def test_sentences_say_what_this_run_shows() -> None:
-    assert waiting(GROKKING) == (
-        "This run knew its training pairs by heart at epoch 10 and grokked at epoch 90, "
-        "80 epochs later."
-    )
-    assert "has not grokked" in waiting({**GROKKING, "grok_epoch": None})
-    assert "not learned" in waiting({**GROKKING, "memorization_epoch": None})
-    assert "at epoch 1; the validation loss did at epoch 100" in head_start(measures())
+def test_the_card_has_each_verdict_with_its_reason_and_control(tmp_path, shot) -> None:
+    text = write_report_page(tmp_path / "r.html", story(shot)).read_text()
+    assert "<td>FAIL: too few</td><td>keys</td>" in text
+    assert "15 &lt;others&gt;, 2 draws: median 1.5 (1 to 2)" in text
+    assert "<td>not judged</td><td>excluded loss</td>" in text
+    assert "Verdicts: 1 FAIL, 1 not judged." in text
 
 
 def test_the_same_story_gives_the_same_bytes(tmp_path, shot) -> None:
@@ -311,9 +312,9 @@ def test_the_same_story_gives_the_same_bytes(tmp_path, shot) -> None:
     for name in ("one", "two"):
         folder = tmp_path / name
         folder.mkdir()
-        write_film_page(folder / "film.html", "t", shot.film)
-        write_gallery_page(folder / "gallery.html", "t", shot.gallery, KEYS)
-        write_report_page(folder / "report.html", "t", story(shot))
+        write_film_page(folder / "film.html", described(), shot.film)
+        write_gallery_page(folder / "gallery.html", described(), shot.gallery, KEYS)
+        write_report_page(folder / "report.html", story(shot))
         pages.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert pages[0] == pages[1]
 
@@ -332,7 +333,7 @@ def test_a_film_of_the_reference_size_stays_under_10_mb(tmp_path, stars) -> None
         key_frequencies=list(range(1, stars + 1)),
         stars=[star] * stars,
     )
-    path = write_film_page(tmp_path / "film.html", "t", film)
+    path = write_film_page(tmp_path / "film.html", described(), film)
     assert frames == 40
     assert path.stat().st_size < 10_000_000
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from browser import Chromium
 from plotly.offline import get_plotlyjs_version
-from synthetic import flat_surface, history, phases, surface
+from synthetic import described, flat_surface, history, phases, surface
 
 from grokking.artifacts import Surface
 from grokking.pictures.run_pages import write_run_pages
@@ -15,7 +15,7 @@ SURFACES = [surface(31, 7, 102), flat_surface(31)]
 
 
 def test_one_page_for_the_history_one_for_each_neuron_and_one_library(tmp_path: Path) -> None:
-    written = write_run_pages(tmp_path, history(), phases(), SURFACES)
+    written = write_run_pages(tmp_path, described(), history(), phases(), SURFACES)
     folder = tmp_path / "visualizations"
     pages = {
         "index.html",
@@ -28,8 +28,13 @@ def test_one_page_for_the_history_one_for_each_neuron_and_one_library(tmp_path: 
 
 
 def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
-    first = {p: p.read_bytes() for p in write_run_pages(tmp_path, history(), phases(), SURFACES)}
-    again = {p: p.read_bytes() for p in write_run_pages(tmp_path, history(), phases(), SURFACES)}
+    first, again = (
+        {
+            p: p.read_bytes()
+            for p in write_run_pages(tmp_path, described(), history(), phases(), SURFACES)
+        }
+        for _ in range(2)
+    )
     assert first == again
 
 
@@ -37,7 +42,7 @@ def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_every_link_of_the_index_leads_to_a_page_that_works(
     tmp_path: Path, chromium: Chromium, surfaces: list[Surface]
 ) -> None:
-    written = write_run_pages(tmp_path, history(), phases(), surfaces)
+    written = write_run_pages(tmp_path, described(), history(), phases(), surfaces)
     with chromium.open(written[0]) as page:
         links = page.evaluate("[...document.querySelectorAll('main li a')].map(a => a.href)")
         assert page.errors == []

@@ -68,9 +68,9 @@ def test_the_title_names_neuron_epoch_frequency_and_share() -> None:
     assert wave is not None
     title = surface_figure(drawn).layout.title.text
     share = f"{100 * wave.share:.1f}%"
-    assert title == f"Neuron 102 at epoch 8,123: frequency 19 holds {share} of the variance"
+    assert title == f"Neuron 102, mod 113, epoch 8,123: frequency 19 holds {share} of the variance"
     without_epoch = Surface(0, 113, drawn.values)
-    assert surface_title(without_epoch, wave).startswith("Neuron 0: frequency 19")
+    assert surface_title(without_epoch, wave).startswith("Neuron 0, mod 113: frequency 19")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_sentence_warns_of_a_mixture_and_of_a_wave_too_fast_for_the_eye() ->
     fast, slow = surface(113, 56), surface(113, 3)
     sentences = [surface_figure(s).layout.title.subtitle.text for s in (mixed, fast, slow)]
     assert "No frequency rules this neuron" in sentences[0]
-    assert "traces" in views(mixed, strongest_wave(mixed.values))[1].look_for
+    assert "are faint" in views(mixed, strongest_wave(mixed.values))[1].look_for
     assert "too fast for the eye" in sentences[1]
     assert "One wave every 37.7 operands" in sentences[2]
 

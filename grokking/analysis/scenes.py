@@ -24,6 +24,11 @@ if TYPE_CHECKING:  # at run time that would import torch
     from grokking.analysis.hindsight import State
 
 FRAMES = 40  # of a film, at most
+ROUND = 0.1  # roughness up to which embeddings are said to lie on a circle
+SHUFFLES, SEED = (
+    20,
+    0,
+)  # of the numbers, for a circle's control: as many as the card's controls have
 STARS = 6  # neurons in a film, at most
 FILM_BYTES = 3_600_000  # heights of a film: with plotly.js and as base64 the page stays under 10 MB
 GALLERY_BYTES = 12_000_000  # heights of a gallery
@@ -77,6 +82,12 @@ class Circle:
     points: Array  # [p, 2]
     share: float  # of the variance of W_E over the operands
     roughness: float  # standard deviation of the distance from the centre over its mean
+    control: tuple[float, float]  # least and greatest roughness with the operands in random order
+
+    @property
+    def is_round(self) -> bool:
+        """Is it a circle, and not what chance would draw as well?"""
+        return self.roughness <= ROUND and self.roughness < self.control[0]
 
 
 @dataclass(frozen=True)
@@ -145,30 +156,36 @@ def circles(W_E: NDArray[np.floating], keys: Sequence[int]) -> list[Circle]:
     holds nothing else puts operand x at the angle w_k x of a circle (or, where the two directions
     are not at right angles or of unequal length, of an ellipse).
     """
-    p = len(W_E)
-    centred = W_E - W_E.mean(axis=0)
-    components = fourier_basis(p) @ centred  # [p, d_model]
-    found = []
-    for key in keys:
-        both = components[[2 * key - 1, 2 * key]]  # cos, sin
-        directions = both / np.linalg.norm(both, axis=1, keepdims=True).clip(1e-30)
-        points = centred @ directions.T
-        radius = np.linalg.norm(points, axis=1)
-        found.append(
-            Circle(
-                key,
-                points,
-                float(np.square(both).sum() / np.square(centred).sum()),
-                float(radius.std() / radius.mean()),
-            )
-        )
-    return found
+    centred, basis = W_E - W_E.mean(axis=0), fourier_basis(len(W_E))
+    if not centred.any():
+        return []
+    generator = np.random.default_rng(SEED)
+    shuffled = [generator.permutation(centred) for _ in range(SHUFFLES)]
+    return [_circle(centred, shuffled, basis[[2 * key - 1, 2 * key]], key) for key in keys]
+
+
+def _circle(centred: Array, shuffled: Sequence[Array], waves: Array, key: int) -> Circle:
+    points, share = _projected(centred, waves)
+    rough = [_roughness(_projected(rows, waves)[0]) for rows in shuffled]
+    return Circle(key, points, share, _roughness(points), (min(rough), max(rough)))
+
+
+def _projected(centred: Array, waves: Array) -> tuple[Array, float]:
+    """The operands along their own cos and sin (`waves` [2, p]): [p, 2], and the variance's share."""
+    both = waves @ centred  # [2, d_model]
+    directions = both / np.linalg.norm(both, axis=1, keepdims=True).clip(1e-30)
+    return centred @ directions.T, float(np.square(both).sum() / np.square(centred).sum())
+
+
+def _roughness(points: Array) -> float:
+    radius = np.linalg.norm(points, axis=1)
+    return float(radius.std() / radius.mean())
 
 
 def largest_circles(found: Sequence[Circle]) -> list[Circle]:
     """Those that hold most of the embedding, as many as a film has stars, by frequency.
 
-    Before grokking nearly every frequency counts as a key, and a page of circles shows nothing.
+    Where nearly every frequency counts as a key, a page of all of them shows nothing.
     """
     largest = sorted(found, key=lambda circle: circle.share, reverse=True)[:STARS]
     return sorted(largest, key=lambda circle: circle.frequency)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from grokking.analysis.fourier import Array, fourier_basis
 
 KEY_SHARE = 0.25  # of the largest norm in W_L: what a frequency must exceed to be a key frequency
+FEW = 0.25  # of all frequencies: key frequencies that are more than this are not said to be a few
 
 
 @lru_cache(maxsize=8)
@@ -51,6 +52,11 @@ def frequency_norms(components: Array) -> Array:
 def key_frequencies(norms: Array) -> list[int]:
     """Frequencies whose norm in W_L exceeds a quarter of the largest; empty if all are 0 or NaN."""
     return [int(i) + 1 for i in np.flatnonzero(norms > KEY_SHARE * norms.max())]
+
+
+def are_few(keys: Sequence[int], p: int) -> bool:
+    """Does the key rule single out a few of the frequencies? At random weights nearly all are key."""
+    return 0 < len(keys) <= FEW * ((p - 1) // 2)
 
 
 def project(rows: Array, chosen: Sequence[int]) -> Array:

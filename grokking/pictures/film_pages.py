@@ -6,7 +6,12 @@ import numpy as np
 import plotly.graph_objects as go
 
 from grokking.analysis.scenes import Film, Star
+from grokking.analysis.spectra import are_few
+from grokking.experiment import Experiment
+from grokking.pictures.introduction import introduction
 from grokking.pictures.pages import Block, Prose, Widget, write_page
+from grokking.pictures.spectrum_figures import frequency_ticks
+from grokking.pictures.structure_sentences import hills_told
 from grokking.pictures.style import BLUE, INK, MUTED, TEMPLATE, TRAINING, VALIDATION
 from grokking.pictures.surface_figures import empty_surface_figure
 from grokking.pictures.widgets import listed_in_waves, text_of
@@ -19,22 +24,15 @@ SCALE = (
 _MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 
 
-def write_film_page(path: Path, title: str, film: Film) -> Path:
+def write_film_page(path: Path, described: Experiment, film: Film) -> Path:
     """Write the page with plotly.js in it; under 10 MB (see scenes.FILM_BYTES)."""
     blocks: list[Block] = [
-        Prose([look_for(film)]),
+        *introduction(described),
+        Prose([f"Press Play: {len(film.epochs)} recorded epochs. {hills_told(film)}"]),
         Widget("film", film_data(film)),
         Prose([SCALE]),
     ]
-    return write_page(path, title, blocks, "inline")
-
-
-def look_for(film: Film) -> str:
-    return (
-        "Press Play. Look for the hills: they form out of noise while the accuracy on unseen pairs "
-        "still lies low, and the same few frequencies grow in the embedding. "
-        f"{len(film.epochs)} recorded epochs, close together where much happens."
-    )
+    return write_page(path, f"The film of a run: {described.title}", blocks, "inline")
 
 
 def film_data(film: Film) -> dict[str, object]:
@@ -115,7 +113,8 @@ def _accuracy_figure(film: Film) -> go.Figure:
 
 def _spectrum_figure(film: Film) -> go.Figure:
     frequencies = np.arange(1, film.spectra.shape[1] + 1)
-    keys = set(film.key_frequencies)
+    keys = set(film.key_frequencies) if are_few(film.key_frequencies, film.modulus) else set()
+    legend = " (blue: the final key frequencies)" if keys else ""
     figure = go.Figure()
     figure.add_bar(
         x=frequencies,
@@ -128,8 +127,9 @@ def _spectrum_figure(film: Film) -> go.Figure:
         margin=_MARGIN,
         bargap=0.2,
         xaxis={
-            "title": {"text": "frequency (blue: the final key frequencies)"},
-            "tickvals": film.key_frequencies,
+            "title": {"text": f"frequency{legend}"},
+            "tickangle": 0,
+            **frequency_ticks(film.key_frequencies, film.modulus),
         },
         yaxis={"range": [0, float(film.spectra.max()) * 1.05], "title": {"text": "norm"}},
     )

@@ -8,16 +8,24 @@ from typing import Any
 from plotly.colors import get_colorscale, sample_colorscale, unlabel_rgb
 
 from grokking.analysis.scenes import Gallery
+from grokking.experiment import Experiment
+from grokking.pictures.introduction import introduction
 from grokking.pictures.pages import Block, Prose, Widget, write_page
+from grokking.pictures.structure_sentences import groups_told
 from grokking.pictures.style import SEQUENTIAL
 from grokking.pictures.surface_figures import empty_surface_figure
 from grokking.pictures.widgets import listed_in_waves, text_of
 
 
-def write_gallery_page(path: Path, title: str, gallery: Gallery, keys: Sequence[int]) -> Path:
+def write_gallery_page(
+    path: Path, described: Experiment, gallery: Gallery, keys: Sequence[int]
+) -> Path:
     """Write the page with plotly.js in it."""
     blocks: list[Block] = [
-        Prose([look_for(gallery, keys), *left_out(gallery)]),
+        *introduction(described),
+        Prose(
+            [groups_told(gallery, keys), "Choose a neuron to see it in 3-D.", *left_out(gallery)]
+        ),
         Widget("gallery", gallery_data(gallery, keys)),
         Prose(
             [
@@ -26,20 +34,7 @@ def write_gallery_page(path: Path, title: str, gallery: Gallery, keys: Sequence[
             ]
         ),
     ]
-    return write_page(path, title, blocks, "inline")
-
-
-def look_for(gallery: Gallery, keys: Sequence[int]) -> str:
-    """What to look for, and what this run shows."""
-    on_key = sum(frequency in keys for frequency in gallery.frequencies)
-    dead = sum(peak == 0 for peak in gallery.peaks)
-    return (
-        "Look for groups: a network that has grokked divides its neurons among a few frequencies, "
-        "and all of a group show the same waves, shifted. Choose one to see it in 3-D. Here "
-        f"{on_key} of {len(gallery.neurons)} neurons are strongest in a key frequency "
-        f"({', '.join(map(str, keys)) or 'there is none'}), and {dead} are dead: no pair of "
-        "operands makes them fire."
-    )
+    return write_page(path, f"All neurons of a run: {described.title}", blocks, "inline")
 
 
 def left_out(gallery: Gallery) -> list[str]:

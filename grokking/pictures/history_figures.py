@@ -8,23 +8,19 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from grokking.artifacts import History
+from grokking.pictures.outcome_sentences import gap, outcome_title
 from grokking.pictures.style import TEMPLATE, TRAINING, VALIDATION, curve, epoch_line
 
-_LOOK_FOR = (
-    "Look for the gap: training accuracy reaches 100% early (memorisation), validation accuracy "
-    "stays low for a long time, then rises within a short stretch (grokking). "
-)
-_AXES = {
-    "Log epochs": ("log", 1, _LOOK_FOR + "The log axis begins at the first probe after epoch 0."),
-    "Linear epochs": ("linear", None, _LOOK_FOR + "The linear axis shows how long the wait is."),
+_AXES = {  # button -> kind of axis, step of its labels, what it shows
+    "Log epochs": ("log", 1, "The log axis begins at the first probe after epoch 0."),
+    "Linear epochs": ("linear", None, "The linear axis shows how long each stretch lasts."),
 }
 
 
 def history_figure(history: History, phases: Mapping[str, Any]) -> go.Figure:
     """Loss (log axis) and accuracy against epoch, log or linear by a button.
 
-    `phases` has `memorization_epoch`, `generalization_epoch` and `grok_epoch` as grokking.json
-    does, each an epoch or None. A value that was not finite leaves a gap.
+    `phases` is as grokking.json has it. A value that was not finite leaves a gap.
     """
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.09)
     epochs = np.array(history.epochs, dtype=np.int64)
@@ -41,11 +37,14 @@ def history_figure(history: History, phases: Mapping[str, Any]) -> go.Figure:
     figure.update_layout(
         template=TEMPLATE,
         height=600,
-        title={"text": history_title(phases), "subtitle": {"text": _AXES["Log epochs"][2]}},
+        title={
+            "text": f"Training history: {outcome_title(phases)}",
+            "subtitle": {"text": _look_for(phases, "Log epochs")},
+        },
         legend={"orientation": "h", "x": 0, "y": 1.05, "yanchor": "bottom"},
         margin={"l": 8, "r": 32, "t": 76, "b": 8},
         shapes=_marks(phases),
-        updatemenus=[_axis_buttons()],
+        updatemenus=[_axis_buttons(phases)],
         yaxis={"type": "log", "title": {"text": "loss"}, "exponentformat": "power", "nticks": 6},
         yaxis2={"range": [-0.03, 1.03], "tickformat": ".0%", "title": {"text": "accuracy"}},
         xaxis={"type": "log", "dtick": 1},
@@ -54,25 +53,20 @@ def history_figure(history: History, phases: Mapping[str, Any]) -> go.Figure:
     return figure
 
 
-def history_title(phases: Mapping[str, Any]) -> str:
-    """What became of the run, in one line."""
-    if phases["grok_epoch"] is not None:
-        return f"Training history: grokked at epoch {phases['grok_epoch']:,}"
-    if phases["generalization_epoch"] is not None:
-        epoch = phases["generalization_epoch"]
-        return f"Training history: generalised at epoch {epoch:,} without grokking"
-    return "Training history: no grokking so far"
+def _look_for(phases: Mapping[str, Any], axis: str) -> str:
+    return f"{gap(phases)} {_AXES[axis][2]}"
 
 
 def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A dashed line through both panels for each phase that was reached.
 
-    One is named above the upper panel, the other above the lower, so that the names never meet.
+    Neighbours are named above different panels, so that the names never meet.
     """
     generalised = "generalised" if phases["grok_epoch"] is None else "grokked"
     named = (
         ("memorised", phases["memorization_epoch"], "x", "left"),
         (generalised, phases["generalization_epoch"], "x2", "right"),
+        ("collapsed", phases["collapse_epoch"], "x", "right"),
     )
     return [
         epoch_line(epoch, axis, f"{name} at {epoch:,}" if axis == home else "", xanchor=anchor)
@@ -82,7 +76,7 @@ def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _axis_buttons() -> dict[str, Any]:
+def _axis_buttons(phases: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "buttons",
         "direction": "right",
@@ -97,9 +91,9 @@ def _axis_buttons() -> dict[str, Any]:
                         for axis in ("xaxis", "xaxis2")
                         for key, value in (("type", kind), ("dtick", step), ("autorange", True))
                     }
-                    | {"title.subtitle.text": look_for}
+                    | {"title.subtitle.text": _look_for(phases, label)}
                 ],
             }
-            for label, (kind, step, look_for) in _AXES.items()
+            for label, (kind, step, _) in _AXES.items()
         ],
     }

@@ -25,9 +25,9 @@ from grokking.pictures.style import (
 RESTRICTED = Style(GREEN, "longdash", "diamond")
 EXCLUDED = Style(PURPLE, "dashdot", "x")
 _LOOK_FOR = (
-    "Look for the order: restricted loss (the key frequencies alone) falls long before validation "
-    "loss does, while excluded loss (the training pairs without them) rises. The circuit grows on "
-    "the plateau."
+    "Look for the order in which the losses fall: restricted loss is that of the key frequencies "
+    "alone, excluded loss that of the training pairs without them. Below, a Gini coefficient of 1 is a "
+    "spectrum of one frequency. Dashed: where each phase ends."
 )
 
 
@@ -75,9 +75,9 @@ def _structure(measures: ProgressMeasures) -> list[tuple[str, Style, Series]]:
 def _marks(phases: Phases) -> list[dict[str, Any]]:
     """A dashed line through both panels at the end of each phase, named above the upper panel."""
     ends = (
-        ("memorised", phases.memorization),
-        ("circuit formed", phases.circuit_formation),
-        ("cleaned up", phases.cleanup),
+        ("end of memorisation phase", phases.memorization),
+        ("of circuit formation", phases.circuit_formation),
+        ("of cleanup", phases.cleanup),
     )
     return [
         epoch_line(epoch, axis, name if axis == "x" else "")

@@ -6,8 +6,11 @@ from typing import Any
 
 from grokking.analysis.fourier import strongest_wave
 from grokking.artifacts import History, Surface
+from grokking.experiment import Experiment
 from grokking.pictures.history_figures import history_figure
+from grokking.pictures.introduction import introduction
 from grokking.pictures.pages import Figures, Links, Prose, write_page
+from grokking.pictures.structure_sentences import waves_told
 from grokking.pictures.surface_figures import wave_heatmap
 from grokking.pictures.surface_pages import write_combined_page
 from grokking.pictures.surface_views import surface_title
@@ -16,7 +19,11 @@ GALLERY = 12  # surfaces shown on the index itself
 
 
 def write_run_pages(
-    directory: Path, history: History, phases: Mapping[str, Any], surfaces: Sequence[Surface]
+    directory: Path,
+    described: Experiment,
+    history: History,
+    phases: Mapping[str, Any],
+    surfaces: Sequence[Surface],
 ) -> list[Path]:
     """Write visualizations/*.html of the run in `directory`; the first path is the index.
 
@@ -25,33 +32,40 @@ def write_run_pages(
     folder = directory / "visualizations"
     folder.mkdir(parents=True, exist_ok=True)
     training = history_figure(history, phases)
-    title = training.layout.title.text
-    pages = [write_page(folder / "training_history.html", title, [Figures([training])], "shared")]
-    links = [(pages[0].name, title)]
+    first = introduction(described)
+    pages = [
+        write_page(
+            folder / "training_history.html",
+            f"The curves of a run: {described.title}",
+            [*first, Figures([training])],
+            "shared",
+        )
+    ]
+    links = [(pages[0].name, training.layout.title.text)]
     for surface in surfaces:
         page = folder / f"activation_surface_neuron_{surface.neuron_index}.html"
-        pages.append(write_combined_page(page, surface, "shared"))
+        pages.append(write_combined_page(page, surface, "shared", described))
         links.append((page.name, surface_title(surface, strongest_wave(surface.values))))
     blocks = [
+        *first,
         Figures([training]),
         *_gallery(surfaces),
         Prose(["Each opens in a page of its own."], heading="All pictures"),
         Links(links),
     ]
-    return [write_page(folder / "index.html", "Pictures of this run", blocks, "shared"), *pages]
+    index = write_page(
+        folder / "index.html", f"Pictures of a run: {described.title}", blocks, "shared"
+    )
+    return [index, *pages]
 
 
 def _gallery(surfaces: Sequence[Surface]) -> list[Prose | Figures]:
     """Heatmaps of the neurons that are most nearly one wave, in wave order where there is one."""
     waves = [(surface, strongest_wave(surface.values)) for surface in surfaces]
     waves.sort(key=lambda pair: 0.0 if pair[1] is None else -pair[1].share)
-    figures = []
-    for surface, wave in waves[:GALLERY]:
-        figures.append(wave_heatmap(surface, wave))
+    figures = [wave_heatmap(surface, wave) for surface, wave in waves[:GALLERY]]
     if not figures:
         return []
-    look_for = (
-        "Activations over all pairs of operands, in wave order. Look for regular rows of hills: "
-        "one frequency holds most of the variance of a neuron that takes part in the algorithm."
-    )
-    return [Prose([look_for], heading="Waves in the neurons"), Figures(figures)]
+    shares = [0.0 if wave is None else wave.share for _, wave in waves]
+    told = waves_told(shares, "exported neurons")
+    return [Prose([told.sentence], told.heading), Figures(figures)]

@@ -1,10 +1,16 @@
 """Spectra of the embedding through a run -> plotly figures: pure functions, without torch or files."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 
 from grokking.analysis.scenes import Film
+from grokking.analysis.spectra import are_few
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE
+
+_LABELS = 14  # beside each other on an axis without touching
 
 
 def spectrum_figure(film: Film) -> go.Figure:
@@ -33,8 +39,27 @@ def spectrum_figure(film: Film) -> go.Figure:
         },
         yaxis={
             "title": {"text": "frequency"},
-            "tickvals": film.key_frequencies,
-            "ticktext": [str(key) for key in film.key_frequencies],
+            **frequency_ticks(film.key_frequencies, film.modulus),
         },
     )
     return figure
+
+
+def frequency_ticks(keys: Sequence[int], p: int) -> dict[str, Any]:
+    """Labels of an axis of frequencies: the keys where they are few, neighbours sharing one label.
+
+    Else about six, evenly spaced.
+    """
+    count = (p - 1) // 2
+    if not are_few(keys, p):
+        return {"tickvals": list(range(1, count + 1, max(1, count // 6)))}
+    groups: list[list[int]] = []
+    for key in keys:
+        if groups and key - groups[-1][-1] < count / _LABELS:
+            groups[-1].append(key)
+        else:
+            groups.append([key])
+    return {
+        "tickvals": [sum(group) / len(group) for group in groups],
+        "ticktext": [", ".join(map(str, group)) for group in groups],
+    }

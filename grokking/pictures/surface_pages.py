@@ -7,6 +7,8 @@ import numpy as np
 
 from grokking.analysis.fourier import diagonal_periodicity, strongest_wave
 from grokking.artifacts import Surface
+from grokking.experiment import Experiment
+from grokking.pictures.introduction import introduction
 from grokking.pictures.pages import Block, Facts, Figures, write_page
 from grokking.pictures.surface_figures import combined_figures, surface_figure
 from grokking.pictures.surface_views import surface_title
@@ -35,18 +37,30 @@ def surface_facts(surface: Surface) -> list[tuple[str, str]]:
     ]
 
 
-def write_surface_page(path: Path, surface: Surface, plotly_js: PlotlyJs) -> Path:
-    """The surface in 3-D."""
-    return _write(path, surface, Figures([surface_figure(surface)]), plotly_js)
+def write_surface_page(
+    path: Path, surface: Surface, plotly_js: PlotlyJs, described: Experiment | None = None
+) -> Path:
+    """The surface in 3-D, after what is known of its run."""
+    return _write(path, surface, Figures([surface_figure(surface)]), plotly_js, described)
 
 
-def write_combined_page(path: Path, surface: Surface, plotly_js: PlotlyJs) -> Path:
+def write_combined_page(
+    path: Path, surface: Surface, plotly_js: PlotlyJs, described: Experiment | None = None
+) -> Path:
     """The surface in 3-D beside its heatmaps in natural order and in wave order."""
     figures = combined_figures(surface)
-    return _write(path, surface, Figures(figures, (1.35, 1, 1)[: len(figures)]), plotly_js)
+    shown = Figures(figures, (1.35, 1, 1)[: len(figures)])
+    return _write(path, surface, shown, plotly_js, described)
 
 
-def _write(path: Path, surface: Surface, figures: Figures, plotly_js: PlotlyJs) -> Path:
+def _write(
+    path: Path,
+    surface: Surface,
+    figures: Figures,
+    plotly_js: PlotlyJs,
+    described: Experiment | None,
+) -> Path:
     title = surface_title(surface, strongest_wave(surface.values))
-    blocks: list[Block] = [figures, Facts(surface_facts(surface))]
+    first = [] if described is None else introduction(described)
+    blocks: list[Block] = [*first, figures, Facts(surface_facts(surface))]
     return write_page(path, title, blocks, plotly_js)

@@ -37,7 +37,7 @@ def views(surface: Surface, wave: Wave | None) -> list[View]:
     look_for = (
         "Look for smooth hills and diagonal ridges; hovering shows the true operands."
         if wave.share >= _DOMINANT
-        else "It holds less than half of this neuron's variance: look for traces of hills."
+        else "It holds less than half of this neuron's variance: hills, if any, are faint."
     )
     stepped = f"Operands in steps of {order[1]} (mod {p})."
     return [
@@ -90,10 +90,10 @@ def _no_wave_order(surface: Surface, wave: Wave | None) -> str:
 
 
 def surface_title(surface: Surface, wave: Wave | None) -> str:
-    """Neuron, epoch, and the strongest frequency with its share of the variance."""
-    where = f"Neuron {surface.neuron_index}"
+    """Neuron, modulus, epoch, and the strongest frequency with its share of the variance."""
+    where = f"Neuron {surface.neuron_index}, mod {surface.modulus}"
     if surface.epoch is not None:
-        where += f" at epoch {surface.epoch:,}"
+        where += f", epoch {surface.epoch:,}"
     if not surface.values.any():
         return f"{where}: dead"
     if wave is None:

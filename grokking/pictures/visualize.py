@@ -1,11 +1,14 @@
 """Draw one exported activation surface: `scripts/visualize_activation_surface.py`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from grokking.analysis.fourier import strongest_wave
-from grokking.artifacts import check_input, check_output, read_surface
+from grokking.artifacts import Surface, check_input, check_output, read_config, read_surface
 from grokking.cli import Parser
+from grokking.errors import UserError
+from grokking.experiment import Experiment, experiment
 from grokking.pictures.surface_pages import surface_facts, write_combined_page, write_surface_page
 from grokking.pictures.surface_views import surface_title
 
@@ -20,14 +23,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     combined = single.with_name(f"{single.stem}_combined{single.suffix}")
     check_output(combined, source)
     surface = read_surface(source)
-    write_surface_page(single, surface, "inline")
-    write_combined_page(combined, surface, "inline")
+    described = run_beside(source, surface)
+    write_surface_page(single, surface, "inline", described)
+    write_combined_page(combined, surface, "inline", described)
 
     print(surface_title(surface, strongest_wave(surface.values)))
     for name, value in surface_facts(surface):
         print(f"  {name:36} {value}")
     print(f"3-D surface:            {single}")
     print(f"3-D surface + heatmaps: {combined}")
+
+
+def run_beside(source: Path, surface: Surface) -> Experiment | None:
+    """The run whose config.json lies beside a surface; None, said on stderr, if it is not the surface's."""
+    config = source.parent / "config.json"
+    if surface.epoch is None or not config.is_file():
+        return None
+    try:
+        modulus = read_config(source.parent)["modulus"]
+        if modulus != surface.modulus:
+            raise UserError(
+                f"{config}: its modulus is {modulus}, that of the surface {surface.modulus}"
+            )
+        return experiment([source.parent], [surface.epoch])
+    except UserError as error:
+        print(f"the pages do not say what was trained: {error}", file=sys.stderr)
+        return None
 
 
 def _parser() -> Parser:

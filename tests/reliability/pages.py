@@ -17,6 +17,7 @@ from sweep_folders import write_run
 
 from grokking.artifacts import read_run, read_surface
 from grokking.errors import RunError, UserError
+from grokking.pictures.introduction import run_described
 from grokking.pictures.run_pages import write_run_pages
 from grokking.pictures.surface_pages import write_combined_page
 from grokking.report import FILM, GALLERY, REPORT, report
@@ -115,7 +116,8 @@ def _pages(sweep: Path, text: str) -> list[Path]:
         run = read_run(sweep / named)
         surface = read_surface(run.directory / "activation_surface_neuron_3.json")
         pages.append(write_combined_page(run.directory / "surface.html", surface, "shared"))
-        write_run_pages(run.directory, run.history, run.grokking, [surface])
+        described = run_described(run.directory, 1, run.history, run.grokking)
+        write_run_pages(run.directory, described, run.history, run.grokking, [surface])
         pages += sorted((run.directory / "visualizations").glob("*.html"))
     except (UserError, RunError):
         pass  # refused in a line: nothing was drawn

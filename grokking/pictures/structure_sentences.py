@@ -1,0 +1,204 @@
+"""What a run's weights show, in words: a heading and a sentence that hold for the run they speak of.
+
+Each claim has a condition, stated beside it and computed from what the figure below it draws; where
+it does not hold, the sentence says so and gives the run's own figures.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from grokking.analysis.fourier import PERIODIC, Array
+from grokking.analysis.progress_measures import ProgressMeasures
+from grokking.analysis.scenes import ROUND, Circle, Film, Gallery
+from grokking.analysis.spectra import FEW, KEY_SHARE, are_few
+from grokking.artifacts import Series
+
+HALF = 0.5  # of the embedding's squared norm, or of a neuron's variance
+
+
+class Told(NamedTuple):
+    """A heading, and what to look for below it."""
+
+    heading: str
+    sentence: str
+
+
+def growth_told(measures: ProgressMeasures, p: int, detected: Mapping[str, Any]) -> Told:
+    """Whether the loss with the key frequencies alone fell on the plateau, before the validation loss."""
+    keys = measures.key_frequencies
+    if not are_few(keys, p):
+        return Told(
+            "Restricted and excluded loss",
+            f"Both are of the frequencies that are key at the end. {many(keys, p)}: so restricted loss "
+            "leaves out little, and excluded loss nearly all.",
+        )
+    restricted = halved(measures.epochs, measures.restricted_losses)
+    validation = halved(measures.epochs, measures.validation_losses)
+    memorised, grokked = detected["memorization_epoch"], detected["grok_epoch"]
+    grew = restricted is not None and grokked is not None and memorised <= restricted < grokked
+    return Told(
+        "The circuit grows on the plateau" if grew else "Restricted and excluded loss",
+        f"Key frequencies at the end: {listed(keys)}. With them alone the loss {_fell(restricted)}; the "
+        f"validation loss {_fell(validation)}.",
+    )
+
+
+def halved(epochs: Sequence[int], series: Series) -> int | None:
+    """The first epoch after the last at which the series is at least half its maximum."""
+    known = [value for value in series if value is not None]
+    if not known:
+        return None
+    high = [i for i, v in enumerate(series) if v is None or v >= max(known) / 2]
+    return epochs[high[-1] + 1] if high[-1] + 1 < len(epochs) else None
+
+
+def _fell(epoch: int | None) -> str:
+    if epoch is None:
+        return "has not fallen below half of its maximum for good"
+    return f"fell below half of its maximum for good at epoch {epoch:,}"
+
+
+def spectrum_told(film: Film, control: str) -> Told:
+    """The frequencies of the embedding, first and last; `control` is that of the key frequencies."""
+    keys, p = film.key_frequencies, film.modulus
+    rule = f"Key is a norm in W_L above {KEY_SHARE:.0%} of the largest; control: {control}."
+    if not are_few(keys, p):
+        tenth = strongest_frequencies(film)
+        where = f"the strongest tenth ({listed(tenth)})"
+        return Told(
+            "No few frequencies stand out",
+            f"A network that has grokked would show bands. Here {many(keys, p)}. "
+            f"{_held(film, tenth, where)} {rule}",
+        )
+    before, now = (share_of(film.spectra[frame], keys) for frame in (0, -1))
+    lead = now >= HALF and now > before
+    return Told(
+        "A few frequencies take over the embedding" if lead else "A few frequencies stand out",
+        f"Look for bands: {len(keys)} of {(p - 1) // 2} frequencies are key at the end ({listed(keys)}). "
+        f"{_held(film, keys, 'the key ones')} {rule}",
+    )
+
+
+def _held(film: Film, frequencies: Sequence[int], where: str) -> str:
+    before, now = (share_of(film.spectra[frame], frequencies) for frame in (0, -1))
+    return (
+        f"{now:.1%} of the embedding's squared norm (constant part left out) lies in {where} at epoch "
+        f"{film.epochs[-1]:,}; at epoch {film.epochs[0]:,} it was {before:.1%}."
+    )
+
+
+def many(keys: Sequence[int], p: int) -> str:
+    """How many key frequencies there are where they are not few, in words."""
+    count = (p - 1) // 2
+    return f"{len(keys)} of {count} frequencies are key; a few would be at most {int(FEW * count)}"
+
+
+def share_of(spectrum: Array, frequencies: Sequence[int]) -> float:
+    """Share of some frequencies in the squares of a spectrum; 0 if it is empty."""
+    squares = np.square(spectrum)
+    total = float(squares.sum())
+    return float(squares[[k - 1 for k in frequencies]].sum()) / total if total > 0 else 0.0
+
+
+def strongest_frequencies(film: Film) -> list[int]:
+    """The strongest tenth of the frequencies of the last embedding, ascending; at least one."""
+    count = max(1, film.spectra.shape[1] // 10)
+    return sorted((np.argsort(film.spectra[-1])[::-1][:count] + 1).tolist())
+
+
+def circles_told(circles: Sequence[Circle]) -> Told:
+    """Where the numbers lie on circles, and where not."""
+    lowest = min(circle.control[0] for circle in circles)
+    highest = max(circle.control[1] for circle in circles)
+    control = (
+        f"With the numbers in random order the radius would vary by {lowest:.0%} to {highest:.0%}."
+    )
+    round_ones = [circle for circle in circles if circle.is_round]
+    if not round_ones:
+        roundest = min(circles, key=lambda circle: circle.roughness)
+        return Told(
+            "The numbers do not lie on circles",
+            "In a network that has grokked they do, along cos and sin of a key frequency. Here the "
+            f"roundest is frequency {roundest.frequency}, whose radius varies by "
+            f"{roundest.roughness:.0%}; round is up to {ROUND:.0%}, and less than by chance. {control}",
+        )
+    names = listed([circle.frequency for circle in round_ones])
+    most = max(circle.roughness for circle in round_ones)
+    others = [circle.frequency for circle in circles if not circle.is_round]
+    beside = f" Not round: {listed(others)}." if others else ""
+    return Told(
+        "Numbers on circles",
+        f"Look for circles: along cos and sin of frequency {names} the network has laid its "
+        f"{len(circles[0].points)} numbers out like the hours of a clock. The radius varies by at most "
+        f"{most:.0%}. {control}{beside}",
+    )
+
+
+def waves_told(shares: Sequence[float], neurons: str) -> Told:
+    """How many of some neurons, in words, are waves; `shares` of their variance in one frequency."""
+    periodic = sum(share > PERIODIC for share in shares)
+    if periodic == 0:
+        return Told(
+            "No waves in the neurons",
+            "A neuron that takes part in the algorithm is one wave over all pairs of operands: more than "
+            f"{PERIODIC:.0%} of its variance in one frequency. Of {len(shares)} {neurons} none is; the "
+            f"nearest has {max(shares, default=0.0):.1%}.",
+        )
+    return Told(
+        "Waves in the neurons",
+        f"Look for rows of hills: {periodic} of {len(shares)} {neurons} are one wave over all pairs of "
+        f"operands, with more than {PERIODIC:.0%} of their variance in one frequency.",
+    )
+
+
+def hills_told(film: Film) -> str:
+    """Whether hills form in the neuron of a film that ends nearest to one wave, and when."""
+    star = max(film.stars, key=lambda star: star.shares[-1])
+    wave = f"of its variance in frequency {star.frequency}"
+    if star.shares[-1] <= PERIODIC:
+        best = int(np.argmax(star.shares))
+        return (
+            f"No neuron of this film ends as one wave: the nearest, neuron {star.neuron}, holds "
+            f"{star.shares[-1]:.1%} {wave} at the end, and {star.shares[best]:.1%} at most (epoch "
+            f"{film.epochs[best]:,})."
+        )
+    below = [frame for frame, share in enumerate(star.shares) if share < HALF]
+    if not below:
+        return f"Neuron {star.neuron} is one wave from the first frame to the last."
+    since = below[-1] + 1
+    return (
+        f"Look for the hills that form out of noise: neuron {star.neuron} has held more than {HALF:.0%} "
+        f"{wave} since epoch {film.epochs[since]:,}, when the accuracy on unseen pairs was "
+        f"{film.validation_accuracies[since]:.0%}."
+    )
+
+
+def groups_told(gallery: Gallery, keys: Sequence[int]) -> str:
+    """How the neurons divide among the frequencies."""
+    count = len(gallery.neurons)
+    periodic = sum(share > PERIODIC for share in gallery.shares)
+    dead = sum(peak == 0 for peak in gallery.peaks)
+    on_key = sum(frequency in keys for frequency in gallery.frequencies)
+    silent = f" {dead} are dead: no pair of operands makes them fire." if dead else ""
+    figures = (
+        f"{periodic} of {count} neurons are one wave, with more than {PERIODIC:.0%} of their variance in "
+        f"one frequency.{silent}"
+    )
+    if not are_few(keys, gallery.modulus):
+        return (
+            "A network that has grokked divides its neurons among a few frequencies. Here "
+            f"{many(keys, gallery.modulus)}: so a group shows no more than where its neurons are "
+            f"strongest. {figures}"
+        )
+    look_for = (
+        "Look for groups: all neurons of one show the same waves, shifted. "
+        if periodic >= HALF * count
+        else "Look at the beginning of a group, where its neurons are nearest to one wave. "
+    )
+    return f"{look_for}{on_key} of {count} neurons are strongest in a key frequency ({listed(keys)}). {figures}"
+
+
+def listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
