@@ -1,22 +1,18 @@
 """Runs that are killed, signalled, cut at every epoch, refused the disk, or diverge."""
 
-import builtins
 import errno
 import os
 import random
 import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from grokking.artifacts import read_history
 from grokking.checkpoint import load_checkpoint
-from grokking.engine import FoldedEngine, PlainEngine, Step
+from grokking.engine import Step
 from grokking.errors import UserError
 from grokking.extension import implementations
 from reliability.forked import (
@@ -30,110 +26,17 @@ from reliability.forked import (
     unreadable,
 )
 from reliability.outcome import Outcome
+from reliability.tampering import (
+    ERRORS,
+    at_epoch,
+    at_file_operation,
+    die,
+    fail_with,
+    operations,
+    signalling,
+)
 
 EPOCHS = int(TINY["GROK_NUM_EPOCHS"])
-
-
-# ---------------------------------------------------------------- tampering, inside a fork
-
-
-class Halving:
-    """A file whose every write is made in two halves, with `between` called in between."""
-
-    def __init__(self, file: Any, between: Callable[[], None]) -> None:
-        self.file, self.between = file, between
-
-    def write(self, data: Any) -> int:
-        half = len(data) // 2
-        self.file.write(data[:half])
-        self.file.flush()
-        self.between()
-        self.file.write(data[half:])
-        return len(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.file, name)
-
-    def __enter__(self) -> "Halving":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-
-def at_file_operation(
-    number: int, act: Callable[[], None], after: bool = False, within_writes: bool = False
-) -> list[str]:
-    """Let `act` happen before (or after) the number-th operation on the disk from now on.
-
-    `within_writes`: every write counts as one too, in the middle of which it happens. Returns the
-    list that the name of each operation is added to.
-    """
-    reached: list[str] = []
-
-    def in_a_write() -> None:
-        reached.append("write")
-        if len(reached) == number:
-            act()
-
-    def tamper(function: Callable[..., Any]) -> Callable[..., Any]:
-        def tampered(*args: Any, **kwargs: Any) -> Any:
-            if args and str(args[0]) in (os.devnull, "/dev/urandom"):
-                return function(*args, **kwargs)
-            reached.append(function.__name__)
-            due = len(reached) == number
-            if due and not after:
-                act()
-            result = function(*args, **kwargs)
-            if due and after:
-                act()
-            writes = within_writes and hasattr(result, "writable") and result.writable()
-            return Halving(result, in_a_write) if writes else result
-
-        return tampered
-
-    for module, name in ((os, "replace"), (os, "fsync"), (tempfile, "mkstemp"), (os, "fdopen")):
-        setattr(module, name, tamper(getattr(module, name)))
-    Path.mkdir = tamper(Path.mkdir)  # type: ignore[method-assign]
-    Path.open = tamper(Path.open)  # type: ignore[method-assign]
-    builtins.open = tamper(builtins.open)
-    return reached
-
-
-def die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def fail_with(number: int) -> Callable[[], None]:
-    def fail() -> None:
-        raise OSError(number, os.strerror(number))
-
-    return fail
-
-
-def at_epoch(epoch: int, act: Callable[[Step], Step]) -> None:
-    """Let `act` replace what the training step of `epoch` returns."""
-    for kind in (PlainEngine, FoldedEngine):
-        original = kind.training_step
-
-        def changed(self: Any, model: Any, *rest: Any, original: Any = original) -> Step:
-            step: Step = original(self, model, *rest)
-            counted.append(None)
-            return act(step) if len(counted) == epoch + 1 else step
-
-        kind.training_step = changed  # type: ignore[method-assign]
-    counted: list[None] = []
-
-
-def signalling(number: int) -> Callable[[Step], Step]:
-    def act(step: Step) -> Step:
-        os.kill(os.getpid(), number)
-        return step
-
-    return act
-
-
-# ---------------------------------------------------------------- the promises
 
 
 def kills(count: int, chance: random.Random, folder: Path) -> Outcome:
@@ -144,14 +47,14 @@ def kills(count: int, chance: random.Random, folder: Path) -> Outcome:
     result = Outcome()
     took = timed_run(folder / "reference")
     expected = outcome(folder / "reference")
-    operations = _operations(folder / "counted", within_writes=True)
+    last = operations(lambda: train(folder / "counted"), folder, within_writes=True)
     number = 0
     while result.tried < count:
         directory = folder / f"run_{number}"
         number += 1
         reached, killed = -1, True
         while killed and result.tried < count:
-            where, killed = _kill_once(directory, took, operations, chance)
+            where, killed = _kill_once(directory, took, last, chance)
             result.tried += killed
             result.broken += [f"{where}: {fault}" for fault in unreadable(directory)]
             newest = _newest_epoch(directory)
@@ -168,9 +71,7 @@ def kills(count: int, chance: random.Random, folder: Path) -> Outcome:
     return result
 
 
-def _kill_once(
-    directory: Path, took: float, operations: int, chance: random.Random
-) -> tuple[str, bool]:
+def _kill_once(directory: Path, took: float, last: int, chance: random.Random) -> tuple[str, bool]:
     """Continue the run and kill it: (when, whether it was still alive then)."""
     if chance.random() < 0.5:
         delay = chance.uniform(0, took)
@@ -178,7 +79,7 @@ def _kill_once(
         time.sleep(delay)
         child.signal(signal.SIGKILL)
         return f"killed after {delay:.3f} s", child.wait().code == -signal.SIGKILL
-    number, after = chance.randint(1, operations), chance.random() < 0.5
+    number, after = chance.randint(1, last), chance.random() < 0.5
     ended = forked_run(
         directory,
         lambda: at_file_operation(number, die, after, within_writes=True),
@@ -246,9 +147,8 @@ def faults(count: int, chance: random.Random, folder: Path) -> Outcome:
     result = Outcome()
     timed_run(folder / "reference")
     expected = outcome(folder / "reference")
-    operations = _operations(folder / "counted")
-    errors = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)
-    places = [(number, error) for number in range(1, operations + 1) for error in errors]
+    last = operations(lambda: train(folder / "counted"), folder)
+    places = [(number, error) for number in range(1, last + 1) for error in ERRORS]
     for number, error in places if count >= len(places) else chance.sample(places, count):
         directory = folder / f"fault_{number}_{error}"
         result.tried += 1
@@ -269,21 +169,6 @@ def faults(count: int, chance: random.Random, folder: Path) -> Outcome:
             result.broken.append(f"{where}: resumed to another {different} {ended.errors}")
         shutil.rmtree(directory, ignore_errors=True)
     return result
-
-
-def _operations(directory: Path, within_writes: bool = False) -> int:
-    """How many file operations an undisturbed run makes."""
-    count = directory.parent / "count"
-
-    def body() -> int:
-        reached = at_file_operation(0, die, within_writes=within_writes)
-        code = train(directory)
-        made = len(reached)  # before the next line adds to it
-        count.write_text(str(made))
-        return code
-
-    assert Fork(body, directory.parent / "stderr").wait().code == 0
-    return int(count.read_text())
 
 
 def signals(count: int, chance: random.Random, folder: Path) -> Outcome:
