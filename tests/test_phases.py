@@ -36,6 +36,10 @@ def test_each_phase_ends_where_the_rule_says():
     assert find_phases(measures()) == Phases(20, 40, 60)
 
 
+def test_an_excluded_loss_that_never_fell_ends_no_memorisation():
+    assert find_phases(measures(excluded=sorted(EXCLUDED))) == Phases(None, None, None)
+
+
 def test_half_of_the_maximum_still_belongs_to_circuit_formation():
     lower = [v if v != 10.0 else 9.99 for v in VALIDATION]
     assert find_phases(measures(validation=lower)).circuit_formation == 30

@@ -66,6 +66,6 @@ def test_the_ends_of_the_phases_that_were_reached_are_marked_and_named():
     assert marks == [
         (8, "end of memorisation phase"),
         (8, ""),
-        (40, "of circuit formation"),
         (40, ""),
+        (40, "end of circuit formation"),
     ]

@@ -65,7 +65,7 @@ def test_the_command_prints_and_writes_the_same_card(run_directory, capsys):
     assert (
         neurons["control"]["draws"] == 20 and f"control      {neurons['control']['of']}" in printed
     )
-    assert "2. The circuit grows on the plateau" in (run_directory / "report.html").read_text()
+    assert "2. Restricted and excluded loss" in (run_directory / "report.html").read_text()
 
 
 def test_the_brief_card_has_one_line_per_row(run_directory, capsys):

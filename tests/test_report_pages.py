@@ -210,8 +210,8 @@ def test_choosing_a_tile_shows_that_neuron(tmp_path, shot, chromium: Chromium) -
             "[...document.querySelectorAll('.gallery h2')].map(h => h.textContent)"
         )
         assert titles[:2] == [
-            "Frequency 2, a key frequency: 1 neuron",
-            "Frequency 5, a key frequency: 1 neuron",
+            "Frequency 2: 1 neuron",  # 2 key frequencies of 6 are not few
+            "Frequency 5: 1 neuron",
         ]
         assert titles[-1] == "No wave: 1 neuron"
         page.press("Natural order")

@@ -16,8 +16,8 @@ CLOSED = 2.0  # validation loss over training loss: below it the gap is closed
 
 
 RULE = (
-    "memorisation ends where the excluded loss is lowest: from there on the model comes to rely on "
-    "the key frequencies; circuit formation ends at the last epoch whose validation loss is at "
+    "memorisation ends where the excluded loss is lowest, having fallen: from there on the model comes "
+    "to rely on the key frequencies; circuit formation ends at the last epoch whose validation loss is at "
     f"least {HALF:g} of its maximum; cleanup at the first later epoch whose validation loss is "
     f"below {CLOSED:g} times the training loss. All at recorded epochs"
 )
@@ -39,7 +39,7 @@ def find_phases(measures: ProgressMeasures) -> Phases:
     if not np.isfinite(excluded).any() or not np.isfinite(validation).any():
         return Phases(None, None, None)
     lowest, last = int(np.nanargmin(excluded)), len(measures.epochs) - 1
-    if lowest == last:
+    if lowest in (0, last):  # it has not fallen, or still falls
         return Phases(None, None, None)
     half = int(np.flatnonzero(validation >= HALF * np.nanmax(validation))[-1])
     if not lowest < half < last:

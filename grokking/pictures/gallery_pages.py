@@ -8,6 +8,7 @@ from typing import Any
 from plotly.colors import get_colorscale, sample_colorscale, unlabel_rgb
 
 from grokking.analysis.scenes import Gallery
+from grokking.analysis.spectra import are_few
 from grokking.experiment import Experiment
 from grokking.pictures.introduction import introduction
 from grokking.pictures.pages import Block, Prose, Widget, write_page
@@ -46,7 +47,8 @@ def left_out(gallery: Gallery) -> list[str]:
 
 
 def gallery_data(gallery: Gallery, keys: Sequence[int]) -> dict[str, Any]:
-    """What the page's script `gallery` takes."""
+    """What the page's script `gallery` takes; key frequencies are marked where they are few."""
+    keys = keys if are_few(keys, gallery.modulus) else ()
     places = sorted(range(len(gallery.neurons)), key=lambda i: _rank(gallery.frequencies[i], keys))
     groups = groupby(places, key=lambda i: gallery.frequencies[i])
     return {

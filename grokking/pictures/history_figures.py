@@ -20,8 +20,10 @@ _AXES = {  # button -> kind of axis, step of its labels, what it shows
 def history_figure(history: History, phases: Mapping[str, Any]) -> go.Figure:
     """Loss (log axis) and accuracy against epoch, log or linear by a button.
 
-    `phases` is as grokking.json has it. A value that was not finite leaves a gap.
+    `phases` is as grokking.json has it. A value that was not finite leaves a gap. The axis stays
+    linear for a history with too little after epoch 0, which a logarithmic one cannot show.
     """
+    axis = "Log epochs" if sum(epoch > 0 for epoch in history.epochs) > 1 else "Linear epochs"
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.09)
     epochs = np.array(history.epochs, dtype=np.int64)
     panels = (
@@ -39,16 +41,21 @@ def history_figure(history: History, phases: Mapping[str, Any]) -> go.Figure:
         height=600,
         title={
             "text": f"Training history: {outcome_title(phases)}",
-            "subtitle": {"text": _look_for(phases, "Log epochs")},
+            "subtitle": {"text": _look_for(phases, axis)},
         },
         legend={"orientation": "h", "x": 0, "y": 1.05, "yanchor": "bottom"},
         margin={"l": 8, "r": 32, "t": 76, "b": 8},
         shapes=_marks(phases),
-        updatemenus=[_axis_buttons(phases)],
+        updatemenus=[_axis_buttons(phases)] if axis == "Log epochs" else [],
         yaxis={"type": "log", "title": {"text": "loss"}, "exponentformat": "power", "nticks": 6},
         yaxis2={"range": [-0.03, 1.03], "tickformat": ".0%", "title": {"text": "accuracy"}},
-        xaxis={"type": "log", "dtick": 1},
-        xaxis2={"type": "log", "dtick": 1, "tickformat": ",", "title": {"text": "epoch"}},
+        xaxis={"type": _AXES[axis][0], "dtick": _AXES[axis][1]},
+        xaxis2={
+            "type": _AXES[axis][0],
+            "dtick": _AXES[axis][1],
+            "tickformat": ",",
+            "title": {"text": "epoch"},
+        },
     )
     return figure
 

@@ -46,7 +46,7 @@ summary {{ color: var(--muted); font-size: .9rem; cursor: pointer; margin: .3em 
   figure, tr {{ break-inside: avoid; }}
   h2 {{ break-after: avoid; }}
 }}
-th, td {{ text-align: left; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--rule);
+th, td {{ text-align: left; vertical-align: top; padding: 4px 16px 4px 0; border-bottom: 1px solid var(--rule);
   overflow-wrap: normal; }}
 """
 

@@ -53,7 +53,7 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> go.Figure:
         title={"text": "Progress measures", "subtitle": {"text": _LOOK_FOR}},
         legend={"orientation": "h", "x": 0, "y": -0.17, "yanchor": "top"},
         margin={"l": 8, "r": 32, "t": 48, "b": 8},
-        shapes=_marks(phases),
+        shapes=_marks(phases, measures.epochs[-1]),
         yaxis={"type": "log", "title": {"text": "loss"}, "exponentformat": "power", "nticks": 6},
         yaxis2={"range": [-0.03, 1.03], "title": {"text": "structure"}},
         xaxis2={"tickformat": ",", "title": {"text": "epoch"}},
@@ -72,16 +72,24 @@ def _structure(measures: ProgressMeasures) -> list[tuple[str, Style, Series]]:
     ]
 
 
-def _marks(phases: Phases) -> list[dict[str, Any]]:
-    """A dashed line through both panels at the end of each phase, named above the upper panel."""
+def _marks(phases: Phases, last: int) -> list[dict[str, Any]]:
+    """A dashed line through both panels at the end of each phase.
+
+    Neighbours are named above different panels, each towards the middle, so that no name is cut off.
+    """
     ends = (
-        ("end of memorisation phase", phases.memorization),
-        ("of circuit formation", phases.circuit_formation),
-        ("of cleanup", phases.cleanup),
+        ("end of memorisation phase", phases.memorization, "x"),
+        ("end of circuit formation", phases.circuit_formation, "x2"),
+        ("end of cleanup", phases.cleanup, "x"),
     )
     return [
-        epoch_line(epoch, axis, name if axis == "x" else "")
-        for name, epoch in ends
+        epoch_line(
+            epoch,
+            axis,
+            name if axis == home else "",
+            xanchor="left" if epoch < last / 2 else "right",
+        )
+        for name, epoch, home in ends
         if epoch is not None
         for axis in ("x", "x2")
     ]

@@ -113,7 +113,8 @@ def _curves(history: History, detected: Mapping[str, Any]) -> Chapter:
 def _measures(
     measures: ProgressMeasures, phases: Phases, p: int, detected: Mapping[str, Any]
 ) -> Chapter:
-    figure = progress_figure(measures, phases)
+    few = are_few(measures.key_frequencies, p)
+    figure = progress_figure(measures, phases if few else Phases(None, None, None))
     figure.update_layout(title={"text": ""})
     columns = (
         measures.training_losses,

@@ -23,7 +23,7 @@ from grokking.pictures.surface_pages import write_combined_page
 from grokking.report import FILM, GALLERY, REPORT, report
 from grokking.sweep.analysis import analyze
 from grokking.sweep.pages import write_sweep_pages
-from reliability.forked import Fork, differences, train
+from reliability.forked import Fork, differences, train, undated
 from reliability.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -203,4 +203,4 @@ def _python(threads: int, *words: str | Path, **variables: str) -> None:
 
 def _bytes_of(folder: Path) -> dict[str, bytes]:
     pages = sorted(folder.rglob("*.html"))
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in pages}
+    return {path.relative_to(folder).as_posix(): undated(path) for path in pages}
