@@ -67,17 +67,23 @@ def _look_for(phases: Mapping[str, Any], axis: str) -> str:
 def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A dashed line through both panels for each phase that was reached.
 
-    Neighbours are named above different panels, so that the names never meet.
+    Named above the upper panel, above the lower one and within it, so that the names never meet.
     """
     generalised = "generalised" if phases["grok_epoch"] is None else "grokked"
     named = (
-        ("memorised", phases["memorization_epoch"], "x", "left"),
-        (generalised, phases["generalization_epoch"], "x2", "right"),
-        ("collapsed", phases["collapse_epoch"], "x", "right"),
+        ("memorised", phases["memorization_epoch"], "x", "left", "end"),
+        (generalised, phases["generalization_epoch"], "x2", "right", "end"),
+        ("collapsed", phases["collapse_epoch"], "x2", "right", "middle"),
     )
     return [
-        epoch_line(epoch, axis, f"{name} at {epoch:,}" if axis == home else "", xanchor=anchor)
-        for name, epoch, home, anchor in named
+        epoch_line(
+            epoch,
+            axis,
+            f"{name} at {epoch:,}" if axis == home else "",
+            xanchor=anchor,
+            textposition=end,
+        )
+        for name, epoch, home, anchor, end in named
         if epoch is not None
         for axis in ("x", "x2")
     ]

@@ -25,9 +25,8 @@ from grokking.pictures.style import (
 RESTRICTED = Style(GREEN, "longdash", "diamond")
 EXCLUDED = Style(PURPLE, "dashdot", "x")
 _LOOK_FOR = (
-    "Look for the order in which the losses fall: restricted loss is that of the key frequencies "
-    "alone, excluded loss that of the training pairs without them. Below, a Gini coefficient of 1 is a "
-    "spectrum of one frequency. Dashed: where each phase ends."
+    "Restricted loss is that of the key frequencies alone, excluded loss that of the training pairs "
+    "without them. Below, a Gini coefficient of 1 would be a spectrum of one frequency."
 )
 
 

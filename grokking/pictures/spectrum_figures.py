@@ -24,6 +24,7 @@ def spectrum_figure(film: Film) -> go.Figure:
         z=film.spectra.T.astype(np.float32),
         customdata=np.broadcast_to(np.array(names), film.spectra.T.shape),
         colorscale=SEQUENTIAL,
+        zmin=0,  # so that frequencies that are alike look alike
         hovertemplate="epoch %{customdata}<br>frequency %{y}<br>norm %{z:.3g}<extra></extra>",
         colorbar={"title": {"text": "norm in W_E", "side": "right"}, "thickness": 10},
     )
