@@ -4,10 +4,12 @@ Checkpoints, which need torch, are in checkpoint.py; everything here is torch-fr
 JSON is strict RFC 8259: NaN and Infinity are neither written nor accepted.
 """
 
+import errno
 import json
 import math
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -104,8 +106,9 @@ def _sync_directory(directory: Path) -> None:
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically (see atomic_write)."""
-    atomic_write(path, lambda file: file.write(text.encode()))
+    """Write UTF-8 text atomically (see atomic_write); bytes of a file's name that are none: escaped."""
+    content = text.encode(errors="backslashreplace")
+    atomic_write(path, lambda file: file.write(content))
 
 
 def write_json(path: Path, value: object) -> None:
@@ -121,6 +124,14 @@ def finite_or_none(value: float) -> float | None:
 # --- reading ---------------------------------------------------------------------------------
 
 
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file for reading; OSError also for a pipe or a device, which may have no end."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "Not a regular file")
+    return path.open("rb")
+
+
 def no_numbers(file: IO[bytes]) -> int:
     """A file that does not say how many numbers it holds has no reason to be large."""
     return 0
@@ -133,7 +144,7 @@ def read_json(path: Path, numbers: Callable[[IO[bytes]], int] = no_numbers) -> d
     that from the open file, if it can without reading all of it.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             _check_size(path, file, numbers)
             text = file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -97,6 +97,13 @@ def test_missing_file_folder_and_foreign_encoding(tmp_path):
         read_surface(tmp_path / "u16.json")
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to(os.devnull)])
+def test_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path, make):
+    make(tmp_path / "pipe.json")
+    with pytest.raises(UserError, match=r"pipe.json: cannot be read: Not a regular file"):
+        read_surface(tmp_path / "pipe.json")
+
+
 def test_a_byte_order_mark_is_no_fault(tmp_path):
     path = tmp_path / "s.json"
     path.write_text(surface_text(), encoding="utf-8-sig")

@@ -152,6 +152,22 @@ def test_faults_are_on_the_index(tmp_path, chromium):
     assert "config.json: no such file" in text
 
 
+def test_a_folder_whose_name_is_no_text_is_named_and_linked(tmp_path):
+    run = write_run(tmp_path, 1.0, 1, 5_000, name="wd\udcff")
+    (run / "report.html").touch()
+    write_run(tmp_path, 1.0, 1, 4_000, last_epoch=8_000, name="\udcfe")
+    index = write_sweep_pages(*analyze(tmp_path)).read_text()
+    assert "wd\\udcff: report" in index and "../wd%FF/report.html" in index
+    assert "\\udcfe" in index and r"repeats wd\udcff; counted once" in index
+
+
+def test_pages_of_a_run_that_cannot_be_looked_for_are_not_linked(tmp_path):
+    """As where permission is lacking, which root is never refused."""
+    run = write_run(tmp_path, 1.0, 1, 5_000)
+    (run / "visualizations").symlink_to("x" * 300)  # longer than a name may be
+    assert "visualizations" not in write_sweep_pages(*analyze(tmp_path)).read_text()
+
+
 def test_a_sweep_in_which_nothing_grokked_still_has_its_pages(tmp_path, chromium):
     for weight_decay in (0.5, 1.0):
         write_run(tmp_path, weight_decay, 1, None, last_epoch=100)

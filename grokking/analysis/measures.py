@@ -44,7 +44,7 @@ from grokking.analysis.spectra import (
     key_frequencies,
     restricted_loss,
 )
-from grokking.artifacts import atomic_write
+from grokking.artifacts import atomic_write, open_file
 from grokking.errors import RunError, UserError
 
 NAME = "measures.npy"
@@ -148,11 +148,13 @@ def read(directory: Path) -> Rows:
     """
     path = directory / NAME
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             count, dtype = _read_header(file)
             content = file.read()
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
     whole = len(content) // dtype.itemsize
     intact = _intact(content, dtype) if _has_digests(dtype) else min(whole, count)
     if intact < count:

@@ -1,5 +1,6 @@
 """plots/ of a sweep: three pages of figures and an index with the table, verdicts and links."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -131,10 +132,10 @@ def _run_links(sweep: Sweep) -> list[tuple[str, str]]:
     """Each run's own pages, as far as they exist, relative to plots/."""
     pages = {"visualizations/index.html": "pictures", "report.html": "report"}
     return [
-        (quote(f"../{run.directory}/{page}"), f"{run.directory}: {what}")
+        (quote(os.fsencode(f"../{run.directory}/{page}")), f"{run.directory}: {what}")
         for run in _ordered(sweep)
         for page, what in pages.items()
-        if (sweep.directory / run.directory / page).exists()
+        if os.path.exists(sweep.directory / run.directory / page)  # False where it may not look
     ]
 
 
