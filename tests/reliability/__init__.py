@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy starts its threads on import: see forked.py
 
-from reliability import hostile, interruptions, pages, races, sanitized, surroundings
+from reliability import hostile, interruptions, pages, races, sanitized, surroundings, sweeps
 from reliability.outcome import Outcome
 
 MEMORY_DISK = Path("/dev/shm")  # where fsync is quick, if it is there
@@ -95,6 +95,16 @@ PROMISES = {
         hostile.any_json,
         10_000,
         1_000,
+    ),
+    "sweep_folders": Promise(
+        "Of a sweep's folder every run is counted or named with its fault, whatever else lies there; the "
+        "statistics are those of plain counting, and without a readable run nothing is written",
+        "random mixtures of runs that grokked, generalised at once or first, collapsed, diverged or did "
+        "nothing; each file damaged in every way, unfinished, not begun, repeated, of another setting, of "
+        "older versions, without permission; other people's folders, links, pipes, names; the plan too",
+        sweeps.sweep_folders,
+        2_000,
+        100,
     ),
     "hostile_strings": Promise(
         "Nothing in a data file can run in the reader's browser, make it ask the network, or be written "

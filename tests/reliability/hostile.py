@@ -1,6 +1,5 @@
 """Files from somebody else: damaged, malicious, absurd."""
 
-import contextlib
 import io
 import json
 import os
@@ -17,11 +16,11 @@ from typing import Any
 import torch
 
 from grokking.checkpoint import load_checkpoint
-from grokking.cli import run_main
 from grokking.errors import UserError
 from grokking.pictures.visualize import main as visualize
 from grokking.sweep.analysis import main as analyze
 from grokking.sweep.pages import main as plot
+from reliability.calls import called
 from reliability.forked import Fork, plain, train
 from reliability.outcome import Outcome
 
@@ -203,35 +202,17 @@ def _in_proportion(limit: int, size: int) -> int:
 def _feed(run: Path, name: str, text: bytes, good: dict[str, bytes]) -> Iterator[str]:
     """Faults found when the scripts read `text` in the place of a good file."""
     (run / name).write_bytes(text)
-    commands: list[Callable[[], int | None]] = [lambda: visualize([str(run / name)])]
+    commands: list[tuple[Callable[[], int | None], Path]] = [(visualize, run / name)]
     if not name.startswith("activation"):
-        commands = [lambda: _with_argument(analyze, run.parent)]
+        commands = [(analyze, run.parent)]
         if name.endswith("history.json"):
-            commands.append(lambda: _with_argument(plot, run.parent))
-    for command in commands:
-        told = io.StringIO()
+            commands.append((plot, run.parent))
+    for main, argument in commands:
         signal.setitimer(signal.ITIMER_PROF, _in_proportion(SECONDS, len(text)))
-        try:
-            with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
-                code = run_main(command)
-            lines = told.getvalue().splitlines()
-            if code not in (0, 2) or (code == 2 and len(lines) != 1):
-                yield f"{name}: exit code {code}, {lines[:2]}, for {text[:80]!r}"
-        except BaseException as error:
-            yield f"{name}: {type(error).__name__} {error}, for {text[:80]!r}".replace("\n", " ")
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+        done = called(main, argument)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        yield from (f"{name}: {fault}, for {text[:80]!r}" for fault in done.faults(0, 2))
     (run / name).write_bytes(good[name])
-
-
-def _with_argument(main: Callable[[], int], argument: Path) -> int:
-    import sys
-
-    old, sys.argv = sys.argv, ["script", str(argument)]
-    try:
-        return main()
-    finally:
-        sys.argv = old
 
 
 _VALUES = [
