@@ -182,3 +182,38 @@ def test_a_closed_pipe_is_exit_141_and_no_traceback(tmp_path: Path) -> None:
     with open(writer, "w") as stdout:
         done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def described(tmp_path: Path, visualize: Visualize, config: object) -> tuple[str, str]:
+    """stderr, and the page of a surface beside this config.json."""
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    done = visualize(write_surface(tmp_path, surface(13, 3)).name)
+    assert done.returncode == 0
+    return done.stderr, (tmp_path / "activation_surface_neuron_102.html").read_text()
+
+
+def test_a_surface_beside_its_run_says_what_was_trained(
+    tmp_path: Path, visualize: Visualize
+) -> None:
+    fields = {"modulus": {"value": 13}, "seed": {"value": 7}}
+    said, page = described(tmp_path, visualize, {"config": fields})
+    assert said == ""
+    assert "<title>Neuron 102, mod 13, epoch 8,123: frequency 3 holds" in page
+    assert "<dt>seed</dt><dd>7</dd>" in page and "modulus 13 (there 113)" in page
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"model_type": "gpt2"}, "key 'config' is missing"),
+        ([], "expected a JSON object"),
+        ({"config": {"modulus": {"value": 97}}}, "its modulus is 97, that of the surface 13"),
+    ],
+)
+def test_a_config_of_something_else_is_named_and_not_used(
+    tmp_path: Path, visualize: Visualize, config: object, reason: str
+) -> None:
+    said, page = described(tmp_path, visualize, config)
+    assert said.count("\n") == 1 and reason in said
+    assert said.startswith("the pages do not say what was trained: ")
+    assert "<dt>task</dt>" not in page and "Neuron 102, mod 13" in page

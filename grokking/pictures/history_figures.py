@@ -81,9 +81,9 @@ def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
             axis,
             f"{name} at {epoch:,}" if axis == home else "",
             xanchor=anchor,
-            textposition=end,
+            textposition=position,
         )
-        for name, epoch, home, anchor, end in named
+        for name, epoch, home, anchor, position in named
         if epoch is not None
         for axis in ("x", "x2")
     ]

@@ -74,12 +74,13 @@ def _structure(measures: ProgressMeasures) -> list[tuple[str, Style, Series]]:
 def _marks(phases: Phases, last: int) -> list[dict[str, Any]]:
     """A dashed line through both panels at the end of each phase.
 
-    Neighbours are named above different panels, each towards the middle, so that no name is cut off.
+    Named above the upper panel, above the lower one and at its foot, so that the names never meet,
+    and towards the middle, so that none is cut off.
     """
     ends = (
-        ("end of memorisation phase", phases.memorization, "x"),
-        ("end of circuit formation", phases.circuit_formation, "x2"),
-        ("end of cleanup", phases.cleanup, "x"),
+        ("end of memorisation phase", phases.memorization, "x", "end"),
+        ("end of circuit formation", phases.circuit_formation, "x2", "end"),
+        ("end of cleanup", phases.cleanup, "x2", "start"),
     )
     return [
         epoch_line(
@@ -87,8 +88,9 @@ def _marks(phases: Phases, last: int) -> list[dict[str, Any]]:
             axis,
             name if axis == home else "",
             xanchor="left" if epoch < last / 2 else "right",
+            textposition=position,
         )
-        for name, epoch, home in ends
+        for name, epoch, home, position in ends
         if epoch is not None
         for axis in ("x", "x2")
     ]

@@ -10,7 +10,7 @@ from grokking.analysis.scenes import Film
 from grokking.analysis.spectra import are_few
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE
 
-_LABELS = 14  # beside each other on an axis without touching
+_LABELS = 10  # beside each other on an axis without touching
 
 
 def spectrum_figure(film: Film) -> go.Figure:
@@ -34,7 +34,7 @@ def spectrum_figure(film: Film) -> go.Figure:
         height=420,
         margin={"l": 8, "r": 8, "t": 32, "b": 8},
         xaxis={
-            "title": {"text": "epoch (columns stand where things happen)"},
+            "title": {"text": "epoch of each column"},
             "tickvals": ticks,
             "ticktext": [names[i] for i in ticks],
         },

@@ -32,7 +32,7 @@ def growth_told(measures: ProgressMeasures, p: int, detected: Mapping[str, Any])
         return Told(
             "Restricted and excluded loss",
             f"Both are of the frequencies that are key at the end. {many(keys, p)}: so restricted loss "
-            "leaves out little, and excluded loss nearly all.",
+            "keeps nearly all of the logits that depends on a + b alone, and excluded loss removes it.",
         )
     restricted = halved(measures.epochs, measures.restricted_losses)
     validation = halved(measures.epochs, measures.validation_losses)
