@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from grokking.analysis import progress_measures
-from grokking.analysis.report_card import FAIL, NOT_YET, PASS, Findings, Row, report_card
+from grokking.analysis.judging import FAIL, NOT_YET, PASS, Findings, Row
+from grokking.analysis.report_card import report_card
 from grokking.analysis.spectra import has_spectrum
 from grokking.artifacts import (
     SCHEMA_VERSION,

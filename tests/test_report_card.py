@@ -9,8 +9,9 @@ import pytest
 from grokking.analysis import published
 from grokking.analysis.circuit import Residuals
 from grokking.analysis.controls import Control, Controls
+from grokking.analysis.judging import Findings, Measured
 from grokking.analysis.phases import Phases
-from grokking.analysis.report_card import Findings, Measured, report_card
+from grokking.analysis.report_card import report_card
 
 ROWS = (
     *("keys", "neurons", "residual", "directions", "cosines"),

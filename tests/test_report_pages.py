@@ -10,9 +10,9 @@ from synthetic import described, phases
 
 from grokking.analysis import scenes
 from grokking.analysis.controls import Control
+from grokking.analysis.judging import Row
 from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.analysis.report_card import Row
 from grokking.analysis.scenes import Film, Scenes, Star
 from grokking.artifacts import History
 from grokking.pictures.film_pages import film_data, write_film_page

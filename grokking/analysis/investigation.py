@@ -15,9 +15,9 @@ from grokking import detection, trajectory
 from grokking.analysis import circuit, scenes
 from grokking.analysis.controls import draw_controls
 from grokking.analysis.hindsight import State, examine, look_back
+from grokking.analysis.judging import Findings, Measured
 from grokking.analysis.phases import Phases, find_phases
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.analysis.report_card import Findings, Measured
 from grokking.analysis.scenes import Scenes
 from grokking.artifacts import read_config, read_grokking, read_history
 from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.analysis.fourier import strongest_wave
+from grokking.analysis.judging import Row
 from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.analysis.report_card import Row
 from grokking.analysis.scenes import Circle, Film, Gallery, Scenes
 from grokking.analysis.spectra import are_few
 from grokking.artifacts import History, Series, Surface

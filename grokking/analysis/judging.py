@@ -1,0 +1,175 @@
+"""When a row of the report card passes, fails, is not judged, or is not judged yet.
+
+Judged is a network that computes, by what carries over to it, beside a control where there is one. A
+row that would fail is NOT YET while it comes nearer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from grokking.analysis import published
+
+if TYPE_CHECKING:  # at run time that would import torch
+    from grokking.analysis.circuit import Ablation, DirectionFit, Residuals
+    from grokking.analysis.controls import Control, Controls
+    from grokking.analysis.phases import Phases
+
+COMPUTES = 0.99  # validation accuracy from which a network is judged
+SHRUNK = 0.9  # of the distance at three quarters of the run: below it a row is still on its way
+PASS, FAIL, NOT_YET, NOT_JUDGED = "PASS", "FAIL", "NOT YET", "not judged"
+MODEL_SIZE = ("modulus", "d_model", "num_heads", "d_mlp")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the rows need of one state."""
+
+    epoch: int
+    validation_accuracy: float
+    key_frequencies: list[int]
+    periodic_neurons: int
+    residuals: Residuals
+    direction_fits: list[DirectionFit]
+    cosines_explain: float
+    restricted_loss: float
+    excluded_loss: float
+    excluded_loss_all_pairs: float
+    ablation: Ablation
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that the card is filled from; all of one run."""
+
+    modulus: int
+    d_mlp: int
+    weight_decay: float
+    departures: Sequence[str]  # settings in which the run is not the paper's experiment
+    now: Measured
+    earlier: (
+        Measured | None
+    )  # at the recorded epoch nearest three quarters; None: none was recorded
+    controls: Controls
+    phases: Phases | None  # None: no trajectory was recorded
+    outcome: str  # of detection.OUTCOMES, by the history so far
+    grok_epoch: int | None
+    collapse_epoch: int | None
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch to run on to where more epochs may decide a row."""
+        converged = published.PAPER_EPOCHS
+        return (
+            converged if not self.departures and self.now.epoch < converged else 2 * self.now.epoch
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`reason` says why a row neither passes nor fails, or what failed beside its tolerance."""
+
+    word: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the card."""
+
+    what: str
+    paper: str
+    run: str
+    value: Any  # `run` as numbers, for programs; None where there are none
+    accepted: str  # the tolerance and where it comes from
+    verdict: str
+    reason: str
+    control: Control | None
+    definition: str
+
+    @property
+    def passed(self) -> bool | None:
+        """None where the row is not judged, or not yet."""
+        return {PASS: True, FAIL: False}.get(self.verdict)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a row claims of a state.
+
+    `distance` is how far a state lies outside the accepted range: 0 inside, NaN where it cannot be
+    told. With a `control`, the state's own figure must lie `below` or above all of its draws.
+    """
+
+    what: str
+    paper: str
+    accepted: str
+    definition: str
+    shown: Callable[[Measured], str]
+    value: Callable[[Measured], Any]
+    distance: Callable[[Measured], float]
+    control: Control | None = None
+    figure: Callable[[Measured], float] | None = None
+    below: bool = True
+    carries_over: bool = False  # to models of another size: no figure of the paper's is in it
+
+
+def not_computing(findings: Findings) -> Verdict | None:
+    """Why a network is not judged at all; None for one that computes."""
+    accuracy = findings.now.validation_accuracy
+    if accuracy >= COMPUTES:
+        return None
+    reason = f"validation {accuracy:.0%}; judged from {COMPUTES:.0%}"
+    if findings.collapse_epoch is not None:
+        return Verdict(NOT_JUDGED, f"collapsed at epoch {findings.collapse_epoch:,}: {reason}")
+    return Verdict(NOT_JUDGED if findings.grok_epoch is None else NOT_YET, reason)
+
+
+def judged(claim: Claim, findings: Findings) -> Verdict:
+    """The rules of a verdict, in the order in which they apply."""
+    silent = not_computing(findings)
+    if silent is not None:
+        return silent
+    size = [name for name in MODEL_SIZE if name in findings.departures]
+    if size and not claim.carries_over:
+        return Verdict(
+            NOT_JUDGED, f"the paper's figure is of a model with another {', '.join(size)}"
+        )
+    if claim.control is not None and not claim.control.values:
+        return Verdict(NOT_JUDGED, f"too few are left to draw from: {claim.control.of}")
+    distance = claim.distance(findings.now)
+    if distance == 0:
+        return _against_control(claim, findings.now)
+    if findings.earlier is None:
+        return Verdict(
+            NOT_JUDGED, "no weights were recorded along the way: it may still be changing"
+        )
+    if distance <= SHRUNK * claim.distance(findings.earlier) and math.isfinite(distance):
+        return Verdict(
+            NOT_YET,
+            f"still on its way since epoch {findings.earlier.epoch:,}; run on to epoch "
+            f"{findings.next_epoch:,}",
+        )
+    return Verdict(FAIL)
+
+
+def _against_control(claim: Claim, now: Measured) -> Verdict:
+    """PASS outside the range of the control's draws, on the claimed side."""
+    if claim.control is None or claim.figure is None:
+        return Verdict(PASS)
+    own, values = claim.figure(now), claim.control.values
+    outside = own < min(values) if claim.below else own > max(values)
+    return Verdict(PASS) if outside else Verdict(FAIL, "its control does as well")
+
+
+def of_other_settings(findings: Findings, weight_decay: float) -> Verdict | None:
+    """Epochs of one experiment say nothing of another's."""
+    others = [name for name in findings.departures if name != "weight_decay"]
+    if others:
+        return Verdict(NOT_JUDGED, f"the published epochs are of another {', '.join(others)}")
+    if findings.weight_decay != weight_decay:
+        return Verdict(NOT_JUDGED, f"the published epochs are of weight decay {weight_decay:g}")
+    return None
