@@ -41,7 +41,7 @@ def times(comparison: dict[str, Any], ours: str) -> str:
 def fractions(results: dict[str, Any], ours: str) -> str:
     """Share of the FMA peak that the kernel reaches in evaluating tables, by number of threads."""
     if PEAK in results["not_measured"]:
-        return f"it could not be measured ({results['not_measured'][PEAK]})"
+        return f"The FMA peak could not be measured ({results['not_measured'][PEAK]})."
     sentences = []
     for threads, found in results["threads"].items():
         peak = found["tables_peak_gflops"]
@@ -51,7 +51,10 @@ def fractions(results: dict[str, Any], ours: str) -> str:
             f"{threads} thread{'s' * (threads != '1')}: {rate:.0f} GFLOP/s, {share:.0%} of "
             f"{int(threads)} x {peak:.0f} GFLOP/s"
         )
-    return "; ".join(sentences)
+    return (
+        "The evaluation of tables that are folded already, against the FMA peak measured in the same "
+        f"rounds: {'; '.join(sentences)}."
+    )
 
 
 def scaling(results: dict[str, Any]) -> str:
@@ -101,9 +104,7 @@ def markdown(results: dict[str, Any]) -> str:
         conditions(results),
         "\n".join(f"- {job}: {what}" for job, what in JOBS.items()),
         times(results["threads"], ours),
-        "The evaluation of tables that are folded already, against the FMA peak measured in the same "
-        "rounds: "
-        f"{fractions(results, ours)}.",
+        fractions(results, ours),
     ]
     not_switched = results["not_measured"].get(AVX512_MKL)
     if not_switched:
