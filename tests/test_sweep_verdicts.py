@@ -21,6 +21,9 @@ def judge(**groups: str) -> dict[str, object]:
 def test_the_expected_sweep_passes_all_three():
     found = judge(half="10000+ 10000+ 9650", one="6900 8050 9300", two="2800 3150 3600")
     assert [v.verdict for v in found.values()] == ["PASS", "PASS", "PASS"]
+    assert found["H1"].reason == (
+        "3 of 3 runs grokked by epoch 10,000 (95 % interval of the share: 44% to 100%)"
+    )
     assert found["H2"].reason == (
         "median grok epoch 3,150 at 2.0 (3 of 3 grokked), 8,050 at 1.0 (3 of 3 grokked)"
     )
@@ -44,13 +47,18 @@ def test_h1_fails_only_if_a_run_reached_the_deadline_without_grokking(one, verdi
     assert judge(one=one)["H1"].verdict == verdict
 
 
+def times(text: str, runs: int = 4) -> str:
+    """The same runs several times over: enough of them for an order to be more than chance."""
+    return " ".join([text] * runs)
+
+
 @pytest.mark.parametrize(
     ("two", "one", "verdict"),
     [
-        ("3000 3100 9000", "7000 8000 9000", "PASS"),  # by medians: 3,100 before 8,000
+        ("3000 3100 9000", "7000 8000 9500", "PASS"),  # by medians: 3,100 before 8,000
         ("8000", "3000", "FAIL"),
         ("5000", "5000", "UNDECIDED"),
-        ("3000 3100 100+", "8000 8000 8000", "PASS"),
+        ("3000 3100 100+", "8000 8000 8000", "UNDECIDED"),  # cut at 100, when nothing had happened
         ("3000", "10000+ 10000+ 9000", "PASS"),  # 1.0's median lies beyond 10,000
         ("3000", "3000+ 3000+", "PASS"),  # censored at 3,000: later than 3,000
         ("3000", "2999+ 2999+", "UNDECIDED"),  # could have grokked at 3,000 too
@@ -62,7 +70,7 @@ def test_h1_fails_only_if_a_run_reached_the_deadline_without_grokking(one, verdi
     ],
 )
 def test_h2_orders_medians_as_far_as_censoring_allows(two, one, verdict):
-    assert judge(two=two, one=one)["H2"].verdict == verdict
+    assert judge(two=times(two), one=times(one))["H2"].verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -70,7 +78,36 @@ def test_h2_orders_medians_as_far_as_censoring_allows(two, one, verdict):
     [("9000", "PASS"), ("10000+", "PASS"), ("2000", "FAIL"), ("4999+", "UNDECIDED")],
 )
 def test_h3_takes_later_and_failing_for_the_same(half, verdict):
-    assert judge(half=half, one="5000")["H3"].verdict == verdict
+    assert judge(half=times(half), one=times("5000"))["H3"].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("two", "one", "verdict", "reason"),
+    [
+        ("3000", "8000", "UNDECIDED", "too few runs: with 1 against 1, p cannot fall below 0.5"),
+        ("3000 10000+", "10000+ 10000+", "UNDECIDED", "too few runs: with 2 against 2, p cannot"),
+        ("8000 8001", "3000 3001", "UNDECIDED", "p cannot fall below 0.17"),
+        ("3000 3001", "8000 8001 8002", "UNDECIDED", "with 2 against 3, p cannot fall below 0.1"),
+        (
+            "3000 3001 8001",
+            "8000 8002 8003",
+            "UNDECIDED",
+            "may be chance: its p is 0.1, above 0.05",
+        ),
+        ("3000 3001 3002", "8000 8002 8003", "PASS", ""),
+        ("8000 8002 8003", "3000 3001 3002", "FAIL", ""),
+        (
+            "8000 8002 8003",
+            "3000 3001 8001",
+            "UNDECIDED",
+            "may be chance: its p is 0.1, above 0.05",
+        ),
+    ],
+)
+def test_an_order_that_chance_may_have_made_decides_nothing(two, one, verdict, reason):
+    found = judge(two=two, one=one)["H2"]
+    assert found.verdict == verdict
+    assert reason in found.reason and ("chance" in found.reason) == ("chance" in reason)
 
 
 def test_a_missing_weight_decay_leaves_its_hypotheses_undecided():
@@ -82,10 +119,9 @@ def test_a_missing_weight_decay_leaves_its_hypotheses_undecided():
     assert "1.0 and 0.5" in judge(two="3000")["H3"].reason
 
 
-def test_p_values_stand_beside_the_verdict_and_do_not_decide_it():
+def test_p_values_of_both_orders_stand_beside_the_verdict():
     found = judge(one="8000", two="3000")["H2"]
-    assert found.verdict == "PASS"
-    assert found.comparison.permutation == (0.5, None)
+    assert (found.comparison.permutation, found.comparison.opposite) == ((0.5, None), (1.0, None))
     assert judge(one="10000+", two="10000+")["H2"].comparison.log_rank is None
 
 

@@ -114,6 +114,7 @@ def _verdict_record(verdict: Verdict) -> dict[str, Any]:
 def _comparison_record(tests: Comparison) -> dict[str, Any]:
     return {
         "permutation_p_one_sided": tests.permutation.p,
+        "permutation_p_opposite": tests.opposite.p,
         "permutation_draws": tests.permutation.draws,  # None: exact
         "permutation_horizon": tests.horizon,
         "log_rank_chi2": tests.log_rank.chi2 if tests.log_rank else None,

@@ -8,6 +8,7 @@ from grokking.artifacts import atomic_write_text, read_json
 from grokking.cli import Parser
 from grokking.durations import clock
 from grokking.errors import UserError
+from grokking.sweep.verdicts import FAIL
 
 SUMMARY_FILE = "analysis_summary.json"
 HEADER = (
@@ -98,11 +99,14 @@ def p_values(verdict: Summary) -> str:
 
 def _permutation_words(verdict: Summary) -> str:
     p, draws = verdict["permutation_p_one_sided"], verdict.get("permutation_draws")
+    order = ""
+    if verdict["verdict"] == FAIL and "permutation_p_opposite" in verdict:
+        p, order = verdict["permutation_p_opposite"], " for the opposite order"
     if p is None:
         return "no permutation test: too many runs for the version that analysed them"
     deals = f" from {draws:,} random deals" if draws else ""
     horizon = verdict["permutation_horizon"]
-    return f"permutation p = {p:.2g} one-sided{deals}, all followed to epoch {horizon:,}"
+    return f"permutation p = {p:.2g} one-sided{order}{deals}, all followed to epoch {horizon:,}"
 
 
 def _log_rank_words(verdict: Summary) -> str:
@@ -144,12 +148,18 @@ def _left_out_words(summary: Summary) -> str:
 
 
 def condition_lines(summary: Summary) -> list[str]:
-    """What the runs ran on and how long it all took, wall clock, as far as that is recorded."""
-    lines = [
+    """What the runs ran on and how long it all took, as far as that is recorded."""
+    machines = [
         f"{c['device_name']}, kernel {c['kernel']}, threads per run: {c['threads']}, torch {c['torch']}, "
         f"Python {c['python']}, commit {c['git_commit'][:12]}"
         for c in summary["conditions"]
     ]
+    return [*machines, *session_lines(summary)]
+
+
+def session_lines(summary: Summary) -> list[str]:
+    """How long each sitting of the sweep took, wall clock."""
+    lines = []
     for s in summary["sessions"]:
         runs, minutes = "run" if s["runs"] == 1 else "runs", s["seconds"] / 60
         lines.append(

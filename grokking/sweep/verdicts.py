@@ -2,9 +2,11 @@
 
 Order is judged by Kaplan-Meier medians of the grok epoch. A median that is not reached
 lies later than the last epoch seen, so it can be ordered against one that was reached by
-then. p-values are reported beside a verdict and never decide it.
+then. An order decides a hypothesis only where the one-sided permutation test gives it a p of
+at most ALPHA: few runs fall into any order by chance.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,11 +19,13 @@ from grokking.sweep.survival import (
     log_rank,
     median_time,
     permutation_test,
+    wilson_interval,
 )
 
 PASS, FAIL, UNDECIDED = "PASS", "FAIL", "UNDECIDED"
 BASELINE, LOWER, HIGHER = 1.0, 0.5, 2.0  # weight decays of the hypotheses
 DEADLINE = 10_000  # epochs, of H1
+ALPHA = 0.05  # largest p at which an order of medians is taken for more than chance
 
 
 class Followed(NamedTuple):
@@ -39,6 +43,7 @@ class Comparison(NamedTuple):
 
     log_rank: LogRank | None  # two-sided; None where it has no variance
     permutation: PermutationTest  # one-sided, for the claimed order
+    opposite: PermutationTest  # the same for the opposite order
     horizon: int  # epoch at which the permutation test cuts both groups
 
 
@@ -64,7 +69,11 @@ def _by_deadline(groups: Groups) -> Verdict:
     runs = [run.observation for run in groups.get(BASELINE, [])]
     grokked = sum(run.event and run.time <= DEADLINE for run in runs)
     too_late = sum(run.time > DEADLINE or (run.time == DEADLINE and not run.event) for run in runs)
-    count = f"{grokked} of {len(runs)} runs grokked by epoch {DEADLINE:,}"
+    low, high = wilson_interval(grokked, len(runs))
+    count = (
+        f"{grokked} of {len(runs)} runs grokked by epoch {DEADLINE:,} (95 % interval of the share: "
+        f"{low:.0%} to {high:.0%})"
+    )
     if not runs:
         verdict, reason = UNDECIDED, "no run with weight decay 1.0 could be read"
     elif grokked == len(runs):
@@ -88,8 +97,19 @@ def _ordered(name: str, claim: str, groups: Groups, earlier: float, later: float
     first, second = ([run.observation for run in groups[value]] for value in (earlier, later))
     medians = (_median_in_words(earlier, first), _median_in_words(later, second))
     reason = f"median grok epoch {', '.join(medians)}"
-    comparison = _compare(groups[earlier], groups[later])
-    return Verdict(name, claim, _order(first, second), reason, comparison)
+    comparison, order = _compare(groups[earlier], groups[later]), _order(first, second)
+    p = {PASS: comparison.permutation.p, FAIL: comparison.opposite.p}.get(order, 0.0)
+    if p > ALPHA:
+        order, reason = UNDECIDED, f"{reason}; {_doubt(p, len(first), len(second))}"
+    return Verdict(name, claim, order, reason, comparison)
+
+
+def _doubt(p: float, first: int, second: int) -> str:
+    """Why an order of the medians of so many runs decides nothing."""
+    smallest = 1 / math.comb(first + second, first)
+    if smallest > ALPHA:
+        return f"too few runs: with {first} against {second}, p cannot fall below {smallest:.2g}"
+    return f"that order may be chance: its p is {p:.2g}, above {ALPHA:g}"
 
 
 def _order(first: Sequence[Observation], second: Sequence[Observation]) -> str:
@@ -116,5 +136,7 @@ def _compare(earlier: Sequence[Followed], later: Sequence[Followed]) -> Comparis
     because dealing runs between groups is exact only if all were watched equally long."""
     horizon = min(run.followed_to for run in [*earlier, *later])
     first, second = ([run.observation for run in runs] for runs in (earlier, later))
-    permutation = permutation_test(follow_up_to(first, horizon), follow_up_to(second, horizon))
-    return Comparison(log_rank(first, second), permutation, horizon)
+    cut = follow_up_to(first, horizon), follow_up_to(second, horizon)
+    return Comparison(
+        log_rank(first, second), permutation_test(*cut), permutation_test(*reversed(cut)), horizon
+    )
