@@ -9,9 +9,10 @@ from sweep_folders import typical_sweep, write_run
 
 from grokking.pictures.style import weight_decay_styles
 from grokking.sweep.analysis import analyze
-from grokking.sweep.curves import accuracy_figure, facets
+from grokking.sweep.curves import accuracy_figure, facets, loss_figure
 from grokking.sweep.figures import distribution_figure, scaling_figure, survival_figure
 from grokking.sweep.folder import read_sweep
+from grokking.sweep.look import NEVER, NOT_YET
 from grokking.sweep.pages import write_sweep_pages
 from grokking.sweep.thinning import thinned
 
@@ -48,13 +49,76 @@ def test_every_run_has_a_curve_in_its_weight_decays_look(sweep):
     assert sorted(trace.name for trace in lines if trace.showlegend) == ["0.5", "1.0", "2.0"]
 
 
-def test_the_distribution_shows_every_run_once_and_censored_ones_as_such(sweep):
-    points = [trace for trace in distribution_figure(sweep).data if trace.type == "scatter"]
-    grokked = sorted(y for t in points if t.marker.symbol != "triangle-up-open" for y in t.y)
-    assert grokked == [2_800, 3_150, 3_600, 6_900, 8_050, 9_300, 9_650]
-    censored = [t for t in points if t.marker.symbol == "triangle-up-open"]
+def points_of(figure, symbol=None):
+    return [
+        t
+        for t in figure.data
+        if t.type == "scatter" and t.marker.symbol == (symbol or t.marker.symbol)
+    ]
+
+
+def test_the_distribution_shows_every_run_once_and_those_that_may_yet_grok_as_such(sweep):
+    figure = distribution_figure(sweep)
+    censored = points_of(figure, NOT_YET)
     assert [list(t.y) for t in censored] == [[10_000, 10_000]]
-    assert len({x for t in points for x in t.x}) == 9  # none hides another
+    assert "memorised, not grokked by epoch 10,000<br>seed 42" in censored[0].text
+    grokked = sorted(y for t in points_of(figure) if t not in censored for y in t.y)
+    assert grokked == [2_800, 3_150, 3_600, 6_900, 8_050, 9_300, 9_650]
+    assert len({x for t in points_of(figure) for x in t.x}) == 9  # none hides another
+
+
+def test_a_box_takes_five_runs_that_grokked(tmp_path):
+    for seed in range(5):
+        write_run(tmp_path, 1.0, seed, 4_000 + 500 * seed, every=500)
+    for seed in range(4):
+        write_run(tmp_path, 2.0, seed, 2_000 + 500 * seed, every=500)
+    figure = distribution_figure(read_sweep(tmp_path))
+    assert [list(t.y) for t in figure.data if t.type == "box"] == [
+        [4_000, 4_500, 5_000, 5_500, 6_000]
+    ]
+    assert "A box: quartiles" in look_for(figure)
+
+
+def test_no_weight_decay_looks_like_a_run_that_has_not_grokked():
+    decays = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0, *range(4, 40))
+    used = {style.symbol for style in weight_decay_styles(decays).values()}
+    assert not {glyph.removesuffix("-open") for glyph in (NOT_YET, NEVER)} & used
+
+
+def test_runs_that_can_grok_no_more_are_no_censored_ones(tmp_path):
+    write_run(tmp_path, 1.0, 1, 300, last_epoch=1_000)  # memorised at 150: generalised at once
+    figure = distribution_figure(read_sweep(tmp_path))
+    (trace,) = figure.data
+    assert (trace.marker.symbol, list(trace.y)) == (NEVER, [300])
+    assert trace.text[0].startswith("generalised at epoch 300, no grokking")
+    assert look_for(figure).startswith(
+        "No run has grokked. An asterisk is a run that has generalised"
+    )
+
+
+def look_for(figure):
+    return figure.layout.title.subtitle.text
+
+
+def test_sentences_of_a_sweep_hold_for_its_runs(sweep):
+    assert look_for(distribution_figure(sweep)) == (
+        "A point is a run that grokked. An arrow is a run that had not grokked at its last epoch: its "
+        "grok epoch, if it has one, lies above."
+    )
+    assert "7 of 9 grokked. Markers" in look_for(accuracy_figure(sweep))  # 0.5 has no median
+    assert "Ticks: runs that ended without" in look_for(survival_figure(sweep))
+    assert look_for(loss_figure(sweep)).startswith("0 of 9 runs climbed above the loss that they")
+    assert "6 ended below a hundredth" in look_for(loss_figure(sweep))
+
+
+def test_the_order_of_weight_decays_is_claimed_where_the_medians_have_it(tmp_path):
+    for weight_decay, grok_epoch in ((0.5, 8_000), (1.0, 5_000), (2.0, 2_000)):
+        write_run(tmp_path, weight_decay, 1, grok_epoch)
+    ordered = read_sweep(tmp_path)
+    assert "The more weight decay, the further left" in look_for(accuracy_figure(ordered))
+    assert "Ticks" not in look_for(survival_figure(ordered))
+    write_run(tmp_path, 3.0, 1, 2_500)
+    assert "further left" not in look_for(accuracy_figure(read_sweep(tmp_path)))
 
 
 def test_survival_curves_fall_at_the_grok_epochs_and_end_where_the_runs_do(sweep):
@@ -119,6 +183,8 @@ def test_pages_open_without_error_offline_and_without_sideways_scrolling(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.errors == []
         assert all(address.startswith(("file:", "data:", "blob:")) for address in page.requests)
+        title = page.evaluate("document.title")
+        assert ": addition mod 113, weight decays 0.5, 1.0, 2.0, seeds 42, 123, 456, epoch" in title
 
 
 def test_the_log_button_changes_the_epoch_axis_and_back(plots, chromium):
@@ -136,6 +202,11 @@ def test_the_index_holds_table_verdicts_and_links_that_lead_somewhere(plots, chr
         text = page.evaluate("document.body.innerText")
         links = page.evaluate("[...document.links].map(a => a.getAttribute('href'))")
     assert "H2 PASS: weight decay 2.0 groks earlier than 1.0" in text
+    assert text.startswith(
+        "Weight-decay sweep: addition mod 113, weight decays 0.5, 1.0, 2.0, seeds 42, 123, 456, epoch"
+    )
+    assert "memorised, not grokked by epoch 10,000" in text
+    assert "weight decay 0.5, 2.0 (there 1.0)" in text
     assert "8,050 (6,900-9,300)" in text
     assert "../wd0.5_seed42/visualizations/index.html" in links
     assert "../wd1.0_seed42/report.html" in links
@@ -168,11 +239,16 @@ def test_pages_of_a_run_that_cannot_be_looked_for_are_not_linked(tmp_path):
     assert "visualizations" not in write_sweep_pages(*analyze(tmp_path)).read_text()
 
 
-def test_a_sweep_in_which_nothing_grokked_still_has_its_pages(tmp_path, chromium):
+def test_a_sweep_in_which_nothing_grokked_says_so_on_every_page(tmp_path, chromium):
     for weight_decay in (0.5, 1.0):
         write_run(tmp_path, weight_decay, 1, None, last_epoch=100)
-    with chromium.open(write_sweep_pages(*analyze(tmp_path)).with_name(PAGES[3])) as page:
-        assert page.errors == []
+    index = write_sweep_pages(*analyze(tmp_path))
+    for name in PAGES:
+        with chromium.open(index.with_name(name)) as page:
+            text = page.evaluate("document.body.innerText")
+            assert page.errors == []
+        assert "No run has grokked" in text or "None of 2 has grokked" in text
+        assert not any(words in text for words in ("Look for the jump", "further left", "A box"))
 
 
 @given(st.lists(st.none() | st.floats(0, 1), max_size=600))

@@ -2,6 +2,7 @@
 
 style, page_assets            how everything looks
 surface_views, *_figures      records to figures, pure functions
+*_sentences, introduction     what a page may say of a run: outcome, structure, first lines
 pages                         figures, tables and text to standalone HTML
 *_pages, visualize            which figures make which page
 """

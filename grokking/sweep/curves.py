@@ -1,5 +1,6 @@
 """Curves of a sweep's runs over the epochs: all in one figure, or one panel per weight decay."""
 
+from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -8,6 +9,7 @@ from grokking.detection import THRESHOLD
 from grokking.pictures.style import MUTED, TEMPLATE
 from grokking.sweep.look import marker, styles, titled, with_epoch_axis
 from grokking.sweep.records import RunRecord, Sweep
+from grokking.sweep.survival import median_time
 from grokking.sweep.thinning import thinned
 
 GREY = "#c9ced6"
@@ -38,8 +40,43 @@ def accuracy_figure(sweep: Sweep) -> go.Figure:
     return titled(
         figure,
         "Validation accuracy of every run",
-        "Each line is one run. Look for the jump from chance to 100 %: the more weight decay, the "
-        "further left. Markers: where the run crossed 90 % for good.",
+        _jump(sweep),
+    )
+
+
+def _jump(sweep: Sweep) -> str:
+    """What to look for in the accuracies, of what these runs show."""
+    grokked = sum(run.grokked for run in sweep.runs)
+    if grokked == 0:
+        return f"Each line is one run. None of {len(sweep.runs)} has grokked."
+    further_left = " The more weight decay, the further left." if _is_in_order(sweep) else ""
+    return (
+        f"Each line is one run. Look for the jump: {grokked} of {len(sweep.runs)} grokked.{further_left} "
+        f"Markers: where the run crossed {THRESHOLD:.0%} for good."
+    )
+
+
+def _is_in_order(sweep: Sweep) -> bool:
+    """Does every weight decay, of two or more, have an earlier median grok epoch than the one below?"""
+    medians = [
+        median_time([run.followed.observation for run in runs])
+        for runs in sweep.by_weight_decay().values()
+    ]
+    known = [median for median in medians if median is not None]
+    return len(known) == len(medians) > 1 and all(a > b for a, b in pairwise(known))
+
+
+def _climb(sweep: Sweep) -> str:
+    """What the validation losses of these runs did, counted."""
+    losses = [
+        [loss for loss in sweep.histories[run.directory].validation_losses if loss is not None]
+        for run in sweep.runs
+    ]
+    climbed = sum(max(series, default=0.0) > series[0] for series in losses if series)
+    fell = sum(series[-1] < max(series) / 100 for series in losses if series)
+    return (
+        f"{climbed} of {len(losses)} runs climbed above the loss that they began with, as memorising "
+        f"makes them; {fell} ended below a hundredth of their largest loss."
     )
 
 
@@ -50,8 +87,7 @@ def loss_figure(sweep: Sweep) -> go.Figure:
     return titled(
         figure,
         "Validation loss of every run",
-        "While a run only memorises, its validation loss climbs above that of guessing; it falls "
-        "by orders of magnitude when the run groks.",
+        _climb(sweep),
     )
 
 

@@ -7,17 +7,27 @@ from typing import Any
 import plotly.graph_objects as go
 
 from grokking.pictures.style import INK, MUTED, TEMPLATE, Style
-from grokking.sweep.look import axis_buttons, marker, styles, titled, with_epoch_axis
+from grokking.sweep.look import (
+    NEVER,
+    NOT_YET,
+    axis_buttons,
+    marker,
+    styles,
+    titled,
+    with_epoch_axis,
+)
 from grokking.sweep.records import RunRecord, Sweep
 from grokking.sweep.survival import kaplan_meier
 
+BOXED = 5  # runs that grokked, from which their quartiles are drawn
+
 
 def distribution_figure(sweep: Sweep) -> go.Figure:
-    """Box of the grok epochs per weight decay, every run as a point, censored ones as triangles."""
+    """Grok epochs per weight decay: every run as a point, in a box where BOXED of them grokked."""
     groups = sweep.by_weight_decay()
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460, "showlegend": False})
     for position, (weight_decay, runs) in enumerate(groups.items()):
-        for trace in _box(position, runs, styles(sweep)[weight_decay]):
+        for trace in _column(position, runs, styles(sweep)[weight_decay]):
             figure.add_trace(trace)
     figure.update_xaxes(
         title_text="weight decay",
@@ -25,23 +35,37 @@ def distribution_figure(sweep: Sweep) -> go.Figure:
         ticktext=[str(weight_decay) for weight_decay in groups],
         range=[-0.6, len(groups) - 0.4],
     )
-    figure.update_yaxes(title_text="grok epoch", tickformat=",", rangemode="tozero")
+    figure.update_yaxes(title_text="epoch", tickformat=",", rangemode="tozero")
     figure.update_layout(updatemenus=[axis_buttons("yaxis")])
-    return titled(
-        figure,
-        "When each run grokked",
-        "Boxes: the runs that grokked, quartiles and median. An open triangle is a run that had not "
-        "grokked at its last epoch: its grok epoch lies above the triangle, so the box is too low.",
-    )
+    return titled(figure, "When each run grokked, and what else became of it", _legend(sweep))
 
 
-def _box(position: int, runs: Sequence[RunRecord], style: Style) -> Iterator[go.Box | go.Scatter]:
+def _legend(sweep: Sweep) -> str:
+    """What the figure's points are, of those that it has."""
+    grokked = [sum(run.grokked for run in runs) for runs in sweep.by_weight_decay().values()]
+    sentences = [
+        "A point is a run that grokked." if any(grokked) else "No run has grokked.",
+        "A box: quartiles and median of those runs." if max(grokked) >= BOXED else "",
+        "An arrow is a run that had not grokked at its last epoch: its grok epoch, if it has one, lies "
+        "above."
+        if any(run.may_grok for run in sweep.runs)
+        else "",
+        "An asterisk is a run that has generalised without grokking, or diverged."
+        if not all(run.grokked or run.may_grok for run in sweep.runs)
+        else "",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _column(
+    position: int, runs: Sequence[RunRecord], style: Style
+) -> Iterator[go.Box | go.Scatter]:
+    """The runs of one weight decay, by what became of them."""
     places = dict(
         zip((run.directory for run in runs), _spread_out(position, len(runs)), strict=True)
     )
-    grokked = [run for run in runs if run.grok_epoch is not None]
-    censored = [run for run in runs if run.grok_epoch is None]
-    if grokked:
+    grokked = [run for run in runs if run.grokked]
+    if len(grokked) >= BOXED:
         yield go.Box(
             x=[position] * len(grokked),
             y=[run.grok_epoch for run in grokked],
@@ -51,28 +75,28 @@ def _box(position: int, runs: Sequence[RunRecord], style: Style) -> Iterator[go.
             fillcolor="rgba(0,0,0,0)",
             hoverinfo="skip",
         )
-        yield go.Scatter(
-            x=[places[run.directory] for run in grokked],
-            y=[run.grok_epoch for run in grokked],
-            mode="markers",
-            marker=marker(style),
-            text=[f"seed {run.seed}" for run in grokked],
-            hovertemplate="grokked at epoch %{y:,}<br>%{text}<extra></extra>",
-        )
-    if censored:
-        yield go.Scatter(
-            x=[places[run.directory] for run in censored],
-            y=[run.last_epoch for run in censored],
-            mode="markers",
-            marker={
-                "symbol": "triangle-up-open",
-                "size": 14,
-                "line": {"width": 2},
-                "color": style.color,
-            },
-            text=[f"seed {run.seed}" for run in censored],
-            hovertemplate="not grokked by epoch %{y:,}<br>%{text}<extra></extra>",
-        )
+    never = [run for run in runs if not (run.grokked or run.may_grok)]
+    large = {"size": 14, "line": {"width": 2, "color": style.color}, "color": style.color}
+    for group, look in (
+        (grokked, marker(style)),
+        ([run for run in runs if run.may_grok], {**large, "symbol": NOT_YET}),
+        (never, {**large, "symbol": NEVER}),
+    ):
+        if group:
+            yield go.Scatter(
+                x=[places[run.directory] for run in group],
+                y=[decided_at(run) for run in group],
+                mode="markers",
+                marker=look,
+                text=[f"{run.outcome_in_words}<br>seed {run.seed}" for run in group],
+                hovertemplate="%{text}<extra></extra>",
+            )
+
+
+def decided_at(run: RunRecord) -> int:
+    """The epoch at which a run is shown: where it generalised, else its last."""
+    generalised = run.generalization_epoch
+    return run.last_epoch if generalised is None else generalised
 
 
 def _spread_out(position: int, count: int) -> list[float]:
@@ -116,9 +140,19 @@ def survival_figure(sweep: Sweep) -> go.Figure:
     return titled(
         with_epoch_axis(figure),
         "Share of runs that have not grokked (Kaplan-Meier)",
-        "A curve that falls further left groks earlier; it crosses the dotted line at the median. "
-        "Ticks: runs that ended without grokking; they count as not grokked until then only.",
+        _fall(sweep),
     )
+
+
+def _fall(sweep: Sweep) -> str:
+    """What to look for in the curves, of what they show."""
+    ticks = "Ticks: runs that ended without grokking; they count as not grokked until then only."
+    if not any(run.grokked for run in sweep.runs):
+        return f"No run has grokked: every curve stays at 100 %. {ticks}"
+    falls = (
+        "A curve that falls further left groks earlier; it crosses the dotted line at the median."
+    )
+    return falls if all(run.grokked for run in sweep.runs) else f"{falls} {ticks}"
 
 
 def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> go.Figure:

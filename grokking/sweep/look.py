@@ -7,6 +7,9 @@ import plotly.graph_objects as go
 from grokking.pictures.style import Style, weight_decay_styles
 from grokking.sweep.records import Sweep
 
+# Glyphs that no weight decay has.
+NOT_YET, NEVER = "arrow-bar-up", "asterisk-open"
+
 
 def styles(sweep: Sweep) -> dict[float, Style]:
     """One look per weight decay of the sweep."""

@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 
 from grokking.cli import Parser
 from grokking.errors import RunError
+from grokking.experiment import experiment
+from grokking.pictures.introduction import introduction
 from grokking.pictures.pages import Block, Figures, Links, Prose, Table, write_page
 from grokking.sweep.analysis import analyze
 from grokking.sweep.curves import accuracy_figure, facets, loss_figure
@@ -18,17 +20,17 @@ from grokking.sweep.records import RunRecord, Sweep
 from grokking.sweep.tables import (
     HEADER,
     LEGEND,
-    condition_lines,
     epoch_text,
     problem_lines,
     rows,
     scaling_line,
+    session_lines,
     verdict_line,
 )
 
 PAGES = {
     "validation_accuracy_comparison.html": "Validation accuracy by weight decay",
-    "grokking_epoch_distribution.html": "When the runs grokked",
+    "grokking_epoch_distribution.html": "Grok epochs by weight decay",
     "combined_comparison.html": "Accuracy, loss, grok epochs and survival together",
 }
 Summary = dict[str, Any]
@@ -41,12 +43,19 @@ def write_sweep_pages(sweep: Sweep, summary: Summary) -> Path:
         plots.mkdir(exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot create {plots}: {error.strerror}") from error
+    runs = _ordered(sweep)
+    described = experiment(
+        [sweep.directory / run.directory for run in runs], [run.last_epoch for run in runs]
+    )
+
+    def write(name: str, title: str, blocks: Sequence[Block]) -> Path:
+        whole = [*introduction(described), *blocks]
+        return write_page(plots / name, f"{title}: {described.title}", whole, "shared")
+
     contents = [_accuracy_page(sweep), _distribution_page(sweep, summary), _combined_page(sweep)]
     for (name, title), blocks in zip(PAGES.items(), contents, strict=True):
-        write_page(
-            plots / name, title, [*blocks, Links([("index.html", "Back to the table")])], "shared"
-        )
-    return write_page(plots / "index.html", "Weight-decay sweep", _index(sweep, summary), "shared")
+        write(name, title, [*blocks, Links([("index.html", "Back to the table")])])
+    return write("index.html", "Weight-decay sweep", _index(sweep, summary))
 
 
 def _accuracy_page(sweep: Sweep) -> list[Block]:
@@ -84,7 +93,7 @@ def _index(sweep: Sweep, summary: Summary) -> list[Block]:
     counted = f"{summary['runs_read']} runs of {summary['sweep']}"
     blocks: list[Block] = [
         Prose([f"{counted}, {summary['runs_not_counted']} not counted.", *summary["warnings"]]),
-        Prose(condition_lines(summary)),
+        Prose(session_lines(summary)),
         Prose([verdict_line(verdict) for verdict in summary["verdicts"]], "Verdicts"),
         Table("Per weight decay", HEADER, rows(summary)),
         Prose([LEGEND, scaling_line(summary)] if scaling_line(summary) else [LEGEND]),
@@ -106,7 +115,7 @@ _RUN_HEADER = (
     "seed",
     "epochs",
     "memorised",
-    "grokked",
+    "outcome",
     "final validation",
 )
 
@@ -119,7 +128,7 @@ def _run_row(run: RunRecord) -> list[str]:
         str(run.seed),
         f"{run.last_epoch:,}",
         epoch_text(run.memorization_epoch),
-        "not yet" if run.grok_epoch is None else f"{run.grok_epoch:,}",
+        run.outcome_in_words,
         "-" if final is None else f"{final:.1%}",
     ]
 

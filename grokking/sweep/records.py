@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.artifacts import History
-from grokking.detection import DIVERGED
+from grokking.detection import DIVERGED, LEARNING, MEMORISED
 from grokking.sweep.survival import Observation
 from grokking.sweep.verdicts import Followed, Verdict, verdicts
 
@@ -39,6 +39,30 @@ class RunRecord:
         if self.grok_epoch is None:
             return Followed(Observation(self.last_epoch, False), self.last_epoch)
         return Followed(Observation(self.grok_epoch, True), max(self.num_epochs, self.last_epoch))
+
+    @property
+    def outcome_in_words(self) -> str:
+        """What became of the run, with the epoch: "memorised, not grokked by epoch 10,000"."""
+        told = [self._reached]
+        if self.collapse_epoch is not None:
+            told.append(f"collapsed at epoch {self.collapse_epoch:,}")
+        if self.outcome == DIVERGED:
+            told.append(f"diverged at epoch {self.last_epoch:,}")
+        return ", ".join(told)
+
+    @property
+    def _reached(self) -> str:
+        if self.grok_epoch is not None:
+            return f"grokked at epoch {self.grok_epoch:,}"
+        if self.generalization_epoch is not None:
+            return f"generalised at epoch {self.generalization_epoch:,}, no grokking"
+        known = "not memorised" if self.memorization_epoch is None else "memorised"
+        return f"{known}, not grokked by epoch {self.last_epoch:,}"
+
+    @property
+    def may_grok(self) -> bool:
+        """Has the run ended before anything decided whether it groks?"""
+        return self.outcome in (MEMORISED, LEARNING)
 
     @property
     def observed_delay(self) -> Observation | None:
