@@ -28,7 +28,6 @@ def run(tmp_path, seconds, *command):
         env=clean_environment(PYTHONPATH=str(ROOT), FOLDER=str(tmp_path)),
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     code, tail, survived, left = json.loads(done.stdout)

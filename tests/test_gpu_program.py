@@ -27,7 +27,7 @@ def programs(tmp_path_factory):
 
 
 def execute(program, *arguments):
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=300)
+    return subprocess.run([program, *arguments], capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)

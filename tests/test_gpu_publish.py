@@ -223,7 +223,6 @@ def python(tree, *arguments):
         env=clean_environment(PYTHONPATH=str(tree), PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,
         text=True,
-        timeout=120,
     )
 
 

@@ -10,7 +10,8 @@ from needs import NotPossible, without_network
 
 from grokking.run_summary import exported_wave
 
-SHELL_SCRIPTS = sorted((ROOT / "scripts").glob("[!_]*.sh"))
+FOLDERS = (ROOT / "scripts", ROOT / "tools" / "gpu")
+SHELL_SCRIPTS = sorted(path for folder in FOLDERS for path in folder.glob("[!_]*.sh"))
 INSTALLED = ROOT / ".venv" / "installed[test]"
 
 
@@ -90,6 +91,8 @@ def test_every_shell_script_says_what_it_does_instead_of_doing_it(script, tmp_pa
         ("check_arm64.sh", ["--fast"], "unknown argument '--fast'"),
         ("sanitize.sh", [], "expected address, undefined or thread"),
         ("sanitize.sh", ["memory"], "expected address, undefined or thread"),
+        ("../tools/gpu/wheels.sh", ["--all"], "unknown argument '--all'"),
+        ("../tools/gpu/wheels.sh", ["3.12", "3.13"], "unknown argument '3.13'"),
         ("install_matrix.sh", ["out.md"], "usage: install_matrix.sh OUT.md PYTHON..."),
     ],
 )
@@ -140,8 +143,7 @@ def test_quickstart_trains_draws_and_reuses_with_no_network(tmp_path):
 
 def test_shell_scripts_are_clean(tmp_path):
     shellcheck = require("shellcheck")
-    folders = (ROOT / "scripts", ROOT / "tools" / "gpu")
-    scripts = [str(p) for folder in folders for p in sorted(folder.glob("*.sh"))]
+    scripts = [str(p) for folder in FOLDERS for p in sorted(folder.glob("*.sh"))]
     scripts.append(str(ROOT / ".ci" / "run"))
     done = subprocess.run(
         [shellcheck, "-x", *scripts], cwd=ROOT, capture_output=True, text=True, check=False

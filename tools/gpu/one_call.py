@@ -71,7 +71,7 @@ def parse(arguments: list[str] | None) -> Namespace:
     parser.add_argument(
         "--limit", type=float, metavar="SECONDS", help="no part longer than this, for a rehearsal"
     )
-    options = parser.parse_args(arguments)
+    options: Namespace = parser.parse_args(arguments)
     if not sys.platform.startswith("linux"):
         raise UserError(f"this is {sys.platform}, expected Linux: CUDA's tools run nowhere else")
     if options.limit is not None and not 0 < options.limit <= TOTAL:

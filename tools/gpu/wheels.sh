@@ -10,6 +10,11 @@ case "${1:-}" in
     exit 0 ;;
 esac
 
+version="${1:-3.12}"
+if ! [[ $version =~ ^3\.[0-9]+$ ]] || [ $# -gt 1 ]; then
+  echo "error: unknown argument '${*: -1}', expected a version of Python such as 3.12" >&2
+  exit 2
+fi
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 PYTHON="$HERE/../../.venv/bin/python"
 [ -x "$PYTHON" ] || PYTHON=python3
@@ -18,7 +23,7 @@ MOST=40 # megabytes
 fresh="$(mktemp -d "$HERE/.wheels.XXXXXX")"
 trap 'rm -rf "$fresh"' EXIT
 "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-  --python-version "${1:-3.12}" --platform any --dest "$fresh" -r "$HERE/wheels.txt"
+  --python-version "$version" --platform any --dest "$fresh" -r "$HERE/wheels.txt"
 size="$(du -sm "$fresh" | cut -f1)"
 if [ "$size" -gt "$MOST" ]; then
   echo "error: the wheels of wheels.txt take $size MB, expected at most $MOST: name fewer or smaller ones" >&2

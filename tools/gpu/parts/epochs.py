@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from grokking import ops
 from grokking.data import Split, all_pairs, generators, split_pairs, targets
-from grokking.engine import FoldedEngine
 from grokking.extension import CUDA, Kernel
-from grokking.model import Transformer
+from grokking.model import Transformer, fold
 from tools.gpu.parts.part import gpus
 from tools.gpu.record import write_json
 
@@ -89,19 +89,23 @@ def adamw(model: Transformer) -> torch.optim.AdamW:
 
 
 def ours(experiment: Experiment) -> Epoch:
-    """As in a run: fold, the kernel, backward, AdamW, the score of the validation pairs."""
-    model = experiment.model()
+    """Fold, the kernel on the training and on the other pairs, backward, AdamW."""
+    model, kernel = experiment.model(), experiment.kernel
     optimizer = adamw(model)
-    kernel, device = experiment.kernel, experiment.device
-    engine = FoldedEngine(experiment.modulus, experiment.split(), kernel, device)
+    goal = targets(experiment.modulus).to(experiment.device)
+    train, rest = (
+        (pairs, goal[pairs])
+        for pairs in (part.to(experiment.device) for part in experiment.split())
+    )
 
     def epoch() -> Tensor:
-        step = engine.training_step(model)
-        engine.validate(model)
+        tables = fold(model)
+        loss = ops.pair_loss(tables, *train, kernel).mean
+        ops.evaluate(tables, *rest, kernel)
         optimizer.zero_grad()
-        step.loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        return step.loss.detach()
+        return loss.detach()
 
     return epoch
 
