@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """What quickstart.sh downloads and leaves on disk: measure_quickstart.py OUT.json
 
-Runs it in a fresh copy of HEAD, so it takes as long and wants the network; on Linux, the CPU build of torch.
+Runs it in a fresh copy of HEAD, but for 60 epochs only; what a run of 10,000 leaves follows from their
+files as in the estimate of a sweep. Wants the network and, on Linux, the CPU build of torch.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,7 +17,10 @@ sys.path.insert(0, str(ROOT))
 
 from grokking.artifacts import SCHEMA_VERSION, write_json  # noqa: E402
 from grokking.cli import Parser, run_main  # noqa: E402
-from grokking.run_summary import summarize  # noqa: E402
+from grokking.environment import versions  # noqa: E402
+from grokking.sweep.estimate import MEASURED_EPOCHS, disk_use, measured_in  # noqa: E402
+
+EPOCHS = 10_000
 
 
 def main() -> None:
@@ -24,16 +30,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="grokking_") as folder:
         copy, wheels = Path(folder) / "grokking", Path(folder) / "wheels"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(copy)], check=True)
-        subprocess.run([copy / "scripts" / "quickstart.sh"], check=True)
+        short = os.environ | {"GROK_NUM_EPOCHS": str(MEASURED_EPOCHS)}
+        subprocess.run([copy / "scripts" / "quickstart.sh"], env=short, check=True)
         pip = [copy / ".venv" / "bin" / "python", "-m", "pip", "--quiet", "download"]
         subprocess.run([*pip, "-r", "requirements.txt", "-d", wheels], cwd=copy, check=True)
+        run = measured_in([copy / "artifacts"], MEASURED_EPOCHS, took=0.0, reporting=None)
         sizes = {
             "download": bytes_in(wheels),
             "environment": bytes_in(copy / ".venv"),
-            "artifacts": bytes_in(copy / "artifacts"),
+            "run": disk_use(EPOCHS, run),
         }
-        run = summarize(copy / "artifacts")
-    write_json(arguments.output, {"schema_version": SCHEMA_VERSION, "bytes": sizes, "run": run})
+    record = {"epochs": EPOCHS, "bytes": sizes, "versions": versions()}
+    date = time.strftime("%Y-%m-%d")
+    write_json(arguments.output, {"schema_version": SCHEMA_VERSION, **record, "date": date})
 
 
 def bytes_in(folder: Path) -> int:

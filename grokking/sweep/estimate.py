@@ -89,7 +89,7 @@ def measure(
         _check_ended_well(children)
         folders = [child.folder for child in children]
         reporting = _time_reports(folders, variables, stop) if reports else None
-        return _slowest(folders, epochs, took, reporting)
+        return measured_in(folders, epochs, took, reporting)
 
 
 def _wait(children: Sequence[Child], stop: StopRequest) -> float:
@@ -121,9 +121,13 @@ def _time_reports(
     return None if complaints else time.monotonic() - began
 
 
-def _slowest(
+def measured_in(
     folders: Sequence[Path], epochs: int, took: float, reporting: float | None
 ) -> Measurement:
+    """Of equal runs of so many epochs; the first is weighed. They `took` so many seconds together.
+
+    `reporting`: seconds of their reports, None where they have none.
+    """
     seconds = max(read_grokking(folder)["seconds"] for folder in folders)
     overhead = max(0.0, took - seconds)
     sizes = {path: path.stat().st_size for path in folders[0].rglob("*") if path.is_file()}
