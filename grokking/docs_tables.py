@@ -76,6 +76,21 @@ def reference(results: Path) -> str:
     return f"{table}\n{machine(run)}{note(record)}\n"
 
 
+def quickstart(results: Path) -> str:
+    """What quickstart.sh downloads and leaves on disk."""
+    record = read_json(results / "quickstart.json")
+    size = {name: f"{count / 1e6:,.0f} MB" for name, count in record["bytes"].items()}
+    rows = [
+        ["packages to download", size["download"]],
+        ["`.venv/`", size["environment"]],
+        [f"a run of {record['epochs']:,} epochs with its pages, at most", size["run"]],
+    ]
+    of = record["versions"]
+    return (
+        f"{markdown(['', 'size'], rows)}\n{of['system']}, torch {of['torch']}, {record['date']}.\n"
+    )
+
+
 def paths(results: Path) -> str:
     """Grok epochs of the plain path and of the kernel, seed by seed, and the time to get there."""
     record = read_json(results / "kernel_and_plain.json")
@@ -256,6 +271,7 @@ def on_gpu(show: Callable[[gpu_tables.Record | None], str]) -> Callable[[Path], 
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "reference": reference,
+    "quickstart": quickstart,
     "paths": paths,
     "report_cards": report_cards,
     "pages": pages,

@@ -59,6 +59,17 @@ def test_a_marked_table_is_replaced_and_an_unknown_one_is_refused(tmp_path):
         docs_tables.updated(text.replace("paths", "pahts"), tmp_path)
 
 
+def test_what_the_quickstart_downloads_and_leaves_on_disk(tmp_path):
+    sizes = {"download": 250_400_000, "environment": 1_234_000_000, "run": 200_600_000.5}
+    record = {"epochs": 10_000, "bytes": sizes, "date": "2020-01-01"}
+    versions = {"system": "Linux x86_64", "torch": "2"}
+    (tmp_path / "quickstart.json").write_text(json.dumps({**record, "versions": versions}))
+    table = docs_tables.quickstart(tmp_path)
+    assert "| packages to download | 250 MB |\n| `.venv/` | 1,234 MB |" in table
+    assert "| a run of 10,000 epochs with its pages, at most | 201 MB |" in table
+    assert table.endswith("\nLinux x86_64, torch 2, 2020-01-01.\n")
+
+
 def test_report_cards_stand_side_by_side_and_failures_are_marked(tmp_path):
     def run(seed, passed):
         row = {"what": "loss", "paper": "1e-7", "accepted": "at most 2e-7", "passed": passed}

@@ -124,7 +124,7 @@ def test_the_plan_is_announced_with_time_and_disk(finished):
     done, _ = finished
     measuring, expected, starts = done.stdout.splitlines()[:3]
     assert measuring == "measuring a few epochs ..."
-    assert re.match(f"expected: {CLOCK} for 3 runs, 3 at a time", expected)
+    assert re.match(f"expected: {CLOCK} for 3 runs and their reports, 3 at a time", expected)
     assert " MB on disk" in expected
     assert starts == "3 runs, 3 at a time, into my sweep"
 
