@@ -118,8 +118,11 @@ def test_a_circle_says_how_much_of_the_embedding_it_holds_and_how_rough_it_is():
     W_E = np.random.default_rng(2).normal(size=(P, 16))
     found = scenes.circles(W_E, range(1, P // 2 + 1))
     assert sum(circle.share for circle in found) == pytest.approx(1.0)
-    radius = np.linalg.norm(found[0].points, axis=1)
-    assert found[0].roughness == pytest.approx(radius.std() / radius.mean())
+    angle = 2 * np.pi * 1 * np.arange(P) / P
+    hours = np.stack([np.cos(angle), np.sin(angle)], 1)
+    radius, *_ = np.linalg.lstsq(hours.reshape(-1, 1), found[0].points.reshape(-1), rcond=None)
+    off = found[0].points - radius * hours
+    assert found[0].roughness == pytest.approx(np.sqrt((off**2).sum(1).mean()) / radius.item())
     assert found[0].roughness > 0.1
 
 

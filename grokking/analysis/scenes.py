@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # at run time that would import torch
     from grokking.analysis.hindsight import State
 
 FRAMES = 40  # of a film, at most
-ROUND = 0.1  # roughness up to which embeddings are said to lie on a circle
+ROUND = 0.1  # roughness up to which embeddings are said to lie like the hours of a clock
 SHUFFLES, SEED = (
     20,
     0,
@@ -81,12 +81,12 @@ class Circle:
     frequency: int
     points: Array  # [p, 2]
     share: float  # of the variance of W_E over the operands
-    roughness: float  # standard deviation of the distance from the centre over its mean
+    roughness: float  # rms distance of operand x from its hour, the angle w_k x, over the radius
     control: tuple[float, float]  # least and greatest roughness with the operands in random order
 
     @property
     def is_round(self) -> bool:
-        """Is it a circle, and not what chance would draw as well?"""
+        """Is it a clock, and not what chance would draw as well?"""
         return self.roughness <= ROUND and self.roughness < self.control[0]
 
 
@@ -166,8 +166,8 @@ def circles(W_E: NDArray[np.floating], keys: Sequence[int]) -> list[Circle]:
 
 def _circle(centred: Array, shuffled: Sequence[Array], waves: Array, key: int) -> Circle:
     points, share = _projected(centred, waves)
-    rough = [_roughness(_projected(rows, waves)[0]) for rows in shuffled]
-    return Circle(key, points, share, _roughness(points), (min(rough), max(rough)))
+    rough = [_roughness(_projected(rows, waves)[0], waves) for rows in shuffled]
+    return Circle(key, points, share, _roughness(points, waves), (min(rough), max(rough)))
 
 
 def _projected(centred: Array, waves: Array) -> tuple[Array, float]:
@@ -177,9 +177,12 @@ def _projected(centred: Array, waves: Array) -> tuple[Array, float]:
     return centred @ directions.T, float(np.square(both).sum() / np.square(centred).sum())
 
 
-def _roughness(points: Array) -> float:
-    radius = np.linalg.norm(points, axis=1)
-    return float(radius.std() / radius.mean())
+def _roughness(points: Array, waves: Array) -> float:
+    """How far points [p, 2] lie from the hours of the clock that is nearest to them, over its radius."""
+    hours = waves.T * np.sqrt(len(points) / 2)  # of radius 1
+    radius = float((points * hours).sum() / len(points))
+    off = np.square(points - radius * hours).sum(axis=1).mean()
+    return float(np.sqrt(off) / radius) if radius > 0 else math.inf
 
 
 def largest_circles(found: Sequence[Circle]) -> list[Circle]:

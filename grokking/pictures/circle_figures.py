@@ -38,8 +38,8 @@ def circle_figure(circle: Circle) -> go.Figure:
         title={
             "text": f"Frequency {circle.frequency}",
             "subtitle": {
-                "text": f"{circle.share:.1%} of the embedding's variance; the radius varies by "
-                f"{circle.roughness:.0%}. Neighbours on the line are operands {step}."
+                "text": f"{circle.share:.1%} of the embedding's variance; off the hours by "
+                f"{circle.roughness:.0%} of the radius. Neighbours on the line are operands {step}."
             },
         },
         margin={"l": 8, "r": 8, "t": 32, "b": 8},

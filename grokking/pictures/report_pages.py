@@ -159,7 +159,7 @@ def _circles(circles: Sequence[Circle]) -> Chapter:
         for c in circles
     ]
     header = [
-        *("frequency", "share of the variance", "radius: standard deviation / mean"),
+        *("frequency", "share of the variance", "rms distance from the hours / radius"),
         "the same with the numbers in random order",
     ]
     none_is_round = not any(circle.is_round for circle in circles)

@@ -109,30 +109,29 @@ def strongest_frequencies(film: Film) -> list[int]:
 
 
 def circles_told(circles: Sequence[Circle]) -> Told:
-    """Where the numbers lie on circles, and where not."""
+    """Where the numbers lie on circles in their order, and where not."""
     lowest = min(circle.control[0] for circle in circles)
     highest = max(circle.control[1] for circle in circles)
-    control = (
-        f"With the numbers in random order the radius would vary by {lowest:.0%} to {highest:.0%}."
-    )
+    control = f"In random order they would be off by {lowest:.0%} to {highest:.0%}."
     round_ones = [circle for circle in circles if circle.is_round]
     if not round_ones:
-        roundest = min(circles, key=lambda circle: circle.roughness)
+        nearest = min(circles, key=lambda circle: circle.roughness)
         return Told(
             "The numbers do not lie on circles",
-            "In a network that has grokked they do, along cos and sin of a key frequency. Here the "
-            f"roundest is frequency {roundest.frequency}, whose radius varies by "
-            f"{roundest.roughness:.0%}; round is up to {ROUND:.0%}, and less than by chance. {control}",
+            "In a network that has grokked they lie like the hours of a dial, along cos and sin of a key "
+            f"frequency. Here the nearest to that is frequency {nearest.frequency}, whose numbers are "
+            f"off their hours by {nearest.roughness:.0%} of the radius; up to {ROUND:.0%}, and less than by "
+            f"chance, counts as a circle. {control}",
         )
-    names = listed([circle.frequency for circle in round_ones])
     most = max(circle.roughness for circle in round_ones)
     others = [circle.frequency for circle in circles if not circle.is_round]
-    beside = f" Not round: {listed(others)}." if others else ""
+    beside = f" No circles: {listed(others)}." if others else ""
     return Told(
         "Numbers on circles",
-        f"Look for circles: along cos and sin of frequency {names} the network has laid its "
-        f"{len(circles[0].points)} numbers out like the hours of a clock. The radius varies by at most "
-        f"{most:.0%}. {control}{beside}",
+        f"Look for circles: along cos and sin of frequency "
+        f"{listed([circle.frequency for circle in round_ones])} the network has laid its "
+        f"{len(circles[0].points)} numbers out like the hours of a clock. They are off their hours by at "
+        f"most {most:.0%} of the radius (root mean square). {control}{beside}",
     )
 
 
@@ -166,7 +165,10 @@ def hills_told(film: Film) -> str:
         )
     below = [frame for frame, share in enumerate(star.shares) if share < HALF]
     if not below:
-        return f"Neuron {star.neuron} is one wave from the first frame to the last."
+        return (
+            f"Neuron {star.neuron} is one wave at the end, and has held more than {HALF:.0%} {wave} "
+            "from the first frame on."
+        )
     since = below[-1] + 1
     return (
         f"Look for the hills that form out of noise: neuron {star.neuron} has held more than {HALF:.0%} "
