@@ -122,3 +122,23 @@ def test_an_inexact_sweep_takes_its_runs_on_with_another_thread_count(sweep, mon
     for name in NAMES:
         starts = json.loads((sweep / name / "config.json").read_text())["starts"]
         assert [(start["threads"], start["inexact"]) for start in starts] == [(1, False), (2, True)]
+
+
+def test_a_finished_run_that_the_statistics_refuse_is_no_finished_one(sweep, capsys):
+    """Otherwise a resume would keep for ever what the analysis never counts."""
+    result = sweep / NAMES[0] / "grokking.json"
+    late = {"grokked": True, "grok_epoch": 999, "generalization_epoch": 999, "outcome": "grokked"}
+    result.write_text(json.dumps(json.loads(result.read_text()) | late))
+    assert resume(sweep) == 0
+    assert f"{NAMES[0]} is damaged and runs again" in capsys.readouterr().out
+    assert read_grokking(sweep / NAMES[0])["grok_epoch"] != 999
+
+
+def test_an_unfinished_run_with_damaged_measures_runs_again(sweep, capsys):
+    folder = sweep / NAMES[1]
+    (folder / "grokking.json").unlink()
+    rows = (folder / "measures.npy").read_bytes()
+    (folder / "measures.npy").write_bytes(rows[:-5] + bytes(byte ^ 255 for byte in rows[-5:]))
+    assert resume(sweep) == 0
+    assert f"{NAMES[1]} is damaged and runs again" in capsys.readouterr().out
+    assert read_grokking(folder)["final_epoch"] == 24

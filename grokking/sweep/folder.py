@@ -33,7 +33,7 @@ def read_sweep(directory: Path) -> Sweep:
     for folder in folders:
         try:
             run = read_run(folder)
-            _check(run)
+            check_countable(run)
             read[folder.name] = run
         except UserError as error:
             faults.append(Fault(folder.name, str(error).removeprefix(f"{folder}/")))
@@ -92,8 +92,8 @@ def _nothing_read(directory: Path, faults: Sequence[Fault]) -> str:
     )
 
 
-def _check(run: Run) -> None:
-    """What the statistics need of a run, beyond what read_run has checked."""
+def check_countable(run: Run) -> None:
+    """UserError for what the statistics need of a run, beyond what read_run has checked."""
     for field in ("weight_decay", "learning_rate", "seed", "num_epochs"):
         value, whole = run.config.get(field), field in ("seed", "num_epochs")
         kind = int if whole else (int, float)

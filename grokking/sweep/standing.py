@@ -3,29 +3,49 @@
 from itertools import chain, count
 from pathlib import Path
 
+from grokking.analysis import measures
 from grokking.artifacts import read_config
 from grokking.config import load
-from grokking.continuation import finished_run
+from grokking.continuation import check_same_experiment, finished_run
 from grokking.errors import RunError, UserError
+from grokking.sweep.folder import check_countable
 from grokking.sweep.plan import DAMAGED_FOLDER, PlannedRun
 
 
 def is_finished(folder: Path, run: PlannedRun) -> bool:
-    """Does the folder hold a result that the plan does not take further? A damaged one is none."""
+    """Does the folder hold the run's result, which the plan does not take further, and which counts?
+
+    A damaged one does not, nor that of another run; one that may not be looked at is none.
+    """
+    config = load(run.variables).config
     try:
-        return finished_run(folder, load(run.variables).config) is not None
-    except UserError:
+        finished = finished_run(folder, config)
+        if finished is None:
+            return False
+        check_countable(finished)
+        check_same_experiment(folder, finished.config, config)
+    except (UserError, OSError):
         return False
+    return True
 
 
 def fault_of(folder: Path, run: PlannedRun) -> str:
-    """What keeps a run from being read or gone on with; empty if nothing does."""
+    """What keeps a run from being counted or gone on with; empty if nothing does.
+
+    Empty, too, where the run itself will say it: the disk does not give a file, or it is another run.
+    """
     try:
         if (folder / "config.json").exists():
             read_config(folder)
         finished = finished_run(folder, load(run.variables).config)
+        if finished is not None:
+            check_countable(finished)
+        elif (folder / measures.NAME).exists():
+            measures.read(folder)
     except UserError as error:
         return _without_folder(str(error), folder)
+    except OSError:
+        return ""
     if finished is not None or not any(folder.glob("checkpoint_*.pt")):
         return ""
     from grokking.recorder import AllDamaged, newest_checkpoint
@@ -35,7 +55,7 @@ def fault_of(folder: Path, run: PlannedRun) -> str:
     except AllDamaged as error:
         return _without_folder(str(error), folder)
     except (UserError, RunError):
-        pass  # of a newer version, or the disk does not give it: the run itself will say so
+        pass  # of a newer version, or the disk does not give it
     return ""
 
 
