@@ -69,7 +69,10 @@ def parse(arguments: list[str] | None) -> Namespace:
     parser.add_argument("out_dir", type=Path, help="folder of gpu.json, report.md and log.txt")
     parser.add_argument("--only", metavar="PART,...", help="these parts alone")
     parser.add_argument(
-        "--limit", type=float, metavar="SECONDS", help="no part longer than this, for a rehearsal"
+        "--limit",
+        type=float,
+        metavar="SECONDS",
+        help="no part's own share longer than this, for a rehearsal; what earlier parts leave is added",
     )
     options: Namespace = parser.parse_args(arguments)
     if not sys.platform.startswith("linux"):
