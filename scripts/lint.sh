@@ -26,9 +26,9 @@ bin="$ROOT/.venv/bin"
 "$bin/mypy" --no-error-summary
 "$PYTHON" -m pip check >/dev/null
 
-read -ra headers < <("$PYTHON" -c '
+mapfile -t headers < <("$PYTHON" -c '
 import pybind11, sysconfig
-print("-isystem", sysconfig.get_path("include"), "-isystem", pybind11.get_include())')
+print("-isystem", sysconfig.get_path("include"), "-isystem", pybind11.get_include(), sep="\n")')
 tidy() { "$bin/clang-tidy" --quiet "$@" 2>/dev/null; }
 tidy csrc/bindings.cpp csrc/cpu.cpp csrc/cpu_reference.cpp -- -std=c++17 -Icsrc "${headers[@]}"
 # The analyzer cannot follow an arena that only counts, from null; the sanitizers run this file instead.
