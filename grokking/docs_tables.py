@@ -119,35 +119,76 @@ def _path(run: Mapping[str, Any]) -> str:
     return f"{epoch(run['grok_epoch'])} after {minutes:.1f} minutes {speed}"
 
 
+SEED = "seed_"  # so begin the names of the reference experiment's runs among report_cards.json's
+
+
 def report_cards(results: Path) -> str:
-    """The paper's figures, and those of every run of report_cards.json, one column each."""
-    runs = read_json(results / "report_cards.json")["runs"]
-    cards = [run["card"] for run in runs]
+    """The paper's figures, and those of every seed of report_cards.json, one column each."""
+    runs = [run for run in _card_runs(results) if run["name"].startswith(SEED)]
+    return _cards(runs, "paper", "accepted")
+
+
+def other_cards(results: Path) -> str:
+    """The cards of the networks that are not the paper's converged one, one column each."""
+    return _cards([run for run in _card_runs(results) if not run["name"].startswith(SEED)])
+
+
+def controls(results: Path) -> str:
+    """What the draws of each control give, run by run: median (lowest to highest)."""
+    runs = _card_runs(results)
     rows = []
-    for same in zip(*(card["rows"] for card in cards), strict=True):
-        cells = [row["run"] + ("" if row["passed"] is not False else " **FAIL**") for row in same]
-        every = "after two directions for each key frequency"  # how many that is depends on the run
-        what = re.sub(r"after \d+ directions", every, same[0]["what"])
-        rows.append([what, same[0]["paper"], same[0]["accepted"], *cells])
-    rows.append(
-        [
-            "rows that pass",
-            "",
-            "",
-            *(f"{c['passed']} of {c['passed'] + c['failed']}" for c in cards),
-        ]
-    )
-    header = ["", "paper", "accepted", *(f"seed {card['seed']}" for card in cards)]
-    last = f"Each at epoch {', '.join(sorted({epoch(card['epoch']) for card in cards}))}"
-    return markdown(header, rows) + f"\n{last}; {machine(runs[0])}\n"
+    for same in zip(*(run["card"]["rows"] for run in runs), strict=True):
+        drawn = [row["control"] for row in same]
+        if all(drawn):
+            of = re.sub(r"^\d+ ", "as many ", drawn[0]["of"])
+            rows.append([_what(same[0]), of, *map(_control, drawn)])
+    return markdown(["", "drawn", *map(_named, runs)], rows) + "\n"
+
+
+def _card_runs(results: Path) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = read_json(results / "report_cards.json")["runs"]
+    return runs
+
+
+def _named(run: Mapping[str, Any]) -> str:
+    """seed 42, weight decay 2: the name of its folder."""
+    return str(run["name"].replace("_", " "))
+
+
+def _cards(runs: list[dict[str, Any]], *columns: str) -> str:
+    """Cards side by side, and before them what `columns` name of their first."""
+    rows = []
+    for same in zip(*(run["card"]["rows"] for run in runs), strict=True):
+        cells = [f"{row['run']} **{row['verdict']}**" for row in same]
+        rows.append([_what(same[0]), *(same[0][column] for column in columns), *cells])
+    blank, cards = [""] * len(columns), [run["card"] for run in runs]
+    judged = [f"{card['passed']} of {card['passed'] + card['failed']}" for card in cards]
+    rows.append(["rows that pass, of those judged", *blank, *judged])
+    if any(card["not_yet"] for card in cards):
+        rows.append(["rows NOT YET", *blank, *(str(card["not_yet"]) for card in cards)])
+    rows.append(["validation accuracy", *blank, *(f"{r['final_validation_accuracy']:.2%}" for r in runs)])
+    rows.append(["at epoch", *blank, *(epoch(card["epoch"]) for card in cards)])
+    return markdown(["", *columns, *map(_named, runs)], rows) + f"\n{machine(runs[0])}\n"
+
+
+def _what(row: Mapping[str, Any]) -> str:
+    """A row's name, without the weight decay of its run."""
+    return str(row["what"]).split(" at weight decay")[0]
+
+
+def _control(control: Mapping[str, Any]) -> str:
+    if not control["draws"]:
+        return "too few to draw from"
+    low, high = control["range"]
+    return f"{control['median']:.3g} ({low:.3g} to {high:.3g})"
 
 
 def pages(results: Path) -> str:
     """Size and build time of the pages of a report, over the runs of report_cards.json."""
-    runs = read_json(results / "report_cards.json")["runs"]
+    runs = _card_runs(results)
 
     def megabytes(name: str) -> str:
-        sizes = [run["pages"]["bytes"][name] / 1e6 for run in runs]
+        sizes = [run["pages"]["bytes"][name] / 1e6 for run in runs if name in run["pages"]["bytes"]]
         low, high = f"{min(sizes):.1f}", f"{max(sizes):.1f}"
         return f"{low} MB" if low == high else f"{low} to {high} MB"
 
@@ -274,6 +315,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "quickstart": quickstart,
     "paths": paths,
     "report_cards": report_cards,
+    "other_cards": other_cards,
+    "controls": controls,
     "pages": pages,
     "sweep": sweep,
     "extended_sweep": extended_sweep,

@@ -11,7 +11,7 @@ from grokking.run_summary import summarize
 
 
 def cards(directories: list[Path]) -> dict[str, Any]:
-    """One entry per finished run, by seed: its summary (see run_summary.py), its card, its pages."""
+    """One entry per finished run, by its folder's name: its summary (run_summary.py), card and pages."""
     runs = []
     for directory in directories:
         began = time.perf_counter()
@@ -20,9 +20,9 @@ def cards(directories: list[Path]) -> dict[str, Any]:
         pages = (page for page in (REPORT, FILM, GALLERY) if (directory / page).exists())
         sizes = {page: (directory / page).stat().st_size for page in pages}
         written = {"seconds": seconds, "bytes": sizes}
-        runs.append({**summarize(directory), "card": record, "pages": written})
+        named = {"name": directory.resolve().name, **summarize(directory)}
+        runs.append({**named, "card": record, "pages": written})
         print(f"{directory}: {record['passed']} rows pass, {record['failed']} fail", flush=True)
-    runs.sort(key=lambda run: run["seed"])
     return {"schema_version": SCHEMA_VERSION, "runs": runs}
 
 

@@ -70,26 +70,40 @@ def test_what_the_quickstart_downloads_and_leaves_on_disk(tmp_path):
     assert table.endswith("\nLinux x86_64, torch 2, 2020-01-01.\n")
 
 
-def test_report_cards_stand_side_by_side_and_failures_are_marked(tmp_path):
-    def run(seed, passed):
-        row = {"what": "loss", "paper": "1e-7", "accepted": "at most 2e-7", "passed": passed}
-        card = {
-            "seed": seed,
-            "epoch": 40000,
-            "passed": int(bool(passed)),
-            "failed": int(not passed),
-        }
+def test_report_cards_stand_side_by_side_with_their_verdicts_and_controls(tmp_path):
+    def run(name, verdict, control):
+        row = {"what": "loss at weight decay 1", "paper": "1e-7", "accepted": "at most 2e-7"}
+        rows = [
+            {**row, "run": f"of {name}", "verdict": verdict, "control": control},
+            {**row, "what": "phases", "run": "none", "verdict": "PASS", "control": None},
+        ]
+        failed, not_yet = int(verdict == "FAIL"), int(verdict == "NOT YET")
+        card = {"epoch": 40000, "passed": 1, "failed": failed, "not_yet": not_yet, "rows": rows}
         hardware = {"device_name": "CPU", "threads": 1, "kernel": "avx512", "date": "2020-01-01"}
         versions = {"torch": "2", "python": "3"}
-        rows = [{**row, "run": f"{seed}e-7"}]
-        return {"seed": seed, "card": {**card, "rows": rows}, **hardware, "versions": versions}
+        accuracy = {"final_validation_accuracy": 0.875}
+        return {"name": name, "card": card, **accuracy, **hardware, "versions": versions}
 
-    (tmp_path / "report_cards.json").write_text(json.dumps({"runs": [run(1, True), run(3, False)]}))
+    drawn = {"of": "4 others", "draws": 20, "median": 5.25, "range": [4.5, 6]}
+    none_left = {"of": "56 others", "draws": 0, "median": None, "range": None}
+    runs = [
+        run("seed_1", "PASS", drawn),
+        run("seed_3", "FAIL", drawn),
+        run("memoriser", "NOT YET", none_left),
+    ]
+    (tmp_path / "report_cards.json").write_text(json.dumps({"runs": runs}))
     table = docs_tables.report_cards(tmp_path)
     assert "|  | paper | accepted | seed 1 | seed 3 |" in table
-    assert "| loss | 1e-7 | at most 2e-7 | 1e-7 | 3e-7 **FAIL** |" in table
-    assert "| rows that pass |  |  | 1 of 1 | 0 of 1 |" in table
-    assert "Each at epoch 40,000; CPU, 1 thread" in table
+    assert "| loss | 1e-7 | at most 2e-7 | of seed_1 **PASS** | of seed_3 **FAIL** |" in table
+    assert "| rows that pass, of those judged |  |  | 1 of 1 | 1 of 2 |" in table
+    assert "| at epoch |  |  | 40,000 | 40,000 |\n\nCPU, 1 thread" in table
+    assert "NOT YET" not in table
+    others = docs_tables.other_cards(tmp_path)
+    assert "|  | memoriser |" in others and "| loss | of memoriser **NOT YET** |" in others
+    assert "| rows NOT YET | 1 |\n| validation accuracy | 87.50% |" in others
+    controls = docs_tables.controls(tmp_path).splitlines()
+    cells = "5.25 (4.5 to 6) | 5.25 (4.5 to 6) | too few to draw from"
+    assert controls[2:] == [f"| loss | as many others | {cells} |"]
 
 
 def test_the_pages_of_all_reports_are_summed_up(tmp_path):
