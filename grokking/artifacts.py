@@ -13,18 +13,34 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any, TypeGuard
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grokking.config import Config
+from grokking.config import FIELDS, Config, recorded_kind
 from grokking.detection import OUTCOMES, outcome
 from grokking.errors import RunError, UserError
+from grokking.schema import (
+    AMOUNT,
+    BOOLEAN,
+    EPOCH,
+    FINITE,
+    FRACTION,
+    LIST,
+    NATURAL,
+    OBJECT,
+    VERSION,
+    WORD,
+    Record,
+    choice,
+    integer,
+    kind_in_words,
+    or_null,
+    shown,
+)
 
-SCHEMA_VERSION = 1
 SMALL_JSON = 40_000_000  # bytes that are read whatever is in them; parsed they take up to 0.6 GB
 LARGEST_JSON = 1_000_000_000  # bytes, whatever a file says of itself
 MOST_LISTS = 1_000_000  # and objects, in a file; empty ones take 30 times as much memory as text
@@ -137,8 +153,13 @@ def no_numbers(file: IO[bytes]) -> int:
     return 0
 
 
-def read_json(path: Path, numbers: Callable[[IO[bytes]], int] = no_numbers) -> dict[str, Any]:
-    """The JSON object in a file; UserError names the file and what is wrong with it.
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, unchecked; UserError as for read_record."""
+    return read_record(path).values
+
+
+def read_record(path: Path, numbers: Callable[[IO[bytes]], int] = no_numbers) -> Record:
+    """The JSON object in a file, to be checked; UserError names the file and what is wrong with it.
 
     A file above SMALL_JSON may be as large as the numbers that it says it holds: `numbers` reads
     that from the open file, if it can without reading all of it.
@@ -162,14 +183,10 @@ def read_json(path: Path, numbers: Callable[[IO[bytes]], int] = no_numbers) -> d
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path}: expected a JSON object, found {_kind(value)}")
-    version = value.get("schema_version", SCHEMA_VERSION)
-    if not _is_integer(version) or version > SCHEMA_VERSION:
-        raise UserError(
-            f"{path}: schema_version is {_show(version)}, this program reads up to {SCHEMA_VERSION}; "
-            "a newer version of grokking wrote it"
-        )
-    return value
+        raise UserError(f"{path}: expected a JSON object, found {kind_in_words(value)}")
+    record = Record(str(path), value)
+    record.check_version()
+    return record
 
 
 def _check_size(path: Path, file: IO[bytes], numbers: Callable[[IO[bytes]], int]) -> None:
@@ -188,83 +205,6 @@ def _check_size(path: Path, file: IO[bytes], numbers: Callable[[IO[bytes]], int]
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not allowed")
-
-
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number"}
-    return "null" if value is None else names.get(type(value), "a number")
-
-
-def _show(value: object) -> str:
-    """A value in an error line, shortened."""
-    if isinstance(value, (list, dict)):
-        return _kind(value)
-    if isinstance(value, int) and abs(value) >= 10**20:
-        return "a huge integer"
-    text = json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _is_integer(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_finite(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) <= 1e308  # also false for NaN, and exact for huge integers
-
-
-def is_natural(value: object) -> bool:
-    return _is_integer(value) and value >= 0
-
-
-REAL_OR_NULL = (lambda v: v is None or _is_finite(v), "numbers or null")
-
-
-class JsonObject:
-    """A JSON object with checked access; every fault becomes one line with the file's name."""
-
-    def __init__(self, path: Path, numbers: Callable[[IO[bytes]], int] = no_numbers) -> None:
-        self.path = path
-        self.values = read_json(path, numbers)
-
-    def fail(self, message: str) -> UserError:
-        return UserError(f"{self.path}: {message}")
-
-    def get(self, key: str, accept: Callable[[Any], bool], expected: str) -> Any:
-        if key not in self.values:
-            raise self.fail(f"key '{key}' is missing, expected {expected}")
-        value = self.values[key]
-        if not accept(value):
-            raise self.fail(f"'{key}' is {_show(value)}, expected {expected}")
-        return value
-
-    def series(
-        self, key: str, accept: Callable[[Any], bool], expected: str, like: str | None = None
-    ) -> list[Any]:
-        """A list of accepted values, as long as the list `like`, which has been checked before."""
-        values: list[Any] = self.get(key, lambda v: isinstance(v, list), f"a list of {expected}")
-        self.check_items(f"'{key}'", values, accept, expected)
-        if like is not None and len(values) != len(self.values[like]):
-            raise self.fail(
-                f"'{key}' has {len(values)} entries, expected {len(self.values[like])} as in '{like}'"
-            )
-        return values
-
-    def check_items(
-        self, name: str, values: list[Any], accept: Callable[[Any], bool], expected: str
-    ) -> None:
-        for position, value in enumerate(values):
-            if not accept(value):
-                raise self.fail(f"{name}[{position}] is {_show(value)}, expected {expected}")
-
-    def epochs(self) -> list[int]:
-        """The list `epochs`, which increases."""
-        epochs = self.series("epochs", lambda v: is_natural(v) and v < 2**53, "epochs >= 0")
-        if any(later <= earlier for earlier, later in pairwise(epochs)):
-            raise self.fail("'epochs' must increase")
-        return epochs
 
 
 # --- surfaces --------------------------------------------------------------------------------
@@ -293,7 +233,7 @@ def write_surface(directory: Path, surface: Surface) -> Path:
     path = surface_path(directory, surface.neuron_index)
     values = surface.values.astype(np.float32).astype(str).astype(np.float64)
     record = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": VERSION,
         "neuron_index": surface.neuron_index,
         "modulus": surface.modulus,
         "epoch": surface.epoch,
@@ -311,26 +251,17 @@ def _square_of_modulus(file: IO[bytes]) -> int:
 
 def read_surface(path: Path) -> Surface:
     """Read and check one surface file; UserError in one line for every malformed one."""
-    record = JsonObject(path, _square_of_modulus)
-    natural = "an integer >= 0"
-    neuron = record.get("neuron_index", is_natural, natural)
-    modulus = record.get("modulus", lambda v: _is_integer(v) and v >= 1, "an integer >= 1")
-    epoch = record.values.get("epoch")
-    if epoch is not None and not is_natural(epoch):
-        raise record.fail(f"'epoch' is {_show(epoch)}, expected {natural} or null")
-    rows = record.series("surface", lambda v: isinstance(v, list), "rows (lists of numbers)")
+    record = read_record(path, _square_of_modulus)
+    neuron, modulus = record.get("neuron_index", NATURAL), record.get("modulus", integer(1))
+    epoch = record.get("epoch", or_null(NATURAL), None)
+    rows = record.series("surface", LIST)
+    side = f"expected modulus = {shown(modulus)}"
     if len(rows) != modulus:
-        raise record.fail(f"'surface' has {len(rows)} rows, expected modulus = {_show(modulus)}")
+        raise record.fail(f"'surface' has {len(rows)} rows, {side}")
     for x, row in enumerate(rows):
         if len(row) != modulus:
-            raise record.fail(
-                f"'surface'[{x}] has {len(row)} numbers, expected modulus = {modulus}"
-            )
-        for y, value in enumerate(row):
-            if not _is_finite(value):
-                raise record.fail(
-                    f"'surface'[{x}][{y}] is {_show(value)}, expected a finite number"
-                )
+            raise record.fail(f"'surface'[{x}] has {len(row)} numbers, {side}")
+        record.check_entries(f"'surface'[{x}]", row, FINITE)
     return Surface(neuron, modulus, np.array(rows, dtype=np.float64), epoch)
 
 
@@ -351,19 +282,13 @@ class History:
 
 
 _HISTORY_FILES = {"loss_history.json": "losses", "accuracy_history.json": "accuracies"}
-_HISTORY_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "losses": (lambda v: v is None or (_is_finite(v) and v >= 0), "numbers >= 0 or null"),
-    "accuracies": (
-        lambda v: v is None or (_is_finite(v) and 0 <= v <= 1),
-        "fractions in [0, 1] or null",
-    ),
-}
+_HISTORY_VALUES = {"losses": or_null(AMOUNT), "accuracies": or_null(FRACTION)}
 
 
 def write_history(directory: Path, history: History) -> None:
     """Write loss_history.json and accuracy_history.json."""
     for name, what in _HISTORY_FILES.items():
-        record: dict[str, object] = {"schema_version": SCHEMA_VERSION, "epochs": history.epochs}
+        record: dict[str, object] = {"schema_version": VERSION, "epochs": history.epochs}
         for part in ("training", "validation"):
             series: Iterable[float | None] = getattr(history, f"{part}_{what}")
             record[f"{part}_{what}"] = [v if v is None else finite_or_none(v) for v in series]
@@ -385,14 +310,12 @@ def read_history(directory: Path) -> History:
     """Read both history files of a run and check that they belong together."""
     columns: dict[str, list[Any]] = {}
     for name, what in _HISTORY_FILES.items():
-        record = JsonObject(directory / name, _entries_of_all_lists)
+        record = read_record(directory / name, _entries_of_all_lists)
         epochs = record.epochs()
         if columns.setdefault("epochs", epochs) != epochs:
             raise record.fail("'epochs' differs from the one in loss_history.json")
-        accept, expected = _HISTORY_VALUES[what]
-        for part in ("training", "validation"):
-            key = f"{part}_{what}"
-            columns[key] = record.series(key, accept, expected, like="epochs")
+        for key in (f"{part}_{what}" for part in ("training", "validation")):
+            columns[key] = record.series(key, _HISTORY_VALUES[what], like="epochs")
     return History(**columns)
 
 
@@ -405,24 +328,57 @@ class Run:
 
     directory: Path
     config: dict[str, Any]  # field -> value
+    starts: list[dict[str, Any]]  # see read_starts
     history: History
     grokking: dict[str, Any]  # the fields of grokking.json
 
 
 def read_config(directory: Path) -> dict[str, Any]:
     """Field -> value of a run's config.json; a field that an older file lacks has its default."""
-    record = JsonObject(directory / "config.json")
-    fields = record.get("config", lambda v: isinstance(v, dict), "an object of fields")
+    return {**asdict(Config()), **{k: e["value"] for k, e in read_settings(directory).items()}}
+
+
+def read_settings(directory: Path) -> dict[str, dict[str, Any]]:
+    """Field -> its entry in a run's config.json: `value`, which may stand there, and `source`."""
+    record = read_record(directory / "config.json")
+    fields: dict[str, dict[str, Any]] = record.get("config", OBJECT)
     for name, entry in fields.items():
-        if not isinstance(entry, dict) or "value" not in entry:
-            raise record.fail(f"'config' field {_show(name)} has no 'value'")
-        default, value = getattr(Config, name, None), entry["value"]
-        if isinstance(default, (int, float)) and not isinstance(default, bool):
-            whole = isinstance(default, int)
-            if not (_is_integer(value) if whole else _is_finite(value)):
-                expected = "an integer" if whole else "a number"
-                raise record.fail(f"'config' field '{name}' is {_show(value)}, expected {expected}")
-    return {**asdict(Config()), **{name: entry["value"] for name, entry in fields.items()}}
+        if not OBJECT.accepts(entry) or "value" not in entry:
+            raise record.fail(f"'config' field {shown(name)} has no 'value'")
+        if name in FIELDS:
+            record.checked(f"'config' field '{name}'", entry["value"], recorded_kind(name))
+    return fields
+
+
+_START = {
+    "epoch": or_null(EPOCH),
+    "inexact": BOOLEAN,
+    **dict.fromkeys(("time", "device", "device_name", "threads", "kernel"), or_null(WORD)),
+    "kernel_reason": or_null(WORD),
+    "versions": or_null(OBJECT),
+}
+
+
+def read_starts(directory: Path) -> list[dict[str, Any]]:
+    """What config.json tells of each start and resume, oldest first; of a run of 0.1.0, its last.
+
+    What it does not tell is None.
+    """
+    record = read_record(directory / "config.json")
+    told = record.series("starts", OBJECT, default=[record.values]) or [record.values]
+    starts = [Record(f"{record.name}: 'starts'[{n}]", start) for n, start in enumerate(told)]
+    untold = {**dict.fromkeys(_START), "inexact": False}
+    return [{key: s.get(key, kind, untold[key]) for key, kind in _START.items()} for s in starts]
+
+
+_EPOCHS = ("memorization_epoch", "generalization_epoch", "grok_epoch")
+_RESULT = {
+    **dict.fromkeys(_EPOCHS, or_null(EPOCH)),
+    **dict.fromkeys(("final_training_accuracy", "final_validation_accuracy"), or_null(FRACTION)),
+    **dict.fromkeys(("seconds", "epochs_per_second"), or_null(AMOUNT)),
+    "grokked": BOOLEAN,
+}
+_OUTCOME = choice("|".join(OUTCOMES), ", ".join(OUTCOMES))
 
 
 def read_grokking(directory: Path) -> dict[str, Any]:
@@ -430,35 +386,31 @@ def read_grokking(directory: Path) -> dict[str, Any]:
 
     `outcome` and `collapse_epoch`, which older files lack, are there: told by the epochs, and None.
     """
-    record = JsonObject(directory / "grokking.json")
-    epoch = (lambda v: v is None or is_natural(v), "an epoch >= 0 or null")
-    fraction = (lambda v: v is None or (_is_finite(v) and 0 <= v <= 1), "a fraction or null")
-    amount = (lambda v: v is None or (_is_finite(v) and v >= 0), "a number >= 0 or null")
-    for key in ("memorization_epoch", "generalization_epoch", "grok_epoch"):
-        record.get(key, *epoch)
-    for key in ("final_training_accuracy", "final_validation_accuracy"):
-        record.get(key, *fraction)
-    for key in ("seconds", "epochs_per_second"):
-        record.get(key, *amount)
-    record.get("grokked", lambda v: isinstance(v, bool), "true or false")
-    values = record.values
+    record = read_record(directory / "grokking.json")
+    values = record.values | {key: record.get(key, kind) for key, kind in _RESULT.items()}
     if values["grokked"] != (values["grok_epoch"] is not None):
         raise record.fail("'grokked' and 'grok_epoch' contradict each other")
     told = outcome(values["memorization_epoch"], values["generalization_epoch"])
-    values = {"outcome": told, "collapse_epoch": None, **values}
-    if values["outcome"] not in OUTCOMES:
-        raise record.fail(
-            f"'outcome' is {_show(values['outcome'])}, expected {', '.join(OUTCOMES)}"
-        )
+    values["outcome"] = record.get("outcome", _OUTCOME, told)
     for key in ("collapse_epoch", "final_epoch"):
-        if not epoch[0](values.get(key)):
-            raise record.fail(f"'{key}' is {_show(values[key])}, expected {epoch[1]}")
+        values[key] = record.get(key, or_null(EPOCH), None)
     return values
 
 
 def read_run(directory: Path) -> Run:
     """Read a finished run's folder; UserError names the first file that is missing or damaged."""
-    config, history = read_config(directory), read_history(directory)
+    config, starts, history = (
+        read_config(directory),
+        read_starts(directory),
+        read_history(directory),
+    )
     if not history.epochs:
         raise UserError(f"{directory / 'loss_history.json'}: 'epochs' is empty")
-    return Run(directory, config, history, read_grokking(directory))
+    grokking = read_grokking(directory)
+    for key in _EPOCHS:
+        if (grokking[key] or 0) > history.epochs[-1]:
+            raise UserError(
+                f"{directory / 'grokking.json'}: '{key}' is {shown(grokking[key])}, after the last epoch "
+                f"{history.epochs[-1]}"
+            )
+    return Run(directory, config, starts, history, grokking)

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokking.artifacts import SCHEMA_VERSION, atomic_write
+from grokking.artifacts import atomic_write
 from grokking.errors import RunError, UserError
+from grokking.schema import VERSION, Record
 
 
 class Damaged(UserError):
@@ -25,7 +26,7 @@ class Damaged(UserError):
 
 def save_checkpoint(path: Path, record: Mapping[str, Any]) -> None:
     """Write `record` (nested dicts and lists of tensors, numbers, strings, None) atomically."""
-    content = {"schema_version": SCHEMA_VERSION, **record}
+    content = {"schema_version": VERSION, **record}
     content["sha256"] = digest(content)
     atomic_write(path, lambda file: torch.save(content, file))
 
@@ -57,12 +58,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         intact = False
     if not intact:
         raise Damaged(f"{path}: damaged (its content does not match its digest)")
-    version = record.get("schema_version")
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise UserError(
-            f"{path}: schema_version is {version!r}, this program reads up to {SCHEMA_VERSION}; "
-            "a newer version of grokking wrote it"
-        )
+    Record(str(path), record).check_version()
     return record
 
 

@@ -8,56 +8,24 @@ import math
 import re
 import shlex
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
 from grokking.errors import UserError
 from grokking.foreign_names import check_foreign
+from grokking.schema import LIST, NATURAL, Kind, choice, integer, one_of, or_null, real, string
 
 IGNORED = ("GROK_BUILD_EXT", "GROK_BUILD_CUDA")  # read by the build
 T = TypeVar("T")
 
 
-class Kind(NamedTuple):
-    """How one kind of value is read: `parse` returns None for text that is not of the kind."""
-
-    parse: Callable[[str], Any]
-    expected: str
-
-
-def integer(low: int, high: int | None = None) -> Kind:
-    def parse(text: str) -> int | None:
-        if not re.fullmatch(r"[+-]?[0-9]{1,30}", text):
-            return None
-        value = int(text)
-        return value if value >= low and (high is None or value <= high) else None
-
-    return Kind(
-        parse, f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
-    )
-
-
-def real(accept: Callable[[float], bool], expected: str) -> Kind:
-    def parse(text: str) -> float | None:
-        if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
-            return None
-        value = float(text)
-        return value if math.isfinite(value) and accept(value) else None
-
-    return Kind(parse, expected)
-
-
-def choice(pattern: str, expected: str) -> Kind:
-    return Kind(lambda text: text if re.fullmatch(pattern, text) else None, expected)
-
-
-SWITCH = Kind({"1": True, "0": False}.get, "1 (on), 0 or unset (off)")
+SWITCH = one_of({"1": True, "0": False}, "1 (on), 0 or unset (off)")
 INEXACT = "inexact"
-RESUMPTION = Kind({"1": True, "0": False, INEXACT: INEXACT}.get, f"1, {INEXACT}, 0 or unset (off)")
+RESUMPTION = one_of({"1": True, "0": False, INEXACT: INEXACT}, f"1, {INEXACT}, 0 or unset (off)")
 UNIT = real(lambda v: 0 <= v < 1, "a number in [0, 1)")
-FOLDER = Kind(lambda text: text if text.strip() and "\0" not in text else None, "a folder name")
+FOLDER = string(lambda name: name.strip() and "\0" not in name, "a folder name")
 
 
 def _neuron_list(text: str) -> str | tuple[int, ...] | None:
@@ -68,7 +36,11 @@ def _neuron_list(text: str) -> str | tuple[int, ...] | None:
     return tuple(dict.fromkeys(int(part) for part in text.split(",")))
 
 
-NEURONS = Kind(_neuron_list, "indices separated by commas (0,102,204), or all")
+NEURONS = Kind(
+    "indices separated by commas (0,102,204), or all",
+    lambda value: value == "all" or (LIST.accepts(value) and all(map(NATURAL.accepts, value))),
+    _neuron_list,
+)
 
 
 def setting(default: T, kind: Kind, help: str, strict: bool = False) -> T:
@@ -175,6 +147,13 @@ RUN_CONTROL = frozenset(
     | {"stop_after_grok", "neurons", "trajectory", *IN_USE}
 )
 IDENTITY = tuple(name for name in FIELDS if name not in RUN_CONTROL | {"num_epochs"})
+
+
+def recorded_kind(name: str) -> Kind:
+    """What a run's config.json may hold for a field."""
+    field = FIELDS[name]
+    kind: Kind = field.metadata["kind"]
+    return or_null(kind) if field.default is None else kind
 
 
 class Loaded(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import Run, read_json, read_run, surface_path
+from grokking.artifacts import Run, read_run, read_settings, read_starts, surface_path
 from grokking.config import (
     FIELDS,
     IDENTITY,
@@ -34,7 +34,7 @@ def finished_run(directory: Path, config: Config) -> Run | None:
     if run.grokking["outcome"] == DIVERGED:
         return run
     history = run.history
-    if run.grokking.get("final_epoch", history.epochs[-1]) != history.epochs[-1]:
+    if run.grokking["final_epoch"] not in (None, history.epochs[-1]):
         return None  # cut off while it went on
     watch = watched(history.epochs, history.training_accuracies, history.validation_accuracies)
     over = watch.is_over(history.epochs[-1], config.num_epochs, config.stop_after_grok)
@@ -64,23 +64,6 @@ def check_reached(directory: Path, epoch: int, config: Config) -> None:
         )
 
 
-def read_starts(directory: Path) -> list[dict[str, Any]]:
-    """What config.json tells of each start and resume, oldest first; of a run of 0.1.0, its last."""
-    record = read_json(directory / "config.json")
-    starts = record.get("starts")
-    if isinstance(starts, list) and starts and all(isinstance(start, dict) for start in starts):
-        return starts
-    described = ("versions", "device", "device_name", "threads", "kernel", "kernel_reason")
-    return [
-        {
-            "epoch": None,
-            "time": None,
-            "inexact": False,
-            **{key: record.get(key) for key in described},
-        }
-    ]
-
-
 def check_in_use(directory: Path, now: Mapping[str, Any], config: Config) -> bool:
     """Would the run go on with another kernel, device or thread count than it had?
 
@@ -93,7 +76,7 @@ def check_in_use(directory: Path, now: Mapping[str, Any], config: Config) -> boo
     changed = {
         name: before[name]
         for name in IN_USE
-        if before.get(name) is not None and _type(before[name]) != _type(now[name])
+        if before[name] is not None and _type(before[name]) != _type(now[name])
     }
     if changed and config.resume != INEXACT:
         differences = ", ".join(
@@ -119,11 +102,10 @@ def missing_neurons(directory: Path, config: Config) -> list[int]:
 
 def command_to_go_on(directory: Path, num_epochs: int, named: str) -> str:
     """What to type to take the run in the folder further, to that epoch; `named` is the folder there."""
-    fields = read_json(directory / "config.json").get("config")
     chosen = {
-        name: entry.get("value")
-        for name, entry in (fields.items() if isinstance(fields, dict) else ())
-        if name in FIELDS and isinstance(entry, dict) and entry.get("source") == "environment"
+        name: entry["value"]
+        for name, entry in read_settings(directory).items()
+        if name in FIELDS and entry.get("source") == "environment"
     }
     ended = {"stop_after_grok": None, "overwrite": None}
     going_on = {"num_epochs": num_epochs, "artifacts_dir": named, "resume": True}

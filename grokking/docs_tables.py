@@ -166,7 +166,9 @@ def _cards(runs: list[dict[str, Any]], *columns: str) -> str:
     rows.append(["rows that pass, of those judged", *blank, *judged])
     if any(card["not_yet"] for card in cards):
         rows.append(["rows NOT YET", *blank, *(str(card["not_yet"]) for card in cards)])
-    rows.append(["validation accuracy", *blank, *(f"{r['final_validation_accuracy']:.2%}" for r in runs)])
+    rows.append(
+        ["validation accuracy", *blank, *(f"{r['final_validation_accuracy']:.2%}" for r in runs)]
+    )
     rows.append(["at epoch", *blank, *(epoch(card["epoch"]) for card in cards)])
     return markdown(["", *columns, *map(_named, runs)], rows) + f"\n{machine(runs[0])}\n"
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokking.artifacts import read_config
+from grokking.artifacts import read_config, read_starts
 from grokking.config import FIELDS, departures, training_pairs
-from grokking.continuation import read_starts
 
 LISTED = 6  # values that are named one by one; those beyond are counted
 Values = Mapping[str, Any]
@@ -81,7 +80,7 @@ def _model(config: Values) -> str:
 
 def _conditions(starts: Sequence[Values]) -> list[tuple[str, str]]:
     """When the runs were started, on what and with which versions."""
-    days = sorted({str(start["time"])[:10] for start in starts if start.get("time")})
+    days = sorted({str(start["time"])[:10] for start in starts if start["time"]})
     return [
         ("date", " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "unknown"),
         ("computed on", _listed(map(_machine, starts))),
@@ -98,8 +97,7 @@ def _machine(start: Values) -> str:
 
 
 def _software(start: Values) -> str:
-    told = start.get("versions")
-    versions = told if isinstance(told, dict) else {}
+    versions = start["versions"] or {}
     commit = _word(versions, "git_commit")
     changed = " with changes" if commit.endswith("+") else ""
     packages = ", ".join(f"{name} {_word(versions, name)}" for name in ("torch", "numpy"))

@@ -17,7 +17,6 @@ from grokking.analysis.judging import FAIL, NOT_YET, PASS, Findings, Row
 from grokking.analysis.report_card import report_card
 from grokking.analysis.spectra import has_spectrum
 from grokking.artifacts import (
-    SCHEMA_VERSION,
     check_writable,
     read_config,
     read_history,
@@ -32,6 +31,7 @@ from grokking.pictures.film_pages import write_film_page
 from grokking.pictures.gallery_pages import write_gallery_page
 from grokking.pictures.introduction import run_described
 from grokking.pictures.report_pages import Story, write_report_page
+from grokking.schema import VERSION
 
 NAME, REPORT, FILM, GALLERY = "report_card.json", "report.html", "film.html", "gallery.html"
 DESCRIPTION = (
@@ -173,7 +173,7 @@ def card_record(config: dict[str, Any], found: Findings, rows: Sequence[Row]) ->
     """The content of report_card.json."""
     counts = Counter(row.verdict for row in rows)
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": VERSION,
         "epoch": found.now.epoch,
         "seed": config["seed"],
         "weight_decay": config["weight_decay"],

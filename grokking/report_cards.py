@@ -4,10 +4,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import SCHEMA_VERSION, check_output, write_json
+from grokking.artifacts import check_output, write_json
 from grokking.cli import Parser
 from grokking.report import FILM, GALLERY, REPORT, report
 from grokking.run_summary import summarize
+from grokking.schema import VERSION
 
 
 def cards(directories: list[Path]) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def cards(directories: list[Path]) -> dict[str, Any]:
         named = {"name": directory.resolve().name, **summarize(directory)}
         runs.append({**named, "card": record, "pages": written})
         print(f"{directory}: {record['passed']} rows pass, {record['failed']} fail", flush=True)
-    return {"schema_version": SCHEMA_VERSION, "runs": runs}
+    return {"schema_version": VERSION, "runs": runs}
 
 
 def main() -> int:

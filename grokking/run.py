@@ -11,10 +11,10 @@ import torch
 from grokking import trajectory
 from grokking.analysis import measures
 from grokking.artifacts import (
-    SCHEMA_VERSION,
     Run,
     Surface,
     read_config,
+    read_starts,
     write_json,
     write_surface,
 )
@@ -26,7 +26,6 @@ from grokking.continuation import (
     check_same_experiment,
     finished_run,
     missing_neurons,
-    read_starts,
 )
 from grokking.detection import DIVERGED, LATENESS, RULE, THRESHOLD, Phases, detect
 from grokking.durations import clock
@@ -47,6 +46,7 @@ from grokking.pictures.run_pages import write_run_pages
 from grokking.progress import Progress
 from grokking.recorder import Recorder, newest_checkpoint
 from grokking.run_folder import check_free, claimed, clear, forget_report, forget_results
+from grokking.schema import VERSION
 from grokking.signals import graceful
 from grokking.state import TrainingState, from_record, new_state, weights_of
 from grokking.train import train
@@ -211,7 +211,7 @@ def describe_run(
         }
         for name, value in as_record(config).items()
     }
-    content = {"schema_version": SCHEMA_VERSION, "config": fields, **machine.described()}
+    content = {"schema_version": VERSION, "config": fields, **machine.described()}
     write_json(directory / "config.json", {**content, "starts": [*earlier, start]})
 
 
@@ -279,7 +279,7 @@ def export_diverged(state: TrainingState, recorder: Recorder, directory: Path) -
 def grokking_record(state: TrainingState, phases: Phases) -> dict[str, Any]:
     """The content of grokking.json."""
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": VERSION,
         **asdict(phases),
         "threshold": THRESHOLD,
         "rule": RULE,

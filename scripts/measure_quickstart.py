@@ -15,9 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from grokking.artifacts import SCHEMA_VERSION, write_json  # noqa: E402
+from grokking.artifacts import write_json  # noqa: E402
 from grokking.cli import Parser, run_main  # noqa: E402
 from grokking.environment import versions  # noqa: E402
+from grokking.schema import VERSION  # noqa: E402
 from grokking.sweep.estimate import MEASURED_EPOCHS, disk_use, measured_in  # noqa: E402
 
 EPOCHS = 10_000
@@ -42,7 +43,7 @@ def main() -> None:
         }
     record = {"epochs": EPOCHS, "bytes": sizes, "versions": versions()}
     date = time.strftime("%Y-%m-%d")
-    write_json(arguments.output, {"schema_version": SCHEMA_VERSION, **record, "date": date})
+    write_json(arguments.output, {"schema_version": VERSION, **record, "date": date})
 
 
 def bytes_in(folder: Path) -> int:

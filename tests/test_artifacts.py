@@ -158,10 +158,10 @@ def test_histories_survive_the_round_trip_and_null_marks_what_was_not_finite(tmp
         ("loss_history.json", "epochs", [0, 0], "must increase"),
         ("loss_history.json", "epochs", [0, -1], "'epochs'"),
         ("loss_history.json", "training_losses", [1.0], "1 entries, expected 2"),
-        ("loss_history.json", "training_losses", [1.0, -1], "expected numbers >= 0"),
+        ("loss_history.json", "training_losses", [1.0, -1], "expected a number >= 0"),
         ("accuracy_history.json", "epochs", [0, 2], "differs"),
-        ("accuracy_history.json", "validation_accuracies", [0.5, 1.5], "expected fractions"),
-        ("accuracy_history.json", "validation_accuracies", [0.5, "x"], "expected fractions"),
+        ("accuracy_history.json", "validation_accuracies", [0.5, 1.5], "expected a fraction"),
+        ("accuracy_history.json", "validation_accuracies", [0.5, "x"], "expected a fraction"),
     ],
 )
 def test_a_damaged_history_is_refused(tmp_path, name, key, value, fault):

@@ -86,9 +86,7 @@ def test_a_run_of_several_starts_names_first_and_last_day_and_every_machine(tmp_
     )
 
 
-@pytest.mark.parametrize(
-    "start", [{}, {"time": 5, "versions": "2", "threads": None, "kernel": [1], "device_name": {}}]
-)
+@pytest.mark.parametrize("start", [{}, {"time": None, "versions": None, "threads": None}])
 def test_what_is_not_told_is_unknown(tmp_path: Path, start: dict[str, Any]) -> None:
     facts = dict(experiment([run(tmp_path / "run", start)], [1]).facts)
     assert facts["computed on"] == "unknown, unknown threads, kernel unknown"
@@ -99,3 +97,5 @@ def test_a_damaged_config_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"config": {"seed": {"value": "no"}}}')
     with pytest.raises(UserError, match="'seed' is \"no\", expected an integer"):
         experiment([tmp_path], [1])
+    with pytest.raises(UserError, match=r"'starts'\[0\]: 'versions' is \"2\", expected an object"):
+        experiment([run(tmp_path / "run", {"versions": "2"})], [1])

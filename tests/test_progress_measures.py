@@ -35,17 +35,21 @@ def test_measures_survive_the_round_trip_and_null_marks_what_was_not_finite(tmp_
 @pytest.mark.parametrize(
     ("key", "value", "fault"),
     [
-        ("epochs", 5, "'epochs' is 5, expected a list of epochs >= 0"),
+        ("epochs", 5, "'epochs' is 5, expected a list, each an epoch >= 0"),
         ("epochs", [0, 20, 10], "'epochs' must increase"),
         ("epochs", [0, 10], r"has 3 entries, expected 2 as in 'epochs'"),
-        ("key_frequencies", [2, "x"], r"'key_frequencies'\[1\] is \"x\", expected frequencies"),
-        ("periodic_neurons", [0, 1.5, 2], r"'periodic_neurons'\[1\] is 1.5, expected counts"),
+        ("key_frequencies", [2, "x"], r"'key_frequencies'\[1\] is \"x\", expected an integer >= 0"),
+        ("periodic_neurons", [0, 1.5, 2], r"'periodic_neurons'\[1\] is 1.5, expected an integer"),
         ("restricted_losses", [1.0, 2.0], "'restricted_losses' has 2 entries, expected 3"),
-        ("training_losses", [1.0, [], 2.0], r"'training_losses'\[1\] is a list, expected numbers"),
+        (
+            "training_losses",
+            [1.0, [], 2.0],
+            r"'training_losses'\[1\] is a list, expected a finite number",
+        ),
         ("excluded_losses_by_frequency", [[1.0, 2.0, 3.0]], "has 1 entries, expected 2"),
-        ("excluded_losses_by_frequency", [[1.0], [2.0]], r"\[0\] is a list, expected lists of 3"),
+        ("excluded_losses_by_frequency", [[1.0], [2.0]], r"\[0\] is a list, expected a list of 3"),
         ("excluded_losses_by_frequency", [[1, 2, 3], [1, 2, "x"]], r"\[1\]\[2\] is \"x\""),
-        ("W_E_gini", None, "'W_E_gini' is null, expected a list of numbers"),
+        ("W_E_gini", None, "'W_E_gini' is null, expected a list, each a finite"),
     ],
 )
 def test_a_damaged_file_gets_one_line_with_its_fault(tmp_path, key, value, fault):

@@ -83,7 +83,7 @@ DAMAGES = {
     ),
     "no settings": (
         lambda f: break_json(f, "config.json", '{"seed": {"value": 1}}'),
-        "config.json: key 'config' is missing, expected an object of fields",
+        "config.json: key 'config' is missing, expected an object",
     ),
     "words for a seed": (
         lambda f: edit(f, "config.json", lambda c: c["config"]["seed"].update(value="42")),

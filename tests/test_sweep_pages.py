@@ -165,7 +165,7 @@ def test_the_scaling_figure_draws_any_timescale_and_no_delay_that_has_no_logarit
 
 
 def test_a_run_that_ended_where_it_began_is_ticked_at_the_top(tmp_path):
-    write_run(tmp_path, 1.0, 1, None, last_epoch=0)
+    write_run(tmp_path, 1.0, 1, None, last_epoch=0, num_epochs=1)
     write_run(tmp_path, 1.0, 2, 4_000)
     ticks = survival_figure(analyze(tmp_path)[0]).data[1]
     assert (list(ticks.x), list(ticks.y)) == ([0], [1.0])

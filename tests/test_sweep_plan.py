@@ -1,5 +1,7 @@
 """What a sweep will do, from its command line and the environment, before anything is written."""
 
+import json
+import math
 import os
 import shlex
 import shutil
@@ -246,21 +248,31 @@ def test_a_plan_survives_being_written_and_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("key", "value", "fault"),
     [
-        "{}",
-        '{"weight_decays": [1], "seeds": ["x"], "epochs": [1], "environment": {}}',
-        '{"weight_decays": [1, 2], "seeds": [1], "epochs": [1], "environment": {}}',
-        '{"weight_decays": [-1], "seeds": [1], "epochs": [1], "environment": {}}',
-        '{"weight_decays": [1], "seeds": [1], "epochs": [1], "environment": {"GROK_NO": "1"}}',
-        '{"weight_decays": [1], "seeds": [1], "epochs": [1], "environment": []}',
-        '{"weight_decays": [1], "seeds": [1], "epochs": [1], "environment": {}, "sessions": 5}',
-        '{"weight_decays": [1], "seeds": [1], "epochs": [1], "environment": {}, "x": 1e999}',
+        ("weight_decays", None, "'weight_decays' is null, expected a list, each a number >= 0"),
+        ("weight_decays", [-1], r"'weight_decays'\[0\] is -1, expected a number >= 0"),
+        ("weight_decays", [1, 2], "'epochs' has 1 entries, expected 2 as in 'weight_decays'"),
+        ("seeds", ["x"], r"'seeds'\[0\] is \"x\", expected an integer"),
+        ("environment", {"GROK_NO": "1"}, r"not the plan of a sweep \(GROK_NO"),
+        ("environment", [], "'environment' is a list, expected an object of texts"),
+        ("sessions", 5, "'sessions' is 5, expected a list"),
+        (
+            "sessions",
+            [{"runs": 1}],
+            r"'sessions'\[0\] is an object, expected an object with the numbers",
+        ),
+        ("x", math.inf, "it holds a number that is not finite"),
     ],
 )
-def test_a_damaged_plan_is_named(tmp_path, text):
+def test_a_damaged_plan_is_named(tmp_path, key, value, fault):
+    plan = {"weight_decays": [1], "seeds": [1], "epochs": [1], "environment": {}, key: value}
+    text = json.dumps(plan).replace("Infinity", "1e999")
     (tmp_path / PLAN_FILE).write_text(text)
-    with pytest.raises(UserError, match=r"sweep\.json: not the plan of a sweep"):
+    with pytest.raises(UserError, match=rf"sweep\.json: {fault}"):
+        read_plan(tmp_path)
+    (tmp_path / PLAN_FILE).write_text("{}")
+    with pytest.raises(UserError, match=r"sweep\.json: key 'weight_decays' is missing"):
         read_plan(tmp_path)
 
 

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from grokking.artifacts import (
-    REAL_OR_NULL,
-    SCHEMA_VERSION,
-    JsonObject,
     Series,
     finite_or_none,
-    is_natural,
+    read_record,
     write_json,
 )
+from grokking.schema import FINITE, NATURAL, VERSION, list_of, or_null
 
 NAME = "progress_measures.json"
 
@@ -41,7 +39,7 @@ class ProgressMeasures:
 
 def write(directory: Path, measures: ProgressMeasures) -> Path:
     """Write the file into a run's folder."""
-    record: dict[str, object] = {"schema_version": SCHEMA_VERSION}
+    record: dict[str, object] = {"schema_version": VERSION}
     for name, values in asdict(measures).items():
         nested = name == "excluded_losses_by_frequency"
         record[name] = [_clean(v) for v in values] if nested else _clean(values)
@@ -51,19 +49,18 @@ def write(directory: Path, measures: ProgressMeasures) -> Path:
 
 def read(directory: Path) -> ProgressMeasures:
     """Read and check the file; UserError in one line for one that is missing or damaged."""
-    record, nested = JsonObject(directory / NAME), "excluded_losses_by_frequency"
-    epochs = record.epochs()
-    as_long = (lambda v: isinstance(v, list) and len(v) == len(epochs), f"lists of {len(epochs)}")
+    record, nested = read_record(directory / NAME), "excluded_losses_by_frequency"
+    epochs, real = record.epochs(), or_null(FINITE)
     columns: dict[str, Any] = {
         "epochs": epochs,
-        "key_frequencies": record.series("key_frequencies", is_natural, "frequencies"),
-        "periodic_neurons": record.series("periodic_neurons", is_natural, "counts", "epochs"),
-        nested: record.series(nested, *as_long, "key_frequencies"),
+        "key_frequencies": record.series("key_frequencies", NATURAL),
+        "periodic_neurons": record.series("periodic_neurons", NATURAL, like="epochs"),
+        nested: record.series(nested, list_of(real, len(epochs)), like="key_frequencies"),
     }
     for position, losses in enumerate(columns[nested]):
-        record.check_items(f"'{nested}'[{position}]", losses, *REAL_OR_NULL)
+        record.check_entries(f"'{nested}'[{position}]", losses, real)
     flat = (field.name for field in fields(ProgressMeasures) if field.name not in columns)
-    columns |= {name: record.series(name, *REAL_OR_NULL, "epochs") for name in flat}
+    columns |= {name: record.series(name, real, like="epochs") for name in flat}
     return ProgressMeasures(**columns)
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from statistics import median_high, median_low
 from typing import Any
 
-from grokking.artifacts import SCHEMA_VERSION, finite_or_none, write_json
+from grokking.artifacts import finite_or_none, write_json
 from grokking.cli import Parser
+from grokking.schema import VERSION
 from grokking.sweep.folder import read_sweep
 from grokking.sweep.records import RunRecord, Sweep
 from grokking.sweep.scaling import Delays, fit, left_out
@@ -21,7 +22,7 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
     """Everything that analysis_summary.json holds."""
     delays = _delays(sweep.runs)
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": VERSION,
         "sweep": sweep.directory.resolve().name,
         "runs_read": len(sweep.runs),
         "runs_not_counted": len(sweep.faults),

@@ -6,18 +6,14 @@ cannot be read are listed with their fault, not dropped in silence.
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from reprlib import repr  # shortens what a stranger's file may hold
 from typing import Any
 
-from grokking.artifacts import Run, read_json, read_run
+from grokking.artifacts import Run, read_run
 from grokking.config import FIELDS
-from grokking.continuation import read_starts
 from grokking.detection import DIVERGED, GENERALISED, delay
 from grokking.errors import UserError
-from grokking.sweep.plan import PLAN_FILE, RESERVED, read_plan
+from grokking.sweep.plan import PLAN_FILE, RESERVED, read_plan, read_sessions
 from grokking.sweep.records import Condition, Fault, RunRecord, Sweep
-
-_SESSION = {"runs", "jobs", "seconds"}  # the numbers of a sitting, see plan.add_session
 
 # What makes two runs the same experiment, beside weight decay and seed.
 EXPERIMENT = tuple(
@@ -32,9 +28,7 @@ def read_sweep(directory: Path) -> Sweep:
     faults = []
     for folder in folders:
         try:
-            run = read_run(folder)
-            check_countable(run)
-            read[folder.name] = run
+            read[folder.name] = read_run(folder)
         except UserError as error:
             faults.append(Fault(folder.name, str(error).removeprefix(f"{folder}/")))
     faults += _missing(directory, {folder.name for folder in folders})
@@ -92,24 +86,6 @@ def _nothing_read(directory: Path, faults: Sequence[Fault]) -> str:
     )
 
 
-def check_countable(run: Run) -> None:
-    """UserError for what the statistics need of a run, beyond what read_run has checked."""
-    for field in ("weight_decay", "learning_rate", "seed", "num_epochs"):
-        value, whole = run.config.get(field), field in ("seed", "num_epochs")
-        kind = int if whole else (int, float)
-        if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= value <= 1e308:
-            raise UserError(f"config.json: '{field}' is {repr(value)}, expected a number >= 0")
-    for field in EXPERIMENT:
-        value = run.config.get(field)
-        if value is not None and not isinstance(value, (int, float)):
-            raise UserError(f"config.json: '{field}' is {repr(value)}, expected a number")
-    last = run.history.epochs[-1]
-    for key in ("memorization_epoch", "generalization_epoch", "grok_epoch"):
-        epoch = run.grokking[key]
-        if epoch is not None and epoch > last:
-            raise UserError(f"grokking.json: '{key}' is {repr(epoch)}, after the last epoch {last}")
-
-
 def _duplicates(runs: dict[str, Run]) -> dict[str, str]:
     """Folder -> the folder it repeats: same experiment, weight decay and seed. The longest stays."""
     kept: dict[tuple[Any, ...], str] = {}
@@ -153,10 +129,9 @@ def _conditions(runs: Iterable[Run]) -> list[Condition]:
     """The distinct conditions of the runs' starts and resumes, in words as config.json has them."""
     distinct: dict[Condition, None] = {}
     for run in runs:
-        for start in read_starts(run.directory):
-            versions = start.get("versions")
-            versions = versions if isinstance(versions, dict) else {}
-            words = [start.get(key) for key in ("device_name", "kernel", "threads")]
+        for start in run.starts:
+            versions = start["versions"] or {}
+            words = [start[key] for key in ("device_name", "kernel", "threads")]
             words += [versions.get(key) for key in ("torch", "python", "git_commit")]
             condition = Condition(*("unknown" if word is None else str(word) for word in words))
             distinct[condition] = None
@@ -165,17 +140,9 @@ def _conditions(runs: Iterable[Run]) -> list[Condition]:
 
 def _sessions(directory: Path) -> list[dict[str, Any]]:
     try:
-        sessions = read_json(directory / PLAN_FILE).get("sessions")
+        return read_sessions(directory)
     except UserError:
         return []  # no plan, or a damaged one, which _missing has reported
-    if not isinstance(sessions, list):
-        return []
-    return [s for s in sessions if isinstance(s, dict) and _numbers(s) >= _SESSION]
-
-
-def _numbers(session: dict[str, Any]) -> set[str]:
-    numbers = {key: value for key, value in session.items() if type(value) in (int, float)}
-    return {key for key, value in numbers.items() if abs(value) <= 1e308}
 
 
 def _record(name: str, run: Run) -> RunRecord:

@@ -14,6 +14,7 @@ from typing import Any
 from grokking.cli import Parser
 from grokking.config import FIELDS, IDENTITY, IN_USE, VARIABLES, Config, variables
 from grokking.errors import UserError
+from grokking.schema import integer
 from grokking.sweep.plan import Plan, passed_through, read_plan
 
 DEFAULT_WEIGHT_DECAYS, DEFAULT_SEEDS = "0.5 1.0 2.0", "42 123 456"
@@ -215,6 +216,8 @@ def _values(option: str, text: str, field: str, unique: bool = True) -> list[Any
 
 
 def _count(option: str, text: str, low: int = 1) -> int:
-    if not re.fullmatch("[0-9]{1,6}", text) or int(text) < low:
-        raise UserError(f"{option} is {text!r}, expected an integer >= {low}")
-    return int(text)
+    kind = integer(low)
+    value: int | None = kind.parse(text)
+    if value is None:
+        raise UserError(f"{option} is {text!r}, expected {kind.expected}")
+    return value

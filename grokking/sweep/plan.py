@@ -3,15 +3,16 @@
 Importing it needs the standard library only, so that a dry run works on a bare Python.
 """
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
-from grokking.config import VARIABLES, Config, load, variables
+from grokking.config import VARIABLES, Config, load, recorded_kind, variables
 from grokking.errors import RunError, UserError
+from grokking.schema import AMOUNT, OBJECT, VERSION, Kind
 
 PLAN_FILE = "sweep.json"
 DAMAGED_FOLDER = "damaged"
@@ -25,6 +26,17 @@ OWNED = (  # variables that each run gets from the sweep
     "GROK_OVERWRITE",
 )
 _BASELINE = Config.weight_decay
+_SETTINGS = Kind(
+    "an object of texts",
+    lambda value: OBJECT.accepts(value) and all(isinstance(text, str) for text in value.values()),
+)
+_SESSION = Kind(
+    "an object with the numbers runs, jobs and seconds",
+    lambda value: (
+        OBJECT.accepts(value)
+        and all(AMOUNT.accepts(value.get(key)) for key in ("runs", "jobs", "seconds"))
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -87,9 +99,9 @@ def passed_through(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_plan(directory: Path, plan: Plan) -> None:
-    from grokking.artifacts import SCHEMA_VERSION, write_json
+    from grokking.artifacts import write_json
 
-    write_json(directory / PLAN_FILE, {"schema_version": SCHEMA_VERSION, **asdict(plan)})
+    write_json(directory / PLAN_FILE, {"schema_version": VERSION, **asdict(plan)})
 
 
 def rewrite_plan(directory: Path, plan: Plan) -> None:
@@ -101,32 +113,35 @@ def rewrite_plan(directory: Path, plan: Plan) -> None:
 
 def read_plan(directory: Path) -> Plan:
     """The plan of a sweep's folder; UserError names the file and its fault."""
-    from grokking.artifacts import read_json
+    from grokking.artifacts import read_record
 
-    path = directory / PLAN_FILE
-    values = read_json(path)
+    record = read_record(directory / PLAN_FILE)
+    weight_decays = record.series("weight_decays", recorded_kind("weight_decay"))
+    seeds = record.series("seeds", recorded_kind("seed"))
+    epochs = record.series("epochs", recorded_kind("num_epochs"), like="weight_decays")
+    environment = record.get("environment", _SETTINGS)
     try:
         plan = Plan(
-            tuple(float(value) for value in values["weight_decays"]),
-            tuple(int(value) for value in values["seeds"]),
-            tuple(int(value) for value in values["epochs"]),
-            passed_through({str(n): str(value) for n, value in values["environment"].items()}),
+            tuple(map(float, weight_decays)),
+            tuple(seeds),
+            tuple(epochs),
+            passed_through(environment),
         )
         for run in plan.runs():
             load(run.variables)
-        if not isinstance(values.get("sessions", []), list):
-            raise TypeError("'sessions' is no list")
-        json.dumps(values, allow_nan=False)  # add_session writes all of it back
-    except (
-        ArithmeticError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        UserError,
-    ) as error:
-        raise UserError(f"{path}: not the plan of a sweep ({error})") from error
+    except UserError as error:
+        raise record.fail(f"not the plan of a sweep ({error})") from error
+    record.check_rewritable()
+    read_sessions(directory)
     return plan
+
+
+def read_sessions(directory: Path) -> list[dict[str, Any]]:
+    """The sittings of a sweep, see add_session; UserError if sweep.json is missing or damaged."""
+    from grokking.artifacts import read_record
+
+    record = read_record(directory / PLAN_FILE)
+    return record.series("sessions", _SESSION, default=[])
 
 
 def add_session(directory: Path, runs: int, jobs: int, seconds: float) -> None:

@@ -8,7 +8,6 @@ from grokking.artifacts import read_config
 from grokking.config import load
 from grokking.continuation import check_same_experiment, finished_run
 from grokking.errors import RunError, UserError
-from grokking.sweep.folder import check_countable
 from grokking.sweep.plan import DAMAGED_FOLDER, PlannedRun
 
 
@@ -22,7 +21,6 @@ def is_finished(folder: Path, run: PlannedRun) -> bool:
         finished = finished_run(folder, config)
         if finished is None:
             return False
-        check_countable(finished)
         check_same_experiment(folder, finished.config, config)
     except (UserError, OSError):
         return False
@@ -38,9 +36,7 @@ def fault_of(folder: Path, run: PlannedRun) -> str:
         if (folder / "config.json").exists():
             read_config(folder)
         finished = finished_run(folder, load(run.variables).config)
-        if finished is not None:
-            check_countable(finished)
-        elif (folder / measures.NAME).exists():
+        if finished is None and (folder / measures.NAME).exists():
             measures.read(folder)
     except UserError as error:
         return _without_folder(str(error), folder)

@@ -79,7 +79,7 @@ def _write_run(folder: Path, variables: dict[str, str], chance: random.Random) -
         "seed": int(variables["GROK_SEED"]),
         "learning_rate": chance.choice((1e-3,) * 9 + (3e-3,)),
         "train_fraction": chance.choice((0.3,) * 9 + (0.4,)),
-        "num_epochs": chance.choice((epochs[-1], 10_000, 20_000)),
+        "num_epochs": chance.choice((max(1, epochs[-1]), 10_000, 20_000)),
     }
     if chance.random() < 0.1:
         settings["seed"] = 1  # so that it is what another may be
@@ -88,7 +88,7 @@ def _write_run(folder: Path, variables: dict[str, str], chance: random.Random) -
     config = {field: {"value": getattr(Config(), field)} for field in FIELDS}
     config |= {name: {"value": value} for name, value in settings.items()}
     config.pop(chance.choice([name for name in FIELDS if name not in settings]))  # an older file
-    starts = chance.choice(({}, {"starts": [{"kernel": "torch", "threads": 1}]}, {"starts": 3}))
+    starts = chance.choice(({}, {"starts": [{"kernel": "torch", "threads": 1}]}, {"starts": []}))
     write_json(folder / "config.json", {"schema_version": 1, "config": config, **starts})
     told = {key: value for key, value in result.items() if key != "delay"}
     if result["outcome"] != "diverged" and result["collapse_epoch"] is None:

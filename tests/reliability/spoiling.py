@@ -83,7 +83,12 @@ _RESULTS = ("memorization_epoch", "generalization_epoch", "grok_epoch", "grokked
 RUN_FILES: dict[str, dict[str, Spoiler]] = {  # what an analysis reads of a run
     "config.json": {
         **JSON_FILE,
-        "wrong type": _of_record(lambda record, chance: record.update(config=_NO_VALUE)),
+        "wrong type": _of_record(
+            lambda r, chance: r.update({chance.choice(("config", "starts")): _NO_VALUE})
+        ),
+        "wrong field": _of_record(
+            lambda r, chance: r["config"][chance.choice(list(r["config"]))].update(value=_NO_VALUE)
+        ),
     },
     "loss_history.json": _HISTORY_FILE,
     "accuracy_history.json": _HISTORY_FILE,
