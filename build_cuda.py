@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -95,8 +96,13 @@ def static_runtime(nvcc: Path) -> Path:
 
 def output_of(command: list[str | Path]) -> "subprocess.CompletedProcess[str]":
     """A finished command; NoToolkit if it cannot be started. What it prints need not be text."""
+    # In a temporary folder with a space in its name, nvcc --threads does not find its own files.
+    folder = tempfile.gettempdir()
+    environment = {**os.environ, "TMPDIR": "/tmp" if " " in folder else folder}
     try:
-        return subprocess.run(command, capture_output=True, text=True, errors="replace")
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=environment
+        )
     except OSError as error:
         raise NoToolkit(f"{command[0]} cannot be run: {error.strerror}") from error
 

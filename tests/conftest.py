@@ -19,6 +19,8 @@ settings.load_profile("untimed")
 
 for _name in [name for name in os.environ if name.startswith("GROK_")]:
     del os.environ[_name]  # the user's settings are none of the tests'
+for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "PY_COLORS"):
+    os.environ.pop(_name, None)  # nor is the user's terminal
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a tiny model gains nothing from more
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else torch's idle threads spin: on a busy
 # machine they take the cores from those that work, which made a minute of seconds

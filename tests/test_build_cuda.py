@@ -104,6 +104,17 @@ def test_what_the_compiler_complains_of_is_passed_on(tmp_path):
         build_cuda.compile_kernels(toolkit, ROOT / "csrc", tmp_path / "grid_cuda.o")
 
 
+def test_a_temporary_folder_with_a_space_in_its_name_is_kept_from_nvcc(tmp_path, monkeypatch):
+    """There `nvcc --threads 0` cannot open its own temporary files."""
+    shown = tmp_path / "shown"
+    shown.write_text('#!/bin/sh\necho "$TMPDIR"\n')
+    shown.chmod(0o755)
+    for name, told in (("a space", "/tmp"), ("none", str(tmp_path / "none"))):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / name))
+        assert build_cuda.output_of([shown]).stdout == f"{told}\n"
+
+
 def test_kernels_are_compiled_again_only_after_a_change(tmp_path):
     old, new, missing = (tmp_path / name for name in ("old", "new", "missing"))
     for age, path in ((10, old), (20, new)):

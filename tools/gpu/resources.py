@@ -9,7 +9,6 @@ Needs nvcc, no GPU.
 
 import argparse
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -40,9 +39,9 @@ class Use(NamedTuple):
 def compile_strictly(toolkit: build_cuda.Toolkit) -> str:
     """ptxas' report for every architecture; SystemExit with the compiler's words if it complains."""
     codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in toolkit.architectures]
-    command = [str(toolkit.nvcc), *build_cuda.FLAGS, *STRICT, *codes, "--threads", "0"]
-    command += ["-c", str(ROOT / "csrc" / "grid_cuda.cu"), "-o", "/dev/null"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [toolkit.nvcc, *build_cuda.FLAGS, *STRICT, *codes, "--threads", "0"]
+    command += ["-c", ROOT / "csrc" / "grid_cuda.cu", "-o", "/dev/null"]
+    done = build_cuda.output_of(command)
     if done.returncode != 0:
         sys.exit(f"{done.stdout}{done.stderr}nvcc refused the kernels under strict warnings")
     return done.stdout + done.stderr
