@@ -17,6 +17,7 @@ from sweep_folders import write_run
 
 from grokking.errors import RunError, UserError
 from grokking.locks import locked
+from grokking.sweep.axis import WEIGHT_DECAY
 from grokking.sweep.command import main
 from grokking.sweep.options import parse
 from grokking.sweep.plan import Plan
@@ -25,7 +26,7 @@ from grokking.sweep.slurm_scripts import Chunk, array_script, chunks
 
 pytestmark = pytest.mark.timeout(900)
 
-PLAN = Plan((0.5, 1.0), (1, 2, 3), (100, 100), {"GROK_THREADS": "1"})
+PLAN = Plan(WEIGHT_DECAY.over((0.5, 1.0)), (1, 2, 3), (100, 100), {"GROK_THREADS": "1"})
 
 
 def directives(script):
@@ -66,7 +67,7 @@ def test_arrays_number_their_tasks_below_the_limit_and_know_their_first_run():
     assert chunks([], 3) == []
     script = array_script(PLAN, Chunk(3, [0, 2]), Path("/s"), parse(["--slurm"]))
     assert directives(script)["output"] == "/s/slurm/run_from_3_%a.log"
-    assert script.splitlines()[-1].endswith('--task "$((3 + SLURM_ARRAY_TASK_ID))"')
+    assert script.splitlines()[-1].endswith('--run "$((3 + SLURM_ARRAY_TASK_ID))"')
 
 
 def test_without_sbatch_nothing_is_written(tmp_path, monkeypatch):
@@ -239,8 +240,8 @@ def test_an_sbatch_that_cannot_be_run_is_named(stand_in, tmp_path, monkeypatch):
 
 
 def test_a_task_is_not_submitted():
-    with pytest.raises(UserError, match="--task does not go with --slurm"):
-        parse(["--slurm", "--resume", "s", "--task", "1"])
+    with pytest.raises(UserError, match="--run does not go with --slurm"):
+        parse(["--slurm", "--resume", "s", "--run", "1"])
 
 
 @pytest.fixture(scope="module")

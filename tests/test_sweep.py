@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, TINY, clean_environment, held_at
 
 from grokking.locks import locked
+from grokking.sweep.axis import WEIGHT_DECAY
 from grokking.sweep.plan import Plan, write_plan
 
 pytestmark = pytest.mark.timeout(900)
@@ -67,7 +68,9 @@ def planned(folder, *weight_decays):
     """The folder of a sweep that has not begun."""
     settings = {n: v for n, v in SMALL.items() if n != "GROK_NUM_EPOCHS"}
     folder.mkdir()
-    write_plan(folder, Plan(weight_decays, (42,), (12,) * len(weight_decays), settings))
+    write_plan(
+        folder, Plan(WEIGHT_DECAY.over(weight_decays), (42,), (12,) * len(weight_decays), settings)
+    )
     return folder
 
 
@@ -336,5 +339,5 @@ def test_one_task_of_an_array_runs_its_run_alone(finished, tmp_path):
     assert (tmp_path / "array" / "wd2.0_seed42" / "grokking.json").exists()
     assert not (tmp_path / "array" / "wd1.0_seed42").exists()
     assert not (tmp_path / "array" / "plots").exists()
-    beyond = sweep("--resume", "array", "--task", "2", cwd=tmp_path)
-    assert (beyond.returncode, beyond.stderr) == (2, "error: --task is 2, expected 0 to 1\n")
+    beyond = sweep("--resume", "array", "--run", "2", cwd=tmp_path)
+    assert (beyond.returncode, beyond.stderr) == (2, "error: --run is 2, expected 0 to 1\n")

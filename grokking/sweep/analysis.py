@@ -1,4 +1,4 @@
-"""Statistics per weight decay, verdicts and the scaling of the delay: analysis_summary.json."""
+"""Statistics per value of the axis, verdicts and the scaling of the delay: analysis_summary.json."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,11 +26,14 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
         "sweep": sweep.directory.resolve().name,
         "runs_read": len(sweep.runs),
         "runs_not_counted": len(sweep.faults),
-        "weight_decays": [_summarize_group(wd, g) for wd, g in sweep.by_weight_decay().items()],
+        sweep.axis.key: [
+            {sweep.axis.field: value, **_summarize_group(runs)}
+            for value, runs in sweep.groups().items()
+        ],
         "delay_scaling": _scaling_record(delays),
         "delay_scaling_left_out": _left_out_records(delays),
         "verdicts": [_verdict_record(verdict) for verdict in sweep.verdicts()],
-        "runs": [asdict(run) for group in sweep.by_weight_decay().values() for run in group],
+        "runs": [asdict(run) for group in sweep.groups().values() for run in group],
         "faults": [{"directory": f.directory, "fault": f.fault} for f in sweep.faults],
         "warnings": sweep.warnings,
         "conditions": [condition._asdict() for condition in sweep.conditions],
@@ -38,10 +41,9 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _summarize_group(weight_decay: float, runs: Sequence[RunRecord]) -> dict[str, Any]:
+def _summarize_group(runs: Sequence[RunRecord]) -> dict[str, Any]:
     grokked = sum(run.grokked for run in runs)
     return {
-        "weight_decay": weight_decay,
         "runs": len(runs),
         "grokked": grokked,
         "outcomes": dict(sorted(Counter(run.outcome for run in runs).items())),

@@ -61,8 +61,8 @@ def _start(plan: Plan, wanted: Path, resources: Resources, options: argparse.Nam
 
 
 def _resume(plan: Plan, options: argparse.Namespace) -> int:
-    """A sweep that was begun: whatever is unfinished of it, or of the one task that is asked for."""
-    directory, alone = Path(options.resume), options.task is not None
+    """A sweep that was begun: whatever is unfinished of it, or of the one run that is asked for."""
+    directory, alone = Path(options.resume), options.run is not None
     if options.slurm:
         return _submit_rest(plan, directory, options)
     resources = choose(options.jobs, plan.environment)
@@ -117,11 +117,11 @@ def _with_threads(plan: Plan, threads: int | None) -> Plan:
 def _chosen(options: argparse.Namespace, plan: Plan) -> list[PlannedRun]:
     """The runs of a resumed sweep that are asked for: all, or the one of an array's task."""
     runs = plan.runs()
-    if options.task is None:
+    if options.run is None:
         return runs
-    if options.task >= len(runs):
-        raise UserError(f"--task is {options.task}, expected 0 to {len(runs) - 1}")
-    return [runs[options.task]]
+    if options.run >= len(runs):
+        raise UserError(f"--run is {options.run}, expected 0 to {len(runs) - 1}")
+    return [runs[options.run]]
 
 
 def _carry_out(
@@ -135,7 +135,7 @@ def _carry_out(
     from grokking.sweep.runner import Runner, wait_for_orphans
     from grokking.sweep.screen import Screen
 
-    resuming, alone = options.resume is not None, options.task is not None
+    resuming, alone = options.resume is not None, options.run is not None
     log, pending = RunLog(directory), list(runs)
     with graceful() as stop:
         if resuming:

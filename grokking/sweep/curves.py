@@ -22,7 +22,7 @@ MEASURES = {  # history series -> axis title, jump that is always drawn
 def accuracy_figure(sweep: Sweep) -> go.Figure:
     """Validation accuracy of every run over the epochs, grok epochs marked."""
     figure = _curves(sweep, "validation_accuracies")
-    for weight_decay, runs in sweep.by_weight_decay().items():
+    for weight_decay, runs in sweep.groups().items():
         grokked = [run for run in runs if run.grok_epoch is not None]
         figure.add_scatter(
             x=[run.grok_epoch for run in grokked],
@@ -59,8 +59,7 @@ def _jump(sweep: Sweep) -> str:
 def _is_in_order(sweep: Sweep) -> bool:
     """Does every weight decay, of two or more, have an earlier median grok epoch than the one below?"""
     medians = [
-        median_time([run.followed.observation for run in runs])
-        for runs in sweep.by_weight_decay().values()
+        median_time([run.followed.observation for run in runs]) for runs in sweep.groups().values()
     ]
     known = [median for median in medians if median is not None]
     return len(known) == len(medians) > 1 and all(a > b for a, b in pairwise(known))
@@ -93,7 +92,7 @@ def loss_figure(sweep: Sweep) -> go.Figure:
 
 def _curves(sweep: Sweep, series: str) -> go.Figure:
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
-    for weight_decay, runs in sweep.by_weight_decay().items():
+    for weight_decay, runs in sweep.groups().items():
         for number, run in enumerate(runs):
             style = styles(sweep)[weight_decay]
             line = {"color": style.color, "dash": style.dash, "width": 1.6}
@@ -125,7 +124,7 @@ def _trace(sweep: Sweep, run: RunRecord, series: str, line: dict[str, Any]) -> g
 
 def facets(sweep: Sweep) -> list[go.Figure]:
     """One small panel per weight decay: its runs in colour, all others grey behind them."""
-    return [_facet(sweep, weight_decay) for weight_decay in sweep.by_weight_decay()]
+    return [_facet(sweep, weight_decay) for weight_decay in sweep.groups()]
 
 
 def _facet(sweep: Sweep, weight_decay: float) -> go.Figure:

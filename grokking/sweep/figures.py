@@ -24,7 +24,7 @@ BOXED = 5  # runs that grokked, from which their quartiles are drawn
 
 def distribution_figure(sweep: Sweep) -> go.Figure:
     """Grok epochs per weight decay: every run as a point, in a box where BOXED of them grokked."""
-    groups = sweep.by_weight_decay()
+    groups = sweep.groups()
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460, "showlegend": False})
     for position, (weight_decay, runs) in enumerate(groups.items()):
         for trace in _column(position, runs, styles(sweep)[weight_decay]):
@@ -42,7 +42,7 @@ def distribution_figure(sweep: Sweep) -> go.Figure:
 
 def _legend(sweep: Sweep) -> str:
     """What the figure's points are, of those that it has."""
-    grokked = [sum(run.grokked for run in runs) for runs in sweep.by_weight_decay().values()]
+    grokked = [sum(run.grokked for run in runs) for runs in sweep.groups().values()]
     sentences = [
         "A point is a run that grokked." if any(grokked) else "No run has grokked.",
         "A box: quartiles and median of those runs." if max(grokked) >= BOXED else "",
@@ -108,7 +108,7 @@ def _spread_out(position: int, count: int) -> list[float]:
 def survival_figure(sweep: Sweep) -> go.Figure:
     """Kaplan-Meier: share of runs that have not grokked, per weight decay, censorings ticked."""
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
-    for weight_decay, runs in sweep.by_weight_decay().items():
+    for weight_decay, runs in sweep.groups().items():
         style = styles(sweep)[weight_decay]
         observations = [run.followed.observation for run in runs]
         steps = [(step.time, float(step.survival)) for step in kaplan_meier(observations)]
@@ -158,7 +158,7 @@ def _fall(sweep: Sweep) -> str:
 def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> go.Figure:
     """Median delay against 1 / (lr * wd) on logarithmic axes, every run, and the fitted line."""
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
-    for weight_decay, runs in sweep.by_weight_decay().items():
+    for weight_decay, runs in sweep.groups().items():
         known = [run for run in runs if (run.delay or 0) > 0 and 0 < run.timescale < math.inf]
         figure.add_scatter(
             x=[run.timescale for run in known],

@@ -12,12 +12,15 @@ from grokking.artifacts import Run, read_run
 from grokking.config import FIELDS
 from grokking.detection import DIVERGED, GENERALISED, delay
 from grokking.errors import UserError
+from grokking.sweep.axis import WEIGHT_DECAY
 from grokking.sweep.plan import PLAN_FILE, RESERVED, read_plan, read_sessions
 from grokking.sweep.records import Condition, Fault, RunRecord, Sweep
 
-# What makes two runs the same experiment, beside weight decay and seed.
+# What makes two runs the same experiment, beside the value of the axis and the seed.
 EXPERIMENT = tuple(
-    name for name, field in FIELDS.items() if field.metadata["strict"] and name != "weight_decay"
+    name
+    for name, field in FIELDS.items()
+    if field.metadata["strict"] and name != WEIGHT_DECAY.field
 )
 
 
@@ -42,6 +45,7 @@ def read_sweep(directory: Path) -> Sweep:
     kept = {name: run for name, run in read.items() if name not in duplicates}
     return Sweep(
         directory,
+        WEIGHT_DECAY.over(sorted({float(run.config[WEIGHT_DECAY.field]) for run in kept.values()})),
         [_record(name, run) for name, run in kept.items()],
         faults,
         [*_warnings(kept.values()), *_odd_ends(kept)],
@@ -87,12 +91,12 @@ def _nothing_read(directory: Path, faults: Sequence[Fault]) -> str:
 
 
 def _duplicates(runs: dict[str, Run]) -> dict[str, str]:
-    """Folder -> the folder it repeats: same experiment, weight decay and seed. The longest stays."""
+    """Folder -> the folder it repeats: same experiment, value of the axis and seed. The longest stays."""
     kept: dict[tuple[Any, ...], str] = {}
     repeats = {}
     for name in sorted(runs, key=lambda n: (-runs[n].history.epochs[-1], n)):
         config = runs[name].config
-        same = tuple(config.get(field) for field in ["weight_decay", "seed", *EXPERIMENT])
+        same = tuple(config.get(field) for field in [WEIGHT_DECAY.field, "seed", *EXPERIMENT])
         if kept.setdefault(same, name) != name:
             repeats[name] = kept[same]
     return repeats

@@ -23,8 +23,8 @@ class RunLog:
         """The head of a new log, or of a resumption in an old one."""
         self._append(
             [
-                f"Weight-decay sweep {how} at {clock_time()}",
-                f"  weight decays: {_words(plan.weight_decays)}",
+                f"{plan.axis.name.capitalize().replace(' ', '-')} sweep {how} at {clock_time()}",
+                f"  {plan.axis.name}s: {_words(plan.axis.values)}",
                 f"  seeds:         {_words(plan.seeds)}",
                 f"  epochs:        {_words(dict.fromkeys(plan.epochs))}",
                 *(f"  {name}={value}" for name, value in plan.environment.items()),

@@ -13,7 +13,7 @@ NOT_YET, NEVER = "arrow-bar-up", "asterisk-open"
 
 def styles(sweep: Sweep) -> dict[float, Style]:
     """One look per weight decay of the sweep."""
-    return weight_decay_styles(sweep.by_weight_decay())
+    return weight_decay_styles(sweep.groups())
 
 
 def marker(style: Style) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from grokking.cli import Parser
 from grokking.config import FIELDS, IDENTITY, IN_USE, VARIABLES, Config, variables
 from grokking.errors import UserError
 from grokking.schema import integer
+from grokking.sweep.axis import WEIGHT_DECAY, Axis
 from grokking.sweep.plan import Plan, passed_through, read_plan
 
-DEFAULT_WEIGHT_DECAYS, DEFAULT_SEEDS = "0.5 1.0 2.0", "42 123 456"
+_DEFAULT_VALUES = " ".join(map(str, WEIGHT_DECAY.values))
+DEFAULT_SEEDS = "42 123 456"
 QUICK_EPOCHS = "100"
 MAX_RUNS = 10_000
 
@@ -34,25 +36,26 @@ def parser() -> argparse.ArgumentParser:
     """All options; the help text is the reference."""
     sweep = Parser(
         prog=program(),
-        description="Train one run per weight decay and seed, then analyse and plot them. "
+        description=f"Train one run per {WEIGHT_DECAY.name} and seed, then analyse and plot them. "
         "GROK_ variables other than the sweep's own reach every run.",
         epilog="exit codes: 0 done; 1 a run failed; 2 wrong input; 128+n signal n",
         allow_abbrev=False,
     )
     add = sweep.add_argument
-    add("--weight-decays", metavar="LIST", help=f"[{DEFAULT_WEIGHT_DECAYS}]")
+    add(WEIGHT_DECAY.option, dest="values", metavar="LIST", help=f"[{_DEFAULT_VALUES}]")
     add("--seeds", metavar="LIST", help=f"[{DEFAULT_SEEDS}]")
     add(
         "--epochs",
         metavar="N",
-        help="one number, or one per weight decay [GROK_NUM_EPOCHS or 10000]; with --resume: more of them",
+        help=f"one number, or one per {WEIGHT_DECAY.name} [GROK_NUM_EPOCHS or 10000]; with --resume: "
+        "more of them",
     )
     add("--quick", action="store_true", help=f"{QUICK_EPOCHS} epochs: a test of the machinery")
     add("--jobs", metavar="N", help="runs at a time [one per GPU, else one per core]")
     add(
         "--output",
         metavar="DIR",
-        help="folder of the sweep [artifacts/sweep_weight_decay_DATE_TIME]",
+        help=f"folder of the sweep [artifacts/sweep_{WEIGHT_DECAY.field}_DATE_TIME]",
     )
     add(
         "--resume",
@@ -81,7 +84,9 @@ def parser() -> argparse.ArgumentParser:
     add("--slurm-gpus", metavar="N", help="GPUs of one run [SBATCH_GPUS, or none]")
     add("--slurm-throttle", metavar="N", help="runs at a time [as many as the cluster lets]")
     add(
-        "--task",
+        "--run",
+        "--task",  # as jobs have it that were submitted by older versions
+        dest="run",
         metavar="N",
         help="with --resume: only run number N of the sweep (a task of the array)",
     )
@@ -94,22 +99,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.resume is not None:
         if not options.resume.strip():
             raise UserError("--resume is empty, expected the folder of a sweep")
-        clashing = ("weight_decays", "seeds", "quick", "output", "dry_run")
-        for name in clashing:
+        clashing = {"values": WEIGHT_DECAY.option, "seeds": "--seeds", "quick": "--quick"}
+        clashing |= {"output": "--output", "dry_run": "--dry-run"}
+        for name, option in clashing.items():
             if getattr(options, name) not in (None, False):
                 raise UserError(
-                    f"--{name.replace('_', '-')} does not go with --resume, which repeats the sweep as "
-                    "it was begun"
+                    f"{option} does not go with --resume, which repeats the sweep as it was begun"
                 )
-    for name in ("task", "inexact"):
+    for name in ("run", "inexact"):
         if getattr(options, name) not in (None, False) and options.resume is None:
             raise UserError(f"--{name} needs --resume DIR")
-    if options.slurm and options.task is not None:
-        raise UserError("--task does not go with --slurm, whose tasks it is for")
+    if options.slurm and options.run is not None:
+        raise UserError("--run does not go with --slurm, whose tasks it is for")
     if options.quick and options.epochs:
         raise UserError("--quick and --epochs both set the epochs, expected at most one of them")
     options.jobs = None if options.jobs is None else _count("--jobs", options.jobs)
-    options.task = None if options.task is None else _count("--task", options.task, low=0)
+    options.run = None if options.run is None else _count("--run", options.run, low=0)
     throttle = options.slurm_throttle
     options.slurm_throttle = None if throttle is None else _count("--slurm-throttle", throttle)
     return options
@@ -120,17 +125,16 @@ def plan_from(options: argparse.Namespace) -> Plan:
     settings = passed_through(os.environ)
     if options.resume is not None:
         return continued(read_plan(Path(options.resume)), settings, options)
-    for name in ("GROK_WEIGHT_DECAY", "GROK_SEED", "GROK_RESUME", "GROK_OVERWRITE"):
+    for name in (WEIGHT_DECAY.variable, "GROK_SEED", "GROK_RESUME", "GROK_OVERWRITE"):
         if os.environ.get(name):
             print(f"{name} is ignored: it belongs to the sweep, see --help", file=sys.stderr)
-    weight_decays = _values(
-        "--weight-decays", _default(options.weight_decays, DEFAULT_WEIGHT_DECAYS), "weight_decay"
-    )
+    axis = WEIGHT_DECAY
+    values = _values(axis.option, _default(options.values, _DEFAULT_VALUES), axis.field)
     seeds = _values("--seeds", _default(options.seeds, DEFAULT_SEEDS), "seed")
-    if len(weight_decays) * len(seeds) > MAX_RUNS:
-        raise UserError(f"{len(weight_decays)} x {len(seeds)} runs, expected at most {MAX_RUNS}")
-    epochs = _epochs(options, len(weight_decays))
-    return Plan(tuple(wd + 0.0 for wd in weight_decays), tuple(seeds), epochs, settings)
+    if len(values) * len(seeds) > MAX_RUNS:
+        raise UserError(f"{len(values)} x {len(seeds)} runs, expected at most {MAX_RUNS}")
+    epochs = _epochs(options, axis, len(values))
+    return Plan(axis.over(value + 0.0 for value in values), tuple(seeds), epochs, settings)
 
 
 def continued(plan: Plan, settings: dict[str, str], options: argparse.Namespace) -> Plan:
@@ -150,7 +154,7 @@ def continued(plan: Plan, settings: dict[str, str], options: argparse.Namespace)
         )
     epochs = plan.epochs
     if options.epochs is not None or os.environ.get("GROK_NUM_EPOCHS"):
-        epochs = _epochs(options, len(plan.weight_decays))
+        epochs = _epochs(options, plan.axis, len(plan.axis.values))
     if any(now < before for now, before in zip(epochs, plan.epochs, strict=True)):
         raise UserError(
             f"a sweep of {', '.join(map(str, dict.fromkeys(plan.epochs)))} epochs cannot be resumed with "
@@ -164,7 +168,7 @@ def wanted_directory(options: argparse.Namespace) -> Path:
     if options.output is not None:
         return _new_directory(options.output)
     parent = Path(os.environ.get("GROK_ARTIFACTS_DIR") or Config.artifacts_dir)
-    return parent / time.strftime("sweep_weight_decay_%Y%m%d_%H%M%S")
+    return parent / time.strftime(f"sweep_{WEIGHT_DECAY.field}_%Y%m%d_%H%M%S")
 
 
 def _new_directory(text: str) -> Path:
@@ -180,8 +184,8 @@ def _new_directory(text: str) -> Path:
     return directory
 
 
-def _epochs(options: argparse.Namespace, groups: int) -> tuple[int, ...]:
-    """Epochs of each weight decay."""
+def _epochs(options: argparse.Namespace, axis: Axis, groups: int) -> tuple[int, ...]:
+    """Epochs of each value of the axis."""
     if options.quick:
         return (int(QUICK_EPOCHS),) * groups
     from_environment = os.environ.get("GROK_NUM_EPOCHS")
@@ -192,7 +196,7 @@ def _epochs(options: argparse.Namespace, groups: int) -> tuple[int, ...]:
     epochs = _values(name, text, "num_epochs", unique=False)
     if len(epochs) not in (1, groups):
         raise UserError(
-            f"{name} has {len(epochs)} numbers, expected 1 or {groups}, one per weight decay"
+            f"{name} has {len(epochs)} numbers, expected 1 or {groups}, one per {axis.name}"
         )
     return tuple(epochs) * groups if len(epochs) == 1 else tuple(epochs)
 

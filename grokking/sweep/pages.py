@@ -134,7 +134,7 @@ def _run_row(run: RunRecord) -> list[str]:
 
 
 def _ordered(sweep: Sweep) -> list[RunRecord]:
-    return [run for runs in sweep.by_weight_decay().values() for run in runs]
+    return [run for runs in sweep.groups().values() for run in runs]
 
 
 def _run_links(sweep: Sweep) -> list[tuple[str, str]]:

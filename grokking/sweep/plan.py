@@ -1,31 +1,31 @@
-"""What a sweep consists of: one run per weight decay and seed, kept in sweep.json beside them.
+"""What a sweep consists of: one run per value of its axis and seed, kept in sweep.json beside them.
 
 Importing it needs the standard library only, so that a dry run works on a bare Python.
 """
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from grokking.config import VARIABLES, Config, load, recorded_kind, variables
+from grokking.config import VARIABLES, load, recorded_kind, variables
 from grokking.errors import RunError, UserError
 from grokking.schema import AMOUNT, OBJECT, VERSION, Kind
+from grokking.sweep.axis import WEIGHT_DECAY, Axis
 
 PLAN_FILE = "sweep.json"
 DAMAGED_FOLDER = "damaged"
 RESERVED = ("plots", "slurm", DAMAGED_FOLDER)  # folders of a sweep that are no runs
 OWNED = (  # variables that each run gets from the sweep
-    "GROK_WEIGHT_DECAY",
+    WEIGHT_DECAY.variable,
     "GROK_SEED",
     "GROK_NUM_EPOCHS",
     "GROK_ARTIFACTS_DIR",
     "GROK_RESUME",
     "GROK_OVERWRITE",
 )
-_BASELINE = Config.weight_decay
 _SETTINGS = Kind(
     "an object of texts",
     lambda value: OBJECT.accepts(value) and all(isinstance(text, str) for text in value.values()),
@@ -60,37 +60,42 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """A grid of runs. `epochs` has one entry per weight decay."""
+    """A grid of runs. `epochs` has one entry per value of the axis."""
 
-    weight_decays: tuple[float, ...]
+    axis: Axis
     seeds: tuple[int, ...]
     epochs: tuple[int, ...]
     environment: dict[str, str]  # GROK_ variables of every run, beside the sweep's own
 
     def runs(self) -> list[PlannedRun]:
-        """All runs, by weight decay, then seed, in the order given."""
+        """All runs, by the axis, then seed, in the order given."""
         return [
-            self._run(weight_decay, seed, epochs)
-            for weight_decay, epochs in zip(self.weight_decays, self.epochs, strict=True)
+            self._run(value, seed, epochs)
+            for value, epochs in zip(self.axis.values, self.epochs, strict=True)
             for seed in self.seeds
         ]
 
-    def _run(self, weight_decay: float, seed: int, epochs: int) -> PlannedRun:
+    def _run(self, value: float, seed: int, epochs: int) -> PlannedRun:
         variables = {
-            "GROK_WEIGHT_DECAY": str(weight_decay),
+            self.axis.variable: str(value),
             "GROK_SEED": str(seed),
             "GROK_NUM_EPOCHS": str(epochs),
         }
-        departure = weight_decay != _BASELINE  # from the reference experiment, on purpose
+        departure = value != self.axis.baseline  # from the reference experiment, on purpose
         skip = {"GROK_SKIP_VALIDATION": "1"} if departure else {}
         settings = variables | skip | self.environment | skip
-        return PlannedRun(f"wd{weight_decay}_seed{seed}", epochs, settings)
+        return PlannedRun(self.axis.folder(value, seed), epochs, settings)
+
+    def record(self) -> dict[str, Any]:
+        """As sweep.json has it."""
+        values = {self.axis.key: self.axis.values, "seeds": self.seeds, "epochs": self.epochs}
+        return {**values, "environment": self.environment}
 
 
 def passed_through(environ: Mapping[str, str]) -> dict[str, str]:
     """The settings that reach every run, in their variables' one spelling; UserError for a wrong one.
 
-    Checked without a weight decay, so that strict validation is as strict as for a single run.
+    Checked without a value of the axis, so that strict validation is as strict as for a single run.
     """
     loaded = load({name: text for name, text in environ.items() if name not in OWNED})
     texts = variables(loaded.config)
@@ -101,14 +106,14 @@ def passed_through(environ: Mapping[str, str]) -> dict[str, str]:
 def write_plan(directory: Path, plan: Plan) -> None:
     from grokking.artifacts import write_json
 
-    write_json(directory / PLAN_FILE, {"schema_version": VERSION, **asdict(plan)})
+    write_json(directory / PLAN_FILE, {"schema_version": VERSION, **plan.record()})
 
 
 def rewrite_plan(directory: Path, plan: Plan) -> None:
     """The plan of a sweep that goes on otherwise than it began; its sittings are kept."""
     from grokking.artifacts import read_json, write_json
 
-    write_json(directory / PLAN_FILE, read_json(directory / PLAN_FILE) | asdict(plan))
+    write_json(directory / PLAN_FILE, read_json(directory / PLAN_FILE) | plan.record())
 
 
 def read_plan(directory: Path) -> Plan:
@@ -116,13 +121,14 @@ def read_plan(directory: Path) -> Plan:
     from grokking.artifacts import read_record
 
     record = read_record(directory / PLAN_FILE)
-    weight_decays = record.series("weight_decays", recorded_kind("weight_decay"))
+    axis = WEIGHT_DECAY
+    values = record.series(axis.key, axis.kind)
     seeds = record.series("seeds", recorded_kind("seed"))
-    epochs = record.series("epochs", recorded_kind("num_epochs"), like="weight_decays")
+    epochs = record.series("epochs", recorded_kind("num_epochs"), like=axis.key)
     environment = record.get("environment", _SETTINGS)
     try:
         plan = Plan(
-            tuple(map(float, weight_decays)),
+            axis.over(map(float, values)),
             tuple(seeds),
             tuple(epochs),
             passed_through(environment),

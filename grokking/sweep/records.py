@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from grokking.artifacts import History
 from grokking.detection import DIVERGED, LEARNING, MEMORISED
+from grokking.sweep.axis import Axis
 from grokking.sweep.survival import Observation
 from grokking.sweep.verdicts import Followed, Verdict, verdicts
 
@@ -110,6 +111,7 @@ class Sweep:
     """What a sweep's folder holds. `histories` is keyed by the records' directory."""
 
     directory: Path
+    axis: Axis  # its values: those that were read, ascending
     runs: list[RunRecord]
     faults: list[Fault]
     warnings: list[str]
@@ -117,12 +119,16 @@ class Sweep:
     conditions: list[Condition]  # one, if all runs ran alike
     sessions: list[dict[str, Any]]  # wall times, see plan.add_session
 
-    def by_weight_decay(self) -> dict[float, list[RunRecord]]:
-        """Runs grouped by weight decay, ascending, each group by seed."""
+    def groups(self) -> dict[float, list[RunRecord]]:
+        """Runs by their value of the axis, ascending, each group by seed."""
         groups: dict[float, list[RunRecord]] = {}
-        for run in sorted(self.runs, key=lambda r: (r.weight_decay, r.seed, r.directory)):
-            groups.setdefault(run.weight_decay, []).append(run)
+        for run in sorted(self.runs, key=lambda r: (self.value(r), r.seed, r.directory)):
+            groups.setdefault(self.value(run), []).append(run)
         return groups
+
+    def value(self, run: RunRecord) -> float:
+        """A run's value of the axis."""
+        return float(getattr(run, self.axis.field))
 
     @property
     def is_whole(self) -> bool:
@@ -131,4 +137,4 @@ class Sweep:
         return not unread and all(run.outcome != DIVERGED for run in self.runs)
 
     def verdicts(self) -> list[Verdict]:
-        return verdicts({wd: [r.followed for r in g] for wd, g in self.by_weight_decay().items()})
+        return verdicts({wd: [r.followed for r in g] for wd, g in self.groups().items()})

@@ -1,6 +1,6 @@
 """The job scripts of a sweep on a Slurm cluster: arrays with a task per run, and the analysis.
 
-A task is `sweep --resume DIR --task N`, so a requeued or resubmitted one continues its run.
+A task is `sweep --resume DIR --run N`, so a requeued or resubmitted one continues its run.
 Options that are not given are Slurm's own to decide, SBATCH_ variables included.
 """
 
@@ -81,7 +81,7 @@ def array_script(plan: Plan, chunk: Chunk, directory: Path, options: argparse.Na
         "gpus": options.slurm_gpus,
     }
     resume = ["--resume", directory, "--inexact"]  # nodes differ; each run records what it had
-    resume += [*["--no-reports"] * options.no_reports, "--task"]
+    resume += [*["--no-reports"] * options.no_reports, "--run"]
     task = shell([sys.executable, "-m", "grokking", "sweep", *resume])
     return _script(settings, [f'exec {task} "$(({chunk.first} + SLURM_ARRAY_TASK_ID))"'])
 

@@ -8,11 +8,13 @@ from grokking.artifacts import atomic_write_text, read_json
 from grokking.cli import Parser
 from grokking.durations import clock
 from grokking.errors import UserError
+from grokking.sweep.axis import WEIGHT_DECAY
 from grokking.sweep.verdicts import FAIL
 
 SUMMARY_FILE = "analysis_summary.json"
+AXIS = WEIGHT_DECAY
 HEADER = (
-    "weight decay",
+    AXIS.name,
     "grokked",
     "95 % interval",
     "grok epoch (range)",
@@ -32,14 +34,14 @@ Summary = dict[str, Any]
 
 
 def rows(summary: Summary) -> list[list[str]]:
-    """One row of cells per weight decay, under HEADER."""
-    return [_row(group) for group in summary["weight_decays"]]
+    """One row of cells per value of the axis, under HEADER."""
+    return [_row(group) for group in summary[AXIS.key]]
 
 
 def _row(group: Summary) -> list[str]:
     low, high = group["success_rate_interval_95"]
     return [
-        str(group["weight_decay"]),
+        str(group[AXIS.field]),
         f"{group['grokked']} of {group['runs']}",
         f"{low:.0%}-{high:.0%}",
         _with_range(group["grok_epoch"]),
@@ -117,11 +119,11 @@ def _log_rank_words(verdict: Summary) -> str:
 
 
 def scaling_line(summary: Summary) -> str:
-    """The slope in words, and what is not in it; empty for fewer than three weight decays."""
+    """The slope in words, and what is not in it; empty for fewer than three values of the axis."""
     scaling, left_out = summary["delay_scaling"], _left_out_words(summary)
     if scaling is not None:
         return f"{_slope_words(scaling)}{left_out}"
-    if len(summary["weight_decays"]) < 3 or not left_out:
+    if len(summary[AXIS.key]) < 3 or not left_out:
         return ""
     return (
         "The median delay is not fitted: that takes three values of 1 / (learning rate x weight "

@@ -39,7 +39,7 @@ class Use(NamedTuple):
 def compile_strictly(toolkit: build_cuda.Toolkit) -> str:
     """ptxas' report for every architecture; SystemExit with the compiler's words if it complains."""
     codes = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in toolkit.architectures]
-    command = [toolkit.nvcc, *build_cuda.FLAGS, *STRICT, *codes, "--threads", "0"]
+    command: list[str | Path] = [toolkit.nvcc, *build_cuda.FLAGS, *STRICT, *codes, "--threads", "0"]
     command += ["-c", ROOT / "csrc" / "grid_cuda.cu", "-o", "/dev/null"]
     done = build_cuda.output_of(command)
     if done.returncode != 0:
