@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from grokking.config import Loaded, load
 from grokking.errors import RunError, UserError
+from grokking.failure import tell
 from grokking.foreign_names import warning
 
 PACKAGES = ("torch", "numpy", "plotly", "threadpoolctl", "tqdm")  # that a command may need
@@ -91,4 +92,5 @@ def _complain(message: str, code: int) -> int:
     """Print one line, whatever a file name or a message holds."""
     line = " ".join(message.split())
     print(f"error: {line}", file=sys.stderr)
+    tell(line, code)
     return code

@@ -162,7 +162,7 @@ def test_reports_can_be_left_out_and_caught_up_with(finished, tmp_path):
     done = sweep("--resume", "again", cwd=tmp_path, **SLOW)
     assert done.returncode == 0
     assert [report.exists() for report in reports] == [True, False, True]
-    assert done.stderr.startswith("wd1.0_seed42 has no report: error: ")
+    assert done.stderr.startswith("wd1.0_seed42 has no report: ")
     assert len(done.stderr.splitlines()) == 1
 
 

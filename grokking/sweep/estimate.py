@@ -13,12 +13,12 @@ from grokking.analysis.scenes import FRAMES
 from grokking.artifacts import read_grokking
 from grokking.durations import clock
 from grokking.errors import UserError
+from grokking.failure import FILE, told
 from grokking.signals import StopRequest
 from grokking.sweep.plan import PlannedRun
 from grokking.sweep.reports import report_on
 from grokking.sweep.resources import Resources
-from grokking.sweep.runner import OUTPUT_FILE, POLL_SECONDS, Child, ended_together, start
-from grokking.sweep.screen import last_line
+from grokking.sweep.runner import POLL_SECONDS, Child, ended_together, start
 
 MEASURED_EPOCHS = 60
 LATER_LABELS = 5  # memorization, grokking, grokked, circuit_formation, cleanup: not reached so soon
@@ -104,7 +104,7 @@ def _wait(children: Sequence[Child], stop: StopRequest) -> float:
 def _check_ended_well(children: Sequence[Child]) -> None:
     for child in children:
         if child.process.returncode:
-            said = last_line(child.folder / OUTPUT_FILE).removeprefix("error: ")
+            said = told(child.folder / FILE, child.process.returncode)
             if child.process.returncode == UserError.exit_code:
                 raise UserError(said)
             raise RuntimeError(f"the measuring run failed ({said})")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from grokking.cores import available_cores
+from grokking.failure import FILE, ask, told
 from grokking.sweep.runner import child_environment
 
 
@@ -38,16 +39,12 @@ def report_on(folders: Sequence[Path], jobs: int, settings: dict[str, str]) -> l
 
 
 def _report(run: Path, threads: int, kernel: dict[str, str]) -> str:
-    done = subprocess.run(
+    code = subprocess.run(
         [sys.executable, "-m", "grokking", "report", "--brief", f"--threads={threads}", str(run)],
-        env=child_environment() | kernel,
+        env=child_environment() | kernel | ask(run / FILE),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
+        stderr=subprocess.DEVNULL,
         check=False,
-    )
-    if done.returncode == 0:
-        return ""
-    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-    return f"{run.name} has no report: {lines[-1]}"
+    ).returncode
+    return "" if code == 0 else f"{run.name} has no report: {told(run / FILE, code)}"

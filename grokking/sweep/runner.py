@@ -21,6 +21,7 @@ from typing import Any
 from grokking.detection import DIVERGED, GENERALISED, GROKKED
 from grokking.durations import clock
 from grokking.errors import Diverged, RunError, UserError
+from grokking.failure import FILE, ask, told
 from grokking.locks import is_locked
 from grokking.run_folder import run_files
 from grokking.signals import StopRequest
@@ -59,7 +60,7 @@ def start(
     `resume` is the GROK_RESUME of a run that has begun. Raises RunError if it cannot.
     """
     folder = directory / run.name
-    environment = child_environment() | run.environment(directory)
+    environment = child_environment() | run.environment(directory) | ask(folder / FILE)
     if resume and run_files(folder):
         environment["GROK_RESUME"] = resume
     if devices:
@@ -167,13 +168,13 @@ class Runner:
 
         After a signal: the children get it too and are waited for, the rest is not started.
         """
-        waiting, told = deque(runs), False
+        waiting, warned = deque(runs), False
         with ended_together(self.children, PATIENCE_SECONDS):
             while self.children or (waiting and self.stop.number is None):
                 while waiting and len(self.children) < self.jobs and self.stop.number is None:
                     self._start(waiting.popleft())
-                if self.stop.number is not None and not told:
-                    told = True
+                if self.stop.number is not None and not warned:
+                    warned = True
                     self._pass_on(self.stop.number)
                 time.sleep(POLL_SECONDS)
                 for child in [c for c in self.children if c.process.poll() is not None]:
@@ -211,7 +212,10 @@ class Runner:
             self._say(name, f"interrupted after {took}")
         else:
             self.failed.append(name)
-            self._say(name, f"failed with exit code {code} after {took}, see {name}/{OUTPUT_FILE}")
+            why = told(child.folder / FILE, code)
+            self._say(
+                name, f"failed with exit code {code} after {took}: {why}; see {name}/{OUTPUT_FILE}"
+            )
         self.screen.done += 1
 
     def _outcome(self, child: Child) -> str:
