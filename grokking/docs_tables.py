@@ -142,7 +142,7 @@ def controls(results: Path) -> str:
         if all(drawn):
             of = re.sub(r"^\d+ ", "as many ", drawn[0]["of"])
             rows.append([_what(same[0]), of, *map(_control, drawn)])
-    return markdown(["", "drawn", *map(_named, runs)], rows) + "\n"
+    return markdown(["", "drawn", *map(_named, runs)], rows)
 
 
 def _card_runs(results: Path) -> list[dict[str, Any]]:
