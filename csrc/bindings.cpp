@@ -36,7 +36,9 @@ struct Dimension {
     int64_t size;
 };
 
-std::string expected_text(std::initializer_list<Dimension> dimensions) {
+using Dimensions = std::vector<Dimension>;
+
+std::string expected_text(const Dimensions& dimensions) {
     std::string text = "(";
     for (const Dimension& d : dimensions)
         text += std::string(text.size() > 1 ? ", " : "") + d.name + "=" + std::to_string(d.size);
@@ -45,7 +47,7 @@ std::string expected_text(std::initializer_list<Dimension> dimensions) {
 
 // The array's data, or ValueError with what it is and what was expected.
 template <typename T>
-T* data_of(const char* name, py::handle object, std::initializer_list<Dimension> dimensions,
+T* data_of(const char* name, py::handle object, const Dimensions& dimensions,
            bool writeable = false) {
     if (!py::isinstance<py::array>(object))
         refuse(std::string(name) + " is " + py::str(py::type::of(object)).cast<std::string>() +
@@ -76,8 +78,7 @@ int64_t extent(const char* name, const py::array& array, py::ssize_t dimensions,
     return array.shape(which);
 }
 
-constexpr size_t TABLES = 10;
-using Arrays = std::array<py::array, TABLES>;  // in the order of grid.h
+using Arrays = std::array<py::array, grid::TABLE_COUNT>;  // in the order of grid::TABLES
 
 // p, H, d_mlp and c as the first table that holds each says.
 grid::Shape shape_of(const Arrays& tables) {
@@ -90,18 +91,21 @@ grid::Shape shape_of(const Arrays& tables) {
     return shape;
 }
 
+Dimension dimension(const grid::Shape& s, const grid::Axis& axis) {
+    return {axis.name, s.*axis.size};
+}
+
 template <typename T>
 grid::TablesOf<T> tables_of(const grid::Shape& s, const Arrays& arrays) {
-    using Plain = std::remove_const_t<T>;
-    constexpr bool writeable = !std::is_const_v<T>;
-    const Dimension p{"p", s.p}, H{"H", s.heads}, K{"d_mlp", s.d_mlp}, c{"classes", s.classes};
-    auto get = [&](const char* name, size_t i, std::initializer_list<Dimension> dimensions) {
-        return data_of<Plain>(name, arrays[i], dimensions, writeable);
-    };
-    return {get("s0", 0, {p, H}),   get("s1", 1, {p, H}),       get("s2", 2, {H}),
-            get("A", 3, {p, H, K}), get("B", 4, {p, H, K}),     get("pre_bias", 5, {K}),
-            get("W_L", 6, {K, c}),  get("C", 7, {p, H, c}),     get("D", 8, {p, H, c}),
-            get("logit_bias", 9, {c})};
+    grid::TableArray<T> tables;
+    for (size_t i = 0; i < grid::TABLE_COUNT; ++i) {
+        Dimensions dimensions;
+        for (const grid::Axis* axis : grid::TABLES[i].axes)
+            if (axis) dimensions.push_back(dimension(s, *axis));
+        tables[i] = data_of<std::remove_const_t<T>>(grid::TABLES[i].name, arrays[i], dimensions,
+                                                    !std::is_const_v<T>);
+    }
+    return grid::tables_of(tables);
 }
 
 void check_range(const char* name, const int64_t* values, int64_t count, int64_t end) {
@@ -126,8 +130,7 @@ grid::Plan plan_of(const std::string& implementation, int threads) {
 }
 
 template <typename T>
-T* optional_data(const char* name, const py::object& array,
-                 std::initializer_list<Dimension> dimensions) {
+T* optional_data(const char* name, const py::object& array, const Dimensions& dimensions) {
     return array.is_none() ? nullptr : data_of<T>(name, array, dimensions, true);
 }
 
@@ -139,9 +142,9 @@ std::pair<double, int64_t> evaluate(const Arrays& arrays, const py::array& pairs
     const grid::Tables tables = tables_of<const float>(s, arrays);
     const grid::Pairs chosen = pairs_of(s, pairs, targets);
     const grid::Plan plan = plan_of(implementation, threads);
-    const Dimension c{"classes", s.classes};
+    const Dimension c = dimension(s, grid::axis::classes);
     float* logits_out = optional_data<float>("logits", logits, {{"n", chosen.count}, c});
-    double* sums_out = optional_data<double>("class_sums", class_sums, {{"p", s.p}, c});
+    double* sums_out = optional_data<double>("class_sums", class_sums, {c, c});
     py::gil_scoped_release unlocked;
     const grid::Score score = grid::evaluate(s, tables, chosen, plan, logits_out, sums_out);
     return {score.loss_sum, score.correct};
@@ -156,8 +159,8 @@ std::pair<double, int64_t> pair_loss(const Arrays& arrays, const py::array& pair
     const grid::Gradients out = tables_of<float>(s, gradients);
     const grid::Pairs chosen = pairs_of(s, pairs, targets);
     const grid::Plan plan = plan_of(implementation, threads);
-    double* sums_out =
-        optional_data<double>("class_sums", class_sums, {{"p", s.p}, {"classes", s.classes}});
+    const Dimension c = dimension(s, grid::axis::classes);
+    double* sums_out = optional_data<double>("class_sums", class_sums, {c, c});
     py::gil_scoped_release unlocked;
     const grid::Score score = grid::pair_loss(s, tables, chosen, plan, scale, out, sums_out);
     return {score.loss_sum, score.correct};
@@ -171,7 +174,7 @@ void activations(const Arrays& arrays, const py::array& neurons, const std::stri
     const int64_t* chosen = data_of<int64_t>("neurons", neurons, {{"n", count}});
     check_range("neurons", chosen, count, s.d_mlp);
     const grid::Plan plan = plan_of(implementation, threads);
-    const Dimension p{"p", s.p};
+    const Dimension p = dimension(s, grid::axis::p);
     float* out = data_of<float>("surfaces", surfaces, {p, p, {"n", count}}, true);
     py::gil_scoped_release unlocked;
     grid::activations(s, tables, chosen, count, plan, out);
@@ -181,13 +184,20 @@ void activations(const Arrays& arrays, const py::array& neurons, const std::stri
 
 PYBIND11_MODULE(_C, module) {
     module.doc() = "The fused kernel over the grid of operand pairs (csrc/grid.h).";
-    module.def("implementations", &grid::implementations,
-               "Names of the implementations this processor can run, best first.");
+    module.def(
+        "implementations",
+        [] {
+            py::list found;
+            for (const grid::Implementation& one : grid::implementations())
+                found.append(py::make_tuple(one.name, one.precision, one.automatic));
+            return found;
+        },
+        "(name, precision, may be chosen unasked) of those this processor can run, best first.");
     module.def("evaluate", &evaluate, py::arg("tables"), py::arg("pairs"), py::arg("targets"),
                py::arg("implementation"), py::arg("threads"), py::arg("logits") = py::none(),
                py::arg("class_sums") = py::none(),
                "(sum of the losses, number correct); fills logits [n, c], adds to "
-               "class_sums [p, c].");
+               "class_sums [c, c], a row a target.");
     module.def("pair_loss", &pair_loss, py::arg("tables"), py::arg("pairs"), py::arg("targets"),
                py::arg("implementation"), py::arg("threads"), py::arg("scale"),
                py::arg("gradients"), py::arg("class_sums") = py::none(),

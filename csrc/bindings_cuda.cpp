@@ -14,9 +14,9 @@ namespace py = pybind11;
 namespace {
 
 using Address = uintptr_t;
-using Addresses = std::array<Address, 10>;  // of the tables, in the order of grid.h
-using Sizes = std::array<int64_t, 4>;       // p, H, d_mlp, classes
-using Place = std::array<Address, 3>;       // device index, stream, scratch
+using Addresses = std::array<Address, grid::TABLE_COUNT>;  // in the order of grid::TABLES
+using Sizes = std::array<int64_t, 4>;                      // p, H, d_mlp, classes
+using Place = std::array<Address, 3>;                      // device index, stream, scratch
 
 template <typename T>
 T* at(Address address) {
@@ -26,9 +26,10 @@ T* at(Address address) {
 grid::Shape shape_of(const Sizes& s) { return {s[0], s[1], s[2], s[3]}; }
 
 template <typename T>
-grid::TablesOf<T> tables_of(const Addresses& a) {
-    return {at<T>(a[0]), at<T>(a[1]), at<T>(a[2]), at<T>(a[3]), at<T>(a[4]),
-            at<T>(a[5]), at<T>(a[6]), at<T>(a[7]), at<T>(a[8]), at<T>(a[9])};
+grid::TablesOf<T> tables_of(const Addresses& addresses) {
+    grid::TableArray<T> tables;
+    for (size_t i = 0; i < grid::TABLE_COUNT; ++i) tables[i] = at<T>(addresses[i]);
+    return grid::tables_of(tables);
 }
 
 grid::cuda::Call call_of(const Place& place) {
@@ -88,9 +89,9 @@ void bind_cuda(py::module_& module) {
         [](const Sizes& s) { return grid::cuda::activations_scratch(shape_of(s)); },
         "Bytes of scratch memory that cuda_activations needs.");
     module.def("cuda_evaluate", &evaluate,
-               "Fills score [2] and, unless 0, logits [n, c]; adds to class_sums [p, c].");
+               "Fills score [2] and, unless 0, logits [n, c]; adds to class_sums [c, c].");
     module.def("cuda_pair_loss", &pair_loss,
-               "Fills score [2] and the gradients of scale * the sum; adds to class_sums [p, c] "
+               "Fills score [2] and the gradients of scale * the sum; adds to class_sums [c, c] "
                "unless 0.");
     module.def("cuda_activations", &activations, "Fills surfaces [p, p, n] of the chosen neurons.");
 }

@@ -156,12 +156,12 @@ void for_batches(const Shape& shape, const Pairs& pairs, int64_t block, int thre
     });
 }
 
-// Each thread's own sums of logits by class; none where the caller wants none.
+// Each thread's own sums of logits by target; none where the caller wants none.
 class ClassSums {
    public:
     ClassSums(const Shape& shape, int threads, double* total)
         : total_(total),
-          size_(total ? static_cast<size_t>(shape.p * shape.classes) : 0),
+          size_(total ? static_cast<size_t>(shape.classes * shape.classes) : 0),
           parts_(size_ * static_cast<size_t>(threads)) {}
     double* of(size_t thread) { return total_ ? parts_.data() + thread * size_ : nullptr; }
     void add_up() {
@@ -190,11 +190,12 @@ Score add_up(const std::vector<Score>& parts) {
 
 }  // namespace
 
-std::vector<std::string> implementations() {
-    std::vector<std::string> names;
+std::vector<Implementation> implementations() {
+    std::vector<Implementation> found;
     for (const Kernels* kernels : all_kernels)
-        if (kernels->supported()) names.emplace_back(kernels->name);
-    return names;
+        if (kernels->supported())
+            found.push_back({kernels->name, kernels->precision, kernels->automatic});
+    return found;
 }
 
 Score evaluate(const Shape& shape, const Tables& tables, const Pairs& pairs, const Plan& plan,

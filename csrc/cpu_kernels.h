@@ -21,6 +21,8 @@ struct Batch {
 
 struct Kernels {
     const char* name;
+    const char* precision;
+    bool automatic;
     bool (*supported)();
 
     // Floats of the tables as the kernels read them, shared by all threads after `pack`.

@@ -80,8 +80,9 @@ void pack(const Shape&, const Tables&, bool, float*) {}
 using Sums = TablesOf<double>;
 
 size_t sum_count(const Shape& s) {
-    return 2 * s.p * s.heads * (1 + s.d_mlp + s.classes) + s.heads + s.d_mlp +
-           s.d_mlp * s.classes + s.classes;
+    size_t count = 0;
+    for (const Table& table : TABLES) count += table.size(s);
+    return count;
 }
 
 size_t scratch_size(const Shape& s, bool backward) {
@@ -90,19 +91,15 @@ size_t scratch_size(const Shape& s, bool backward) {
 
 Sums sums_at(const Shape& s, float* scratch) {
     double* next = reinterpret_cast<double*>(scratch);
-    auto take = [&next](int64_t count) { return (next += count) - count; };
-    const int64_t ph = s.p * s.heads;
-    return {take(ph),         take(ph),           take(s.heads),
-            take(ph * s.d_mlp),   take(ph * s.d_mlp),   take(s.d_mlp),
-            take(s.d_mlp * s.classes), take(ph * s.classes), take(ph * s.classes),
-            take(s.classes)};
+    TableArray<double> sums;
+    for (size_t i = 0; i < TABLE_COUNT; next += TABLES[i++].size(s)) sums[i] = next;
+    return tables_of(sums);
 }
 
-void add_class_sums(const Shape& s, int64_t a, int64_t b, const PairState& state,
-                    double* class_sums) {
+void add_class_sums(const Shape& s, int64_t target, const PairState& state, double* class_sums) {
     if (class_sums)
         for (int64_t j = 0; j < s.classes; ++j)
-            class_sums[(a + b) % s.p * s.classes + j] += state.logits[j];
+            class_sums[target * s.classes + j] += state.logits[j];
 }
 
 Score evaluate(const Shape& s, const Tables& t, const float*, const Batch& batch, float*,
@@ -112,7 +109,7 @@ Score evaluate(const Shape& s, const Tables& t, const float*, const Batch& batch
     for (int64_t i = 0; i < batch.count; ++i) {
         const int64_t a = batch.number(i) / s.p, b = batch.number(i) % s.p;
         forward(s, t, a, b, state);
-        add_class_sums(s, a, b, state, class_sums);
+        add_class_sums(s, batch.target(i), state, class_sums);
         if (logits)
             for (int64_t j = 0; j < s.classes; ++j)
                 logits[batch.order[i] * s.classes + j] = static_cast<float>(state.logits[j]);
@@ -162,7 +159,7 @@ Score pair_loss(const Shape& s, const Tables& t, const float*, const Batch& batc
     for (int64_t i = 0; i < batch.count; ++i) {
         const int64_t a = batch.number(i) / s.p, b = batch.number(i) % s.p;
         forward(s, t, a, b, state);
-        add_class_sums(s, a, b, state, class_sums);
+        add_class_sums(s, batch.target(i), state, class_sums);
         const Score one = score(state.logits, batch.target(i));
         total.loss_sum += one.loss_sum;
         total.correct += one.correct;
@@ -186,25 +183,16 @@ Score pair_loss(const Shape& s, const Tables& t, const float*, const Batch& batc
 }
 
 void reduce(const Shape& s, float* const* scratch, int threads, const Gradients& gradients) {
-    auto add_up = [&](float* out, double* Sums::*member, int64_t count) {
-        for (int64_t i = 0; i < count; ++i) {
+    std::vector<TableArray<double>> parts(threads);
+    for (int thread = 0; thread < threads; ++thread)
+        parts[thread] = array_of(sums_at(s, scratch[thread]));
+    const TableArray<float> out = array_of(gradients);
+    for (size_t t = 0; t < TABLE_COUNT; ++t)
+        for (int64_t i = 0, count = TABLES[t].size(s); i < count; ++i) {
             double total = 0.0;
-            for (int thread = 0; thread < threads; ++thread)
-                total += (sums_at(s, scratch[thread]).*member)[i];
-            out[i] = static_cast<float>(total);
+            for (const TableArray<double>& part : parts) total += part[t][i];
+            out[t][i] = static_cast<float>(total);
         }
-    };
-    const int64_t ph = s.p * s.heads;
-    add_up(gradients.s0, &Sums::s0, ph);
-    add_up(gradients.s1, &Sums::s1, ph);
-    add_up(gradients.s2, &Sums::s2, s.heads);
-    add_up(gradients.A, &Sums::A, ph * s.d_mlp);
-    add_up(gradients.B, &Sums::B, ph * s.d_mlp);
-    add_up(gradients.pre_bias, &Sums::pre_bias, s.d_mlp);
-    add_up(gradients.W_L, &Sums::W_L, s.d_mlp * s.classes);
-    add_up(gradients.C, &Sums::C, ph * s.classes);
-    add_up(gradients.D, &Sums::D, ph * s.classes);
-    add_up(gradients.logit_bias, &Sums::logit_bias, s.classes);
 }
 
 void activations(const Shape& s, const Tables& t, const float*, const Batch& batch, float*,
@@ -224,7 +212,8 @@ bool supported() { return true; }
 
 }  // namespace
 
-extern const Kernels reference_kernels = {"reference", supported, packed_size, pack,   scratch_size,
-                                          evaluate,    pair_loss, reduce,      activations};
+extern const Kernels reference_kernels = {"reference",  "float32", false,     supported,
+                                          packed_size,  pack,      scratch_size, evaluate,
+                                          pair_loss,    reduce,    activations};
 
 }  // namespace grid

@@ -157,10 +157,11 @@ void copy_logits(const Layout& l, const Tile& tile, const Batch& batch, int64_t 
                          static_cast<size_t>(l.classes) * sizeof(float));
 }
 
-void add_class_sums(const Layout& l, const Tile& tile, double* class_sums) {
+void add_class_sums(const Layout& l, const Tile& tile, const Batch& batch, int64_t first,
+                    double* class_sums) {
     for (int64_t i = 0; i < tile.count; ++i) {
         const float* row = tile.logits + i * l.class_row;
-        double* sums = class_sums + (tile.a[i] + tile.b[i]) % l.p * l.classes;
+        double* sums = class_sums + batch.target(first + i) * l.classes;
         for (int64_t j = 0; j < l.classes; ++j) sums[j] += row[j];
     }
 }
@@ -176,7 +177,7 @@ Score evaluate(const Shape& shape, const Tables& t, const float* memory, const B
         open_tile(l, batch, first, tile);
         forward(l, t, in, tile, false);
         if (logits) copy_logits(l, tile, batch, first, logits);
-        if (class_sums) add_class_sums(l, tile, class_sums);
+        if (class_sums) add_class_sums(l, tile, batch, first, class_sums);
         add(total, score_tile<false>(l, tile, batch, first, 1.0f));
     }
     return total;
@@ -247,7 +248,7 @@ Score pair_loss(const Shape& shape, const Tables& t, const float* memory, const 
     for (int64_t first = 0; first < batch.count; first += TILE) {
         open_tile(l, batch, first, tile);
         forward(l, t, in, tile, true);
-        if (class_sums) add_class_sums(l, tile, class_sums);
+        if (class_sums) add_class_sums(l, tile, batch, first, class_sums);
         add(total, score_tile<true>(l, tile, batch, first, scale));
         backward(l, in, tile, sums);
         if (++tiles % SETTLE_AFTER == 0) sums.settle();
@@ -336,7 +337,7 @@ bool supported() { return GRID_SUPPORTED; }
 
 }  // namespace
 
-extern const Kernels GRID_KERNELS = {GRID_NAME, supported, packed_size, pack,       scratch_size,
-                                     evaluate,  pair_loss, reduce,      activations};
+extern const Kernels GRID_KERNELS = {GRID_NAME, "float32", true,     supported, packed_size, pack,
+                                     scratch_size, evaluate, pair_loss, reduce, activations};
 
 }  // namespace grid

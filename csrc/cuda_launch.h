@@ -78,15 +78,15 @@ constexpr Launch product_launch(int64_t rows, int64_t columns, int64_t splits = 
             THREADS, sizeof(ProductTile)};
 }
 
-// A block for each of p operands and each of `keys` ways to group the pairs.
-constexpr Launch group_launch(const Sizes& s, int keys) {
-    return {static_cast<unsigned>(s.p), static_cast<unsigned>(keys), 1, THREADS,
+// A block for each of the most `values` that any of `keys` ways to group the pairs has.
+constexpr Launch group_launch(int values, int keys) {
+    return {static_cast<unsigned>(values), static_cast<unsigned>(keys), 1, THREADS,
             sizeof(GroupCounts)};
 }
 
-// A block for each of p operands (or sums of two) and each THREADS columns of `width`.
-constexpr Launch operand_launch(const Sizes& s, int64_t width) {
-    return {static_cast<unsigned>(s.p), blocks_for(width, THREADS), 1, THREADS, 0};
+// A block for each of `groups` of pairs and each THREADS columns of `width`.
+constexpr Launch column_launch(int groups, int64_t width) {
+    return {static_cast<unsigned>(groups), blocks_for(width, THREADS), 1, THREADS, 0};
 }
 
 constexpr Launch surface_launch(const Sizes& s, int64_t neurons) {

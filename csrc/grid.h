@@ -1,8 +1,9 @@
 // The whole C++ API of the fused kernel: the folded model evaluated on the grid of
-// operand pairs. Raw pointers, sizes and counts; nothing here knows Python.
+// operand pairs. Raw pointers, sizes and counts; nothing here knows Python, or the task: the target
+// of every pair is data.
 //
-// Pair number n = a * p + b stands for the operands (a, b). Every table is float32,
-// row-major and dense, in the shapes written beside it (H heads, K = d_mlp, c classes):
+// Pair number n = a * p + b stands for the operands (a, b). Every table is float32, row-major and
+// dense, in the shape that TABLES says:
 //
 //   alpha_h(a, b) = softmax(s0[a, h], s1[b, h], s2[h])
 //   pre(a, b)     = pre_bias + sum_h alpha0_h A[a, h] + alpha1_h B[b, h]
@@ -10,6 +11,7 @@
 //   logits(a, b)  = post W_L + logit_bias + sum_h alpha0_h C[a, h] + alpha1_h D[b, h]
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -18,26 +20,63 @@
 namespace grid {
 
 struct Shape {
-    int64_t p;        // modulus: operands 0 .. p - 1
+    int64_t p;        // operands 0 .. p - 1
     int64_t heads;    // H
     int64_t d_mlp;    // K
     int64_t classes;  // c
 };
 
+struct Axis {
+    const char* name;
+    int64_t Shape::*size;
+};
+namespace axis {
+inline constexpr Axis p{"p", &Shape::p}, heads{"H", &Shape::heads}, d_mlp{"d_mlp", &Shape::d_mlp},
+    classes{"classes", &Shape::classes};
+}
+
+struct Table {
+    const char* name;
+    const Axis* axes[3];  // null beyond the last
+
+    int64_t size(const Shape& shape) const {
+        int64_t product = 1;
+        for (const Axis* axis : axes) product *= axis ? shape.*axis->size : 1;
+        return product;
+    }
+};
+inline constexpr Table TABLES[] = {
+    {"s0", {&axis::p, &axis::heads}},
+    {"s1", {&axis::p, &axis::heads}},
+    {"s2", {&axis::heads}},
+    {"A", {&axis::p, &axis::heads, &axis::d_mlp}},
+    {"B", {&axis::p, &axis::heads, &axis::d_mlp}},
+    {"pre_bias", {&axis::d_mlp}},
+    {"W_L", {&axis::d_mlp, &axis::classes}},
+    {"C", {&axis::p, &axis::heads, &axis::classes}},
+    {"D", {&axis::p, &axis::heads, &axis::classes}},
+    {"logit_bias", {&axis::classes}},
+};
+inline constexpr size_t TABLE_COUNT = sizeof TABLES / sizeof *TABLES;
+
 // T is `const float` for the folded model and `float` for its gradients.
 template <typename T>
 struct TablesOf {
-    T* s0;          // [p, H]
-    T* s1;          // [p, H]
-    T* s2;          // [H]
-    T* A;           // [p, H, K]
-    T* B;           // [p, H, K]
-    T* pre_bias;    // [K]
-    T* W_L;         // [K, c]
-    T* C;           // [p, H, c]
-    T* D;           // [p, H, c]
-    T* logit_bias;  // [c]
+    T *s0, *s1, *s2, *A, *B, *pre_bias, *W_L, *C, *D, *logit_bias;
 };
+
+// The same as an array in the order of TABLES, and back.
+template <typename T>
+using TableArray = std::array<T*, TABLE_COUNT>;
+template <typename T>
+TableArray<T> array_of(const TablesOf<T>& t) {
+    return {t.s0, t.s1, t.s2, t.A, t.B, t.pre_bias, t.W_L, t.C, t.D, t.logit_bias};
+}
+template <typename T>
+TablesOf<T> tables_of(const TableArray<T>& t) {
+    return {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9]};
+}
+
 using Tables = TablesOf<const float>;
 using Gradients = TablesOf<float>;
 
@@ -58,11 +97,17 @@ struct Plan {
     int threads;                 // >= 1, the calling thread included
 };
 
-// Names of the implementations that this processor can run, best first; "reference" is the last.
-std::vector<std::string> implementations();
+struct Implementation {
+    std::string name;
+    std::string precision;  // the format whose rounding its errors are held to
+    bool automatic;         // may be chosen unasked
+};
 
-// Cross-entropy and accuracy of the pairs. `logits` [count, c] and `class_sums` [p, c] may be null;
-// class_sums gets += the logits of each pair in row (a + b) mod p.
+// Those that this processor can run, best first; "reference" is the last.
+std::vector<Implementation> implementations();
+
+// Cross-entropy and accuracy of the pairs. `logits` [count, c] and `class_sums` [c, c] may be null;
+// class_sums gets += the logits of each pair in the row of its target.
 Score evaluate(const Shape&, const Tables&, const Pairs&, const Plan&, float* logits,
                double* class_sums);
 

@@ -1,6 +1,8 @@
 // Launchers of the CUDA kernels: which run in what order, on what memory.
 #include <cuda_runtime.h>
 
+#include <algorithm>
+
 #include "grid_cuda.h"
 #include "grid_kernels.cuh"
 
@@ -57,10 +59,8 @@ class Arena {
         used_ += (static_cast<size_t>(count) * sizeof(T) + 255) / 256 * 256;
         return reinterpret_cast<T*>(block);
     }
-    GroupsByKey take_groups(int64_t p, int64_t pairs) {
-        GroupsByKey groups;
-        for (Groups& by : groups.by) by = {take<int>(p + 1), take<int>(pairs)};
-        return groups;
+    Groups take_groups(int64_t values, int64_t pairs) {
+        return {take<int>(values + 1), take<int>(pairs)};
     }
     size_t used() const { return used_; }
 
@@ -82,7 +82,8 @@ struct Forward {
           logits(arena.take<float>(n * s.classes)),
           losses(arena.take<float>(n)),
           correct(arena.take<int>(n)),
-          groups(arena.take_groups(s.p, n)) {}
+          groups{arena.take_groups(s.classes, n), arena.take_groups(s.p, n),
+                 arena.take_groups(s.p, n)} {}
 };
 
 // What the gradients of n pairs need beside that.
@@ -103,7 +104,8 @@ struct Backward {
           s2_parts(arena.take<float>(s.p * s.heads)) {}
 };
 
-// The score of all pairs, and with `post` scale * g in the place of the logits.
+// The score of all pairs, and with `post` their groups by operand and scale * g in the place of the
+// logits.
 void score(Launcher& launch, const Sizes& s, const Tables& t, const Pairs& pairs,
            const Forward& work, float* logits, float* post, float scale, double* totals,
            double* class_sums) {
@@ -111,11 +113,12 @@ void score(Launcher& launch, const Sizes& s, const Tables& t, const Pairs& pairs
     launch(each_launch(pairs.count * s.heads), attend, s, t, pairs.numbers, n, work.alpha);
     launch(product_launch(n, s.classes), logits_of_pairs, s, t, pairs.numbers, n, work.alpha,
            logits, post);
-    if (class_sums) {
-        launch(group_launch(s, 1), group_pairs, s, pairs.numbers, n, int{BY_SUM}, work.groups);
-        launch(operand_launch(s, s.classes), add_class_sums, s, work.groups.by[BY_SUM], logits,
+    const int first_key = class_sums ? BY_TARGET : BY_A, end_key = post ? KEYS : BY_A;
+    launch(group_launch(class_sums ? std::max(s.p, s.classes) : s.p, end_key - first_key),
+           group_pairs, s, pairs, first_key, work.groups);
+    if (class_sums)
+        launch(column_launch(s.classes, s.classes), add_class_sums, s, work.groups.target, logits,
                class_sums);
-    }
     launch(warp_launch(n), score_pairs, s, pairs.targets, n, scale, post != nullptr, logits,
            work.losses, work.correct);
     launch(total_launch(), add_scores, work.losses, work.correct, n, totals);
@@ -125,11 +128,10 @@ void score(Launcher& launch, const Sizes& s, const Tables& t, const Pairs& pairs
 void mixture_gradient(Launcher& launch, const Sizes& s, int width, const Forward& work,
                       const float* d_out, float* row_sums, float* first, float* second,
                       float* bias) {
-    const Launch each = operand_launch(s, width);
+    const Launch each = column_launch(s.p, width);
     const float* weights = &work.alpha->x;
-    launch(each, table_gradient, s.heads, width, work.groups.by[BY_A], weights, d_out, first,
-           row_sums);
-    launch(each, table_gradient, s.heads, width, work.groups.by[BY_B], weights + 1, d_out, second,
+    launch(each, table_gradient, s.heads, width, work.groups.a, weights, d_out, first, row_sums);
+    launch(each, table_gradient, s.heads, width, work.groups.b, weights + 1, d_out, second,
            static_cast<float*>(nullptr));
     launch(each_launch(width), add_parts, row_sums, s.p, int64_t{width}, bias);
 }
@@ -193,7 +195,6 @@ int pair_loss(const Call& call, const Shape& shape, const Tables& t, const Pairs
 
     const int n = static_cast<int>(pairs.count), splits = static_cast<int>(split_count(n));
     const float *g = work.logits, *d_pre = back.post;
-    launch(group_launch(s, 2), group_pairs, s, pairs.numbers, n, int{BY_A}, work.groups);
     launch(product_launch(s.d_mlp, s.classes, splits), weight_gradient, s, n,
            static_cast<int>(pairs_per_split(n)), back.post, g, back.W_L_parts);
     launch(each_launch(shape.d_mlp * shape.classes), add_parts, back.W_L_parts, splits,
@@ -203,7 +204,7 @@ int pair_loss(const Call& call, const Shape& shape, const Tables& t, const Pairs
     mixture_gradient(launch, s, s.classes, work, g, back.logit_sums, out.C, out.D, out.logit_bias);
     launch(warp_launch(n), score_gradient_of_pairs, s, t, pairs.numbers, n, work.alpha, d_pre, g,
            back.d_scores);
-    launch(operand_launch(s, s.heads), score_gradient, s, work.groups, back.d_scores, out.s0,
+    launch(column_launch(s.p, s.heads), score_gradient, s, work.groups, back.d_scores, out.s0,
            out.s1, back.s2_parts);
     launch(each_launch(s.heads), add_parts, back.s2_parts, s.p, int64_t{s.heads}, out.s2);
     return launch.error();

@@ -29,7 +29,8 @@ size_t pair_loss_scratch(const Shape&, int64_t count);
 size_t activations_scratch(const Shape&);
 
 // score: double [2], sum of the losses in nats and number correct. `logits` [count, c] and
-// `class_sums` [p, c] may be null; class_sums gets += the logits of each pair in row (a + b) mod p.
+// `class_sums` [c, c] may be null; class_sums gets += the logits of each pair in the row of its
+// target.
 int evaluate(const Call&, const Shape&, const Tables&, const Pairs&, double* score, float* logits,
              double* class_sums);
 

@@ -294,23 +294,22 @@ __global__ void add_scores(const float* losses, const int* correct, int count, d
 
 // ---------------------------------------------------------------- groups of pairs
 
-enum Key { BY_A, BY_B, BY_SUM };  // operand a, operand b, (a + b) mod p
+enum Key { BY_TARGET, BY_A, BY_B, KEYS };
 
 // The pairs with one key value stand together, in their order in the list:
 // order[starts[value]] ... order[starts[value + 1] - 1].
 struct Groups {
-    int* starts;  // [p + 1]
+    int* starts;  // [values + 1]
     int* order;   // [n]
 };
 struct GroupsByKey {
-    Groups by[3];  // by Key
+    Groups target, a, b;
 };
 
-__device__ inline int key_of(Pair pair, int key, int p) {
-    if (key == BY_A) return pair.a;
-    if (key == BY_B) return pair.b;
-    const int sum = pair.a + pair.b;
-    return sum < p ? sum : sum - p;
+__device__ inline int key_of(const Pairs& pairs, int i, int key, int p) {
+    if (key == BY_TARGET) return static_cast<int>(pairs.targets[i]);
+    const Pair pair = pair_at(pairs.numbers, i, p);
+    return key == BY_A ? pair.a : pair.b;
 }
 
 // Number of set flags in the block, and in *before those of lower threads.
@@ -329,16 +328,15 @@ __device__ inline int count_flags(GroupCounts& counts, bool flag, int* before) {
 }
 
 // Block (value, y) collects the pairs whose key first_key + y has that value.
-__global__ void group_pairs(Sizes s, const int64_t* numbers, int count, int first_key,
-                            GroupsByKey groups) {
+__global__ void group_pairs(Sizes s, Pairs pairs, int first_key, GroupsByKey groups) {
     auto& counts = shared_memory<GroupCounts>();
     const int value = static_cast<int>(blockIdx.x), key = first_key + static_cast<int>(blockIdx.y);
-    const Groups out = key == BY_A   ? groups.by[BY_A]
-                       : key == BY_B ? groups.by[BY_B]
-                                     : groups.by[BY_SUM];
+    const int count = static_cast<int>(pairs.count), values = key == BY_TARGET ? s.classes : s.p;
+    if (value >= values) return;  // the whole block
+    const Groups out = key == BY_TARGET ? groups.target : key == BY_A ? groups.a : groups.b;
     int smaller = 0;
     for (int i = static_cast<int>(threadIdx.x); i < count; i += THREADS)
-        smaller += key_of(pair_at(numbers, i, s.p), key, s.p) < value;
+        smaller += key_of(pairs, i, key, s.p) < value;
     smaller = warp_sum(smaller);
     if (lane() == 0) counts.of_warp[warp()] = smaller;
     __syncthreads();
@@ -349,23 +347,23 @@ __global__ void group_pairs(Sizes s, const int64_t* numbers, int count, int firs
     if (threadIdx.x == 0) out.starts[value] = next;
     for (int first = 0; first < count; first += THREADS) {
         const int i = first + static_cast<int>(threadIdx.x);
-        const bool mine = i < count && key_of(pair_at(numbers, i, s.p), key, s.p) == value;
+        const bool mine = i < count && key_of(pairs, i, key, s.p) == value;
         int before;
         const int found = count_flags(counts, mine, &before);
         if (mine) out.order[next + before] = i;
         next += found;
     }
-    if (threadIdx.x == 0 && value == s.p - 1) out.starts[s.p] = next;
+    if (threadIdx.x == 0 && value == values - 1) out.starts[values] = next;
 }
 
-// class_sums[v, j] += logits of the pairs with (a + b) mod p = v, in float64.
-__global__ void add_class_sums(Sizes s, Groups by_sum, const float* logits, double* class_sums) {
+// class_sums[v, j] += logits of the pairs whose target is v, in float64.
+__global__ void add_class_sums(Sizes s, Groups targets, const float* logits, double* class_sums) {
     const int value = static_cast<int>(blockIdx.x);
     const int j = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
     if (j >= s.classes) return;
     double total = 0.0;
-    for (int at = by_sum.starts[value]; at < by_sum.starts[value + 1]; ++at)
-        total += logits[row_of(by_sum.order[at], s.classes) + j];
+    for (int at = targets.starts[value]; at < targets.starts[value + 1]; ++at)
+        total += logits[row_of(targets.order[at], s.classes) + j];
     class_sums[row_of(value, s.classes) + j] += total;
 }
 
@@ -509,7 +507,7 @@ __global__ void score_gradient(Sizes s, GroupsByKey groups, const float4* d_scor
     const int value = static_cast<int>(blockIdx.x);
     const int h = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
     if (h >= s.heads) return;
-    const Groups by_a = groups.by[BY_A], by_b = groups.by[BY_B];
+    const Groups by_a = groups.a, by_b = groups.b;
     float of_first = 0.0f, of_second = 0.0f, of_equals = 0.0f;
     for (int at = by_a.starts[value]; at < by_a.starts[value + 1]; ++at) {
         const float4 d = d_scores[row_of(by_a.order[at], s.heads) + h];

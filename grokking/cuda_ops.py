@@ -21,7 +21,7 @@ _in_range = WeakTensorKeyDictionary()  # tensor -> (version, end) that were foun
 def evaluate(
     tables: Tables, pairs: Tensor, targets: Tensor, logits: Tensor | None, class_sums: Tensor | None
 ) -> tuple[float, int]:
-    """(sum of the losses, number correct); fills logits [n, c], adds to class_sums [p, c]."""
+    """(sum of the losses, number correct); fills logits [n, c], adds to class_sums [c, c]."""
     call = _Call(tables)
     call.check_pairs(pairs, targets)
     sums = None if class_sums is None else class_sums.to(call.device)
@@ -48,7 +48,7 @@ def evaluate(
 def pair_loss(
     tables: Tables, pairs: Tensor, targets: Tensor, _: Kernel, class_sums: Tensor | None
 ) -> tuple[float, int, list[Tensor]]:
-    """(sum of the losses, number correct, gradients of their mean); adds to class_sums [p, c]."""
+    """(sum of the losses, number correct, gradients of their mean); adds to class_sums [c, c]."""
     call = _Call(tables)
     call.check_pairs(pairs, targets)
     sums = None if class_sums is None else class_sums.to(call.device)

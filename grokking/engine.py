@@ -34,7 +34,7 @@ class Step(NamedTuple):
 class Engine(Protocol):
     """What training and probing need; implementations agree within float32 rounding.
 
-    `class_sums`, float64 [p, p] on the CPU, gets += each pair's logits in row (a + b) mod p.
+    `class_sums`, float64 [p, p] on the CPU, gets += each pair's logits in the row of its target.
     """
 
     def training_step(self, model: Transformer, class_sums: Tensor | None = None) -> Step:

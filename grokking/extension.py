@@ -42,7 +42,7 @@ def load() -> tuple[ModuleType | None, str]:
 def implementations() -> list[str]:
     """Names this machine can run, best first; empty without the extension."""
     module, _ = load()
-    return list(module.implementations()) if module else []
+    return [name for name, _, _ in module.implementations()] if module else []
 
 
 def cuda_devices() -> tuple[int, str]:
@@ -69,8 +69,8 @@ def choose_kernel(requested: str, threads: int) -> Kernel:
         return Kernel(CUDA, threads)
     if requested == "torch":
         return Kernel(None, threads, "GROK_KERNEL=torch asks for it")
-    module, reason = load()
-    names = list(module.implementations()) if module else []
+    _, reason = load()
+    names = implementations()
     if requested == "auto":
         return Kernel(names[0], threads) if names else Kernel(None, threads, reason)
     if requested not in names:

@@ -46,7 +46,7 @@ def pair_loss(
     """Mean cross-entropy of `pairs` (int64 [n], n >= 1), differentiable in every table.
 
     The gradients are those of the formulas in grokking/loss.py, which do not saturate.
-    `class_sums`, float64 [p, c], gets += each pair's logits in row (a + b) mod p.
+    `class_sums`, float64 [c, c], gets += each pair's logits in the row of its target.
     """
     if kernel.name is None:
         return _reference_pair_loss(tables, pairs, targets, class_sums)
@@ -65,7 +65,7 @@ def evaluate(
 ) -> Evaluation:
     """Mean loss and correct count of `pairs` (int64 [n], n >= 1) without [n, d_mlp] in memory.
 
-    `class_sums`, float64 [p, c], gets += each pair's logits in row (a + b) mod p.
+    `class_sums`, float64 [c, c], gets += each pair's logits in the row of its target.
     """
     if kernel.name is None:
         return _reference_evaluate(tables, pairs, targets, logits, class_sums)
@@ -181,7 +181,7 @@ def _reference_pair_loss(
     tables: Tables, pairs: Tensor, targets: Tensor, class_sums: Tensor | None
 ) -> PairLoss:
     logits, _ = reference_logits(tables, pairs)
-    add_class_sums(class_sums, _classes(tables, pairs), logits)
+    add_class_sums(class_sums, targets, logits)
     losses = cross_entropy(logits, targets)
     correct = int(is_correct(logits, targets).sum())
     return PairLoss(losses.mean(), losses.detach().double().mean().item(), correct)
@@ -196,22 +196,17 @@ def _reference_evaluate(
         of_part, _ = reference_logits(tables, part)
         loss_sum += cross_entropy(of_part, goal).double().sum().item()
         correct += int(is_correct(of_part, goal).sum())
-        add_class_sums(class_sums, _classes(tables, part), of_part)
+        add_class_sums(class_sums, goal, of_part)
         if logits:
             kept.append(of_part)
     return Evaluation(loss_sum / len(pairs), correct, torch.cat(kept) if logits else None)
 
 
-def add_class_sums(class_sums: Tensor | None, classes: Tensor, logits: Tensor) -> None:
-    """Add each row of logits [n, c] to the row of its class, (a + b) mod p, if sums are wanted."""
+def add_class_sums(class_sums: Tensor | None, targets: Tensor, logits: Tensor) -> None:
+    """Add each row of logits [n, c] to the row of its target, if sums are wanted."""
     if class_sums is not None:
-        rows = classes.to(class_sums.device)
+        rows = targets.to(class_sums.device)
         class_sums.index_add_(0, rows, logits.detach().to(class_sums))
-
-
-def _classes(tables: Tables, pairs: Tensor) -> Tensor:
-    p = len(tables.s0)
-    return (pairs // p + pairs % p) % p
 
 
 @torch.no_grad()

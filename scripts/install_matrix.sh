@@ -31,7 +31,7 @@ if module:
     import numpy as np
     shapes = [(5, 2), (5, 2), (2,), (5, 2, 6), (5, 2, 6), (6,), (6, 7), (5, 2, 7), (5, 2, 7), (7,)]
     tables = [np.zeros(shape, np.float32) for shape in shapes]
-    for name in module.implementations():
+    for name, _, _ in module.implementations():
         loss, correct = module.evaluate(tables, np.arange(25), np.zeros(25, np.int64), name, 2)
         assert math.isclose(loss, 25 * math.log(7), rel_tol=1e-6) and correct == 25, (name, loss, correct)
 print(kernel)

@@ -14,17 +14,18 @@ from grokking.folding import Tables
 CPU, PLAIN = torch.device("cpu"), Kernel(None, 1)
 UNIT = torch.finfo(torch.float32).eps
 
-# (p, H, d_mlp, pairs, neurons): p around the tiles of 32 and 128, odd heads and widths, 2 splits
+# (p, H, d_mlp, pairs, neurons, classes): p around the tiles of 32 and 128, odd heads and widths, 2
+# splits; p classes unless said
 SIZES = [
     (2, 1, 1, 4, 1),
     (3, 3, 5, 9, 5),
     (31, 2, 31, 300, 3),
     (32, 1, 32, 256, 32),
-    (33, 5, 33, 257, 7),
+    (33, 5, 33, 257, 7, 40),
     (113, 4, 96, 300, 9),
     (127, 1, 7, 127, 1),
     (128, 3, 129, 96, 2),
-    (129, 2, 40, 65, 2),
+    (129, 2, 40, 65, 2, 7),
 ]
 
 
@@ -39,8 +40,8 @@ def answer_of(
     pairs, targets, neurons = (
         indices.to(device) for indices in (request.pairs, request.targets, request.neurons)
     )
-    p, count = len(tables.s0), len(pairs)
-    class_sums, of_loss = torch.ones(2, p, tables.W_L.shape[1], dtype=torch.float64)
+    classes, count = tables.W_L.shape[1], len(pairs)
+    class_sums, of_loss = torch.zeros(2, classes, classes, dtype=torch.float64)
     loss = ops.pair_loss(tables, pairs, targets, kernel, of_loss)
     loss.mean.backward()
     found = ops.evaluate(tables, pairs, targets, kernel, True, class_sums)

@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
     score: Tensor  # float64 [2]: sum of the losses, number correct
     logits: Tensor  # [n, c]
-    class_sums: Tensor  # float64 [p, c], added to ones
+    class_sums: Tensor  # float64 [c, c]
     training_score: Tensor  # the same two, as pair_loss has them
     training_class_sums: Tensor
     gradients: Tables
@@ -86,9 +86,11 @@ class Request(NamedTuple):
         return b"".join(part.contiguous().numpy().tobytes() for part in parts)
 
 
-def make_request(p: int, heads: int, d_mlp: int, pairs: int, neurons: int) -> Request:
-    """Random tables and pairs; the last pair is always among them, some appear twice."""
-    generator = torch.Generator().manual_seed(p)
+def make_request(
+    p: int, heads: int, d_mlp: int, pairs: int, neurons: int, classes: int = 0
+) -> Request:
+    """Random tables, pairs and targets, of p classes unless said; the last pair is among them."""
+    generator, c = torch.Generator().manual_seed(p), classes or p
 
     def normal(*shape: int, scale: float = 1.0) -> torch.Tensor:
         return torch.randn(*shape, generator=generator) * scale
@@ -100,16 +102,17 @@ def make_request(p: int, heads: int, d_mlp: int, pairs: int, neurons: int) -> Re
         A=normal(p, heads, d_mlp),
         B=normal(p, heads, d_mlp),
         pre_bias=normal(d_mlp),
-        W_L=normal(d_mlp, p, scale=0.3),
-        C=normal(p, heads, p),
-        D=normal(p, heads, p),
-        logit_bias=normal(p),
+        W_L=normal(d_mlp, c, scale=0.3),
+        C=normal(p, heads, c),
+        D=normal(p, heads, c),
+        logit_bias=normal(c),
     )
     chosen = torch.randint(p * p, (pairs,), generator=generator)
     chosen[-1] = p * p - 1
     chosen = chosen.sort().values
     shuffled = torch.randperm(d_mlp, generator=generator)[:neurons]
-    return Request(tables, chosen, (chosen // p + chosen % p) % p, shuffled, 1 / pairs)
+    targets = torch.randint(c, (pairs,), generator=generator)
+    return Request(tables, chosen, targets, shuffled, 1 / pairs)
 
 
 def emulate(program: Path, request: Request, seed: int = 0) -> Answer:
@@ -143,9 +146,9 @@ def parse(answer: bytes, request: Request) -> Answer:
     values = Answer(
         score=take(2, dtype=torch.float64),
         logits=take(len(request.pairs), classes),
-        class_sums=take(p, classes, dtype=torch.float64),
+        class_sums=take(classes, classes, dtype=torch.float64),
         training_score=take(2, dtype=torch.float64),
-        training_class_sums=take(p, classes, dtype=torch.float64),
+        training_class_sums=take(classes, classes, dtype=torch.float64),
         gradients=Tables(*(take(*table.shape) for table in request.tables)),
         surfaces=take(p, p, len(request.neurons)),
     )

@@ -69,7 +69,7 @@ class Reference(NamedTuple):
 def compute(case: Case, kernel: Kernel, dtype=torch.float32) -> Reference:
     """Everything the ops return for a case, by `kernel`, from tables in `dtype`."""
     tables = Tables(*(table.to(dtype).requires_grad_() for table in case.tables))
-    sums = torch.zeros(len(tables.s0), tables.W_L.shape[1], dtype=torch.float64)
+    sums = torch.zeros(2 * [tables.W_L.shape[1]], dtype=torch.float64)
     evaluation = ops.evaluate(tables, case.pairs, case.targets, kernel, True, sums)
     step = ops.pair_loss(tables, case.pairs, case.targets, kernel)
     gradients = Tables(*torch.autograd.grad(step.mean, list(tables)))

@@ -82,8 +82,12 @@ def test_equal_logits_give_the_loss_of_a_guess():
             "logits is (4, 6), expected (n=4, classes=7)",
         ),
         (
-            {"class_sums": np.zeros((P, CLASSES), np.float32)},
+            {"class_sums": np.zeros((CLASSES, CLASSES), np.float32)},
             "class_sums is float32, expected float64",
+        ),
+        (
+            {"class_sums": np.zeros((P, CLASSES))},
+            "class_sums is (5, 7), expected (classes=7, classes=7)",
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -135,7 +139,7 @@ def test_neurons_outside_the_layer_are_refused():
 @compiled
 def test_no_pairs_are_a_score_of_nothing():
     empty = np.zeros(0, np.int64)
-    for name in module.implementations():
+    for name in extension.implementations():
         score = module.evaluate(
             **arguments(pairs=empty, targets=empty, implementation=name, threads=3)
         )
@@ -157,7 +161,7 @@ pairs = np.arange(p * p)
 targets = pairs % p
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
-module.evaluate(tables, pairs, targets, module.implementations()[0], 2)
+module.evaluate(tables, pairs, targets, extension.implementations()[0], 2)
 print((peak() - before) / 1024)
 """
     done = subprocess.run(

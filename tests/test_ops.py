@@ -75,6 +75,17 @@ def test_any_number_of_classes_and_hidden_units(name, width):
         assert_gradients_as_good_as_pytorch(actual.gradients, baseline.gradients, exact.gradients)
 
 
+@pytest.mark.parametrize("name", [None, *NAMES])
+def test_class_sums_are_indexed_by_the_targets_that_are_given(name):
+    """Whatever the task: here the targets are drawn by chance, and there are more classes than operands."""
+    case = make_case(5, 2, 9, 11, 1.0)
+    actual = compute(case, Kernel(name, 3))
+    expected = torch.zeros(11, 11, dtype=torch.float64)
+    for target, row in zip(case.targets, actual.logits.double(), strict=True):
+        expected[target] += row
+    torch.testing.assert_close(actual.class_sums, expected, rtol=1e-6, atol=1e-6)
+
+
 @every_implementation
 @pytest.mark.parametrize("size", [(2, 1, 3), (17, 5, 33), (31, 4, 64)], ids=str)
 def test_surfaces_are_the_hidden_units_of_every_pair(name, size):

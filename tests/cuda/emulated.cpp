@@ -33,15 +33,13 @@ struct Store {
 
     template <typename Make>
     Store(const grid::Shape& s, Make make) {
-        const int64_t ph = s.p * s.heads;
-        for (int64_t size : {ph, ph, s.heads, ph * s.d_mlp, ph * s.d_mlp, s.d_mlp,
-                             s.d_mlp * s.classes, ph * s.classes, ph * s.classes, s.classes})
-            of.push_back(make(size));
+        for (const grid::Table& table : grid::TABLES) of.push_back(make(table.size(s)));
     }
     template <typename T>
     grid::TablesOf<T> view() {
-        auto at = [&](size_t i) { return of[i].data(); };
-        return {at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7), at(8), at(9)};
+        grid::TableArray<T> tables;
+        for (size_t i = 0; i < of.size(); ++i) tables[i] = of[i].data();
+        return grid::tables_of(tables);
     }
 };
 
@@ -85,7 +83,7 @@ int main(int, char** arguments) {
         return std::vector<float>(static_cast<size_t>(size), std::nanf(""));
     };
 
-    std::vector<double> score(2), class_sums(static_cast<size_t>(s.p * s.classes), 1.0);
+    std::vector<double> score(2), class_sums(static_cast<size_t>(s.classes * s.classes));
     std::vector<double> training_class_sums = class_sums;
     std::vector<float> logits = unset(n * s.classes);
     const Scratch for_evaluate(grid::cuda::evaluate_scratch(s, n));

@@ -27,8 +27,8 @@ static void check_sizes(int64_t size) {
     const Launch product = product_launch(size, 3 * size, 7);
     EXPECT(covers(product.x, size, 32) && covers(product.y, 3 * size, 128) && product.z == 7);
     EXPECT(product.threads == 128 && product.shared_bytes == (32 * 36 + 32 * 129) * 4);
-    EXPECT(group_launch(s, 2).x == size && group_launch(s, 2).y == 2);
-    EXPECT(operand_launch(s, 512).x == size && operand_launch(s, 512).y == 4);
+    EXPECT(group_launch(s.p, 2).x == size && group_launch(s.p, 2).y == 2);
+    EXPECT(column_launch(s.p, 512).x == size && column_launch(s.p, 512).y == 4);
     EXPECT(covers(surface_launch(s, size).x, size * size, 8) &&
            covers(surface_launch(s, size).y, size, 128));
 

@@ -18,8 +18,6 @@ struct Case {
     double density;
 };
 
-constexpr int TABLES = 10;
-
 // How far results are from the reference's, and how large the reference's are.
 struct Distance {
     double largest = 0.0, magnitude = 0.0;
@@ -35,37 +33,33 @@ struct Distance {
     bool is_rounding() const { return finite && largest <= 1e-5 * magnitude; }
 };
 
-// Ten tables in the order of grid.h, or their gradients.
+// The ten tables, or their gradients.
 class Memory {
    public:
     Memory(const grid::Shape& s, std::mt19937& random) {
-        const int64_t ph = s.p * s.heads;
-        const int64_t sizes[TABLES] = {ph,      ph,  s.heads,          ph * s.d_mlp,   ph * s.d_mlp,
-                                       s.d_mlp, s.d_mlp * s.classes, ph * s.classes, ph * s.classes,
-                                       s.classes};
         std::normal_distribution<float> normal;
-        for (int i = 0; i < TABLES; ++i) {
-            size_[i] = static_cast<size_t>(sizes[i]);
+        for (size_t i = 0; i < grid::TABLE_COUNT; ++i) {
+            size_[i] = static_cast<size_t>(grid::TABLES[i].size(s));
             table_[i] = std::make_unique<float[]>(size_[i]);
             for (size_t j = 0; j < size_[i]; ++j) table_[i][j] = normal(random);
         }
     }
     template <typename T>
     grid::TablesOf<T> view() const {
-        T* t[TABLES];
-        for (int i = 0; i < TABLES; ++i) t[i] = table_[i].get();
-        return {t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9]};
+        grid::TableArray<T> tables;
+        for (size_t i = 0; i < grid::TABLE_COUNT; ++i) tables[i] = table_[i].get();
+        return grid::tables_of(tables);
     }
     Distance distance(const Memory& other) const {
         Distance found;
-        for (int i = 0; i < TABLES; ++i)
+        for (size_t i = 0; i < grid::TABLE_COUNT; ++i)
             for (size_t j = 0; j < size_[i]; ++j) found.add(table_[i][j], other.table_[i][j]);
         return found;
     }
 
    private:
-    size_t size_[TABLES];
-    Floats table_[TABLES];
+    size_t size_[grid::TABLE_COUNT];
+    Floats table_[grid::TABLE_COUNT];
 };
 
 void require(bool holds, const char* what, const Case& c, const grid::Plan& plan) {
@@ -87,7 +81,7 @@ Results run(const grid::Shape& s, const grid::Tables& tables, const grid::Pairs&
             const grid::Plan& plan, std::mt19937 random) {
     Results r{{}, {}, Memory(s, random), {}, {}, {}};
     r.logits.resize(size_t(pairs.count * s.classes));
-    r.class_sums.resize(size_t(s.p * s.classes));
+    r.class_sums.resize(size_t(s.classes * s.classes));
     r.surfaces.resize(size_t(s.p * s.p * s.d_mlp));
     std::vector<int64_t> neurons;
     for (int64_t k = s.d_mlp; k-- > 0;) neurons.push_back(k);
@@ -129,9 +123,9 @@ void check(const Case& c) {
     const grid::Pairs pairs{numbers.data(), targets.data(), int64_t(numbers.size())};
     const auto view = tables.view<const float>();
     const Results expected = run(s, view, pairs, {"reference", 1}, random);
-    for (const std::string& name : grid::implementations())
+    for (const grid::Implementation& one : grid::implementations())
         for (int threads = 1; threads <= 3; ++threads) {
-            const grid::Plan plan{name, threads};
+            const grid::Plan plan{one.name, threads};
             compare(c, plan, run(s, view, pairs, plan, random), expected, pairs.count);
         }
 }

@@ -176,8 +176,8 @@ def groups(call: str, pairs: int, keys: int) -> Work:
 
 
 def class_sums() -> Work:
-    total = ALL * (4 + 4 * CLASSES) + 16 * P * CLASSES
-    return moves("evaluate all", "add_class_sums", ALL, P, total)
+    total = ALL * (4 + 4 * CLASSES) + 16 * CLASSES * CLASSES
+    return moves("evaluate all", "add_class_sums", ALL, CLASSES, total)
 
 
 def parts() -> Work:
@@ -199,8 +199,8 @@ def works() -> list[Work]:
         *(attend(every, ALL), logits(every, ALL), groups(every, ALL, 1), class_sums()),
         *scores(every, ALL),
         *(attend(rest, ALL - TRAIN), logits(rest, ALL - TRAIN), *scores(rest, ALL - TRAIN)),
-        *(attend(train, TRAIN), logits(train, TRAIN), *scores(train, TRAIN, gradient=True)),
-        *(groups(train, TRAIN, 2), weight_gradient(), parts(), hidden_gradient()),
+        *(attend(train, TRAIN), logits(train, TRAIN), groups(train, TRAIN, 2)),
+        *(*scores(train, TRAIN, gradient=True), weight_gradient(), parts(), hidden_gradient()),
         *(table_gradients(), score_gradient(), operand_scores()),
         *(attend("activations", ALL), surfaces()),
     ]

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -54,24 +55,18 @@ std::vector<int64_t> shuffled(int64_t count) {
 
 // The ten tables of grid.h, each an array of its own.
 struct TableArrays {
-    Array<float> s0, s1, s2, A, B, pre_bias, W_L, C, D, logit_bias;
+    std::vector<std::unique_ptr<Array<float>>> of;
 
     template <typename Content>  // of an array of a given size
-    TableArrays(const grid::Shape& s, Content content)
-        : s0(content(s.p * s.heads)),
-          s1(content(s.p * s.heads)),
-          s2(content(s.heads)),
-          A(content(s.p * s.heads * s.d_mlp)),
-          B(content(s.p * s.heads * s.d_mlp)),
-          pre_bias(content(s.d_mlp)),
-          W_L(content(s.d_mlp * s.classes)),
-          C(content(s.p * s.heads * s.classes)),
-          D(content(s.p * s.heads * s.classes)),
-          logit_bias(content(s.classes)) {}
+    TableArrays(const grid::Shape& s, Content content) {
+        for (const grid::Table& table : grid::TABLES)
+            of.push_back(std::make_unique<Array<float>>(content(table.size(s))));
+    }
     template <typename T>
     grid::TablesOf<T> view() const {
-        return {s0.data,       s1.data,  s2.data, A.data, B.data,
-                pre_bias.data, W_L.data, C.data,  D.data, logit_bias.data};
+        grid::TableArray<T> tables;
+        for (size_t i = 0; i < of.size(); ++i) tables[i] = of[i]->data;
+        return grid::tables_of(tables);
     }
     bool is_finite() const;
 };
@@ -83,9 +78,7 @@ bool is_finite(const Array<T>& array) {
 }
 
 bool TableArrays::is_finite() const {
-    for (const Array<float>* table : {&s0, &s1, &s2, &A, &B, &pre_bias, &W_L, &C, &D, &logit_bias})
-        if (!::is_finite(*table)) return false;
-    return true;
+    return std::all_of(of.begin(), of.end(), [](const auto& table) { return ::is_finite(*table); });
 }
 
 // Part of the pairs, ascending, with their targets.
@@ -123,7 +116,7 @@ class Calls {
           neurons_(chosen(problem)),
           score_(2),
           logits_(count() * problem.shape.classes),
-          class_sums_(std::vector<double>(size_t(problem.shape.p * problem.shape.classes))),
+          class_sums_(std::vector<double>(size_t(problem.shape.classes * problem.shape.classes))),
           surfaces_(count() * problem.neurons),
           for_evaluate_(int64_t(grid::cuda::evaluate_scratch(problem.shape, count()))),
           for_pair_loss_(int64_t(grid::cuda::pair_loss_scratch(problem.shape, problem.train))),
