@@ -163,7 +163,13 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     package_dir={"": "."},  # installed with -e, it is found before a folder of its own name
-    packages=["grokking", "grokking.analysis", "grokking.pictures", "grokking.sweep"],
+    packages=[
+        "grokking",
+        "grokking.analysis",
+        "grokking.kernels",
+        "grokking.pictures",
+        "grokking.sweep",
+    ],
     install_requires=[
         "torch>=2.10",
         "numpy>=2.2",

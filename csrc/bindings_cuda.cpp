@@ -1,5 +1,5 @@
 // The CUDA half of the module: grid_cuda.h for integer addresses of device memory, sizes and a
-// stream. grokking/cuda_ops.py checks shapes, dtypes and ranges, which only torch can see.
+// stream. grokking/kernels/cuda.py checks shapes, dtypes and ranges, which only torch can see.
 #include "bindings_cuda.h"
 
 #include <pybind11/stl.h>

@@ -87,11 +87,11 @@ def print_config(loaded: config.Loaded) -> int:
 
 def train_one(loaded: config.Loaded) -> int:
     """Refuse what can be refused before torch is imported, then run."""
-    from grokking.extension import choose_kernel
+    from grokking.kernels import choice
     from grokking.run_folder import check_folder, check_free
 
     directory = Path(loaded.config.artifacts_dir)
-    choose_kernel(loaded.config.kernel, threads=1)
+    choice.check(loaded.config.kernel)
     check_folder(directory)
     if not (loaded.config.resume or loaded.config.overwrite):
         check_free(directory)

@@ -5,15 +5,17 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from grokking import __version__
 from grokking.cli import PACKAGES, Parser
 from grokking.config import Config, load
 from grokking.cores import available_cores
 from grokking.errors import UserError
-from grokking.extension import CUDA, Kernel, choose_kernel, cuda_devices, implementations
-from grokking.extension import load as extension
+from grokking.kernels import choice, compiled
+
+if TYPE_CHECKING:
+    from grokking.kernels.backend import Backend
 
 SECONDS = 2.0  # of the self-test
 
@@ -75,94 +77,87 @@ def kernel(config: Config) -> Iterator[Finding]:
 
     cores = available_cores()
     yield Finding("processor", f"{cpu_name()}, {cores} core{'s' if cores > 1 else ''} to use")
-    _, reason = extension()
     try:
-        chosen = cpu_kernel(config, choose_threads(config))
+        chosen = choice.choose_on_cpu(config.kernel, choose_threads(config))
     except UserError as error:
         yield Finding("CPU kernel", str(error), "unset GROK_KERNEL, or set it to one of these")
         return
-    if chosen.name is None:
+    if chosen.reason:
         remedy = (
             "install a C++ compiler and Python's headers (Debian, Ubuntu: g++ python3-dev), then: "
             "pip install -e ."
         )
         threads = f"{chosen.threads} thread{'s' if chosen.threads > 1 else ''}"
-        yield Finding("CPU kernel", f"{chosen}; {threads}", remedy if reason else "")
+        module, _ = compiled.load()
+        yield Finding("CPU kernel", f"{chosen}; {threads}", "" if module else remedy)
     else:
-        others = ", ".join(name for name in implementations() if name != chosen.name)
-        why = (
-            "the best of this processor's" if config.kernel in ("auto", CUDA) else "by GROK_KERNEL"
-        )
+        others = ", ".join(name for name in compiled.implementations() if name != chosen.name)
+        by_name = config.kernel == chosen.name
+        why = "by GROK_KERNEL" if by_name else "the best of this processor's"
         yield Finding("CPU kernel", f"{chosen}; {why} (others: {others or 'none'})")
-
-
-def cpu_kernel(config: Config, threads: int) -> Kernel:
-    """What GROK_KERNEL takes on the processor; UserError for a name that it cannot run."""
-    return choose_kernel("auto" if config.kernel == CUDA else config.kernel, threads)
 
 
 def graphics(config: Config) -> Iterator[Finding]:
     """Where runs go by GROK_DEVICE, and with what kernel on a GPU; having none is no problem."""
     import torch
 
-    from grokking.environment import choose_device
-    from grokking.first_use import kernel_on_gpu
-
     try:
-        device = choose_device(config)
+        device = choice.choose_device(config.device)
     except UserError as error:
         yield Finding("GPU", str(error), "unset GROK_DEVICE, or set it to cpu")
         return
     if device.type == "cpu":
-        _, reason = cuda_devices()
+        _, reason = compiled.cuda_devices()
         none = f"none that torch can use ({reason})"
         why = "as GROK_DEVICE=cpu asks" if config.device == "cpu" else none
         yield Finding("GPU", f"runs go to the CPU: {why}")
-        if config.kernel == CUDA:
+        if config.kernel == choice.CUDA:
             yield Finding("GPU kernel", "GROK_KERNEL=cuda, which needs a GPU", "unset GROK_KERNEL")
         return
     yield Finding("GPU", f"{torch.cuda.get_device_name()}; runs go there by themselves")
-    if config.kernel == "torch":
+    if config.kernel == choice.TORCH:
         return
     remedy = "docs/cuda.md says how it is built; GROK_DEVICE=cpu runs the CPU kernel"
     try:
-        chosen = kernel_on_gpu(config.kernel, torch.device("cuda"), 1, cuda_devices)
+        chosen = choice.choose(config.kernel, torch.device("cuda"), 1)
     except UserError as error:
         yield Finding("GPU kernel", str(error), remedy)
         return
-    yield Finding("GPU kernel", str(chosen), remedy if chosen.name is None else "")
+    yield Finding("GPU kernel", str(chosen), remedy if chosen.reason else "")
 
 
 def parity(_: Config) -> Iterator[Finding]:
     """Loss, gradients, logits and surfaces of every implementation against float64."""
     import torch
 
-    from grokking.first_use import disagreement, first_use_fault
+    from grokking.kernels.cpu import on_cpu
+    from grokking.kernels.cuda import Cuda
+    from grokking.kernels.parity import disagreement, first_use_fault
 
-    names = implementations()
-    for name in names:
-        wrong = disagreement(Kernel(name, min(2, available_cores())), torch.device("cpu"))
-        yield _verdict(name, wrong, f"use GROK_KERNEL=torch, and report this line ({name})")
-    if torch.cuda.is_available() and cuda_devices()[0]:
+    for backend in on_cpu(min(2, available_cores())):
+        wrong = disagreement(backend, torch.device("cpu"))
+        remedy = f"use GROK_KERNEL=torch, and report this line ({backend.name})"
+        yield _verdict(backend, wrong, remedy)
+    if torch.cuda.is_available() and compiled.cuda_devices()[0]:
         wrong = first_use_fault(torch.device("cuda"))
-        yield _verdict(
-            "cuda", wrong, "plain PyTorch is used instead; ./scripts/check_gpu.sh reports it"
-        )
+        remedy = "plain PyTorch is used instead; ./scripts/check_gpu.sh reports it"
+        yield _verdict(Cuda(), wrong, remedy)
 
 
-def _verdict(name: str, wrong: str, remedy: str) -> Finding:
+def _verdict(backend: "Backend", wrong: str, remedy: str) -> Finding:
     if wrong:
         return Finding("parity", wrong, remedy)
-    return Finding("parity", f"{name} computes what float64 does, within the rounding of float32")
+    within = f"within the rounding of {backend.precision}"
+    return Finding("parity", f"{backend.name} computes what float64 does, {within}")
 
 
 def speed(config: Config) -> Iterator[Finding]:
     """Multiply-adds per second that the kernel reaches on one core, on the reference model."""
     try:
-        chosen = cpu_kernel(config, 1)
+        chosen = choice.choose_on_cpu(config.kernel, 1)
     except UserError:
         return  # `kernel` has said so
-    if chosen.name is None:
+    if chosen.reason:
         return
     evaluations, seconds, multiply_adds = self_test(chosen)
     rate = 2e-9 * evaluations * multiply_adds / seconds
@@ -173,13 +168,12 @@ def speed(config: Config) -> Iterator[Finding]:
     )
 
 
-def self_test(chosen: Kernel) -> tuple[int, float, int]:
+def self_test(chosen: "Backend") -> tuple[int, float, int]:
     """(evaluations of all pairs in about SECONDS, seconds, multiply-adds of each)."""
     import torch
 
-    from grokking import ops
-    from grokking.config import Config
     from grokking.data import targets
+    from grokking.kernels.backend import multiply_adds
     from grokking.model import Transformer, fold
 
     config = Config()
@@ -190,6 +184,6 @@ def self_test(chosen: Kernel) -> tuple[int, float, int]:
     pairs, goal, count = torch.arange(p * p), targets(p), 0
     began = time.perf_counter()
     while time.perf_counter() - began < SECONDS or count == 0:
-        ops.evaluate(tables, pairs, goal, chosen)
+        chosen.evaluate(tables, pairs, goal)
         count += 1
-    return count, time.perf_counter() - began, ops.multiply_adds(tables)
+    return count, time.perf_counter() - began, multiply_adds(tables)

@@ -1,4 +1,4 @@
-"""How losses are computed in a run: one interface, the plain PyTorch path and the fused kernel."""
+"""How losses are computed in a run: one interface, the plain PyTorch path and the folded model."""
 
 from typing import NamedTuple, Protocol
 
@@ -6,41 +6,31 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector
 
-from grokking import ops
 from grokking.data import Split, all_pairs, targets
-from grokking.extension import Kernel
-from grokking.folding import Tables
+from grokking.kernels.backend import Backend, Evaluation
+from grokking.kernels.reference import sums_by_target
 from grokking.loss import cross_entropy, is_correct
 from grokking.model import Transformer, fold, fold_for_surfaces
+from grokking.tables import Tables
 
 CPU = torch.device("cpu")
 CHUNK = 8192  # pairs evaluated at once by the plain path, which bounds its memory
-
-
-class Score(NamedTuple):
-    """Mean loss (nats, float64) and share of correct pairs of one part of the split."""
-
-    loss: float
-    accuracy: float
 
 
 class Step(NamedTuple):
     """The forward half of a training step: a differentiable mean loss and what it measured."""
 
     loss: Tensor
-    score: Score
+    score: Evaluation
 
 
 class Engine(Protocol):
-    """What training and probing need; implementations agree within float32 rounding.
+    """What training and probing need; implementations agree within float32 rounding."""
 
-    `class_sums`, float64 [p, p] on the CPU, gets += each pair's logits in the row of its target.
-    """
-
-    def training_step(self, model: Transformer, class_sums: Tensor | None = None) -> Step:
+    def training_step(self, model: Transformer, class_sums: bool = False) -> Step:
         """Loss of the training pairs, ready for `loss.backward()`."""
 
-    def validate(self, model: Transformer, class_sums: Tensor | None = None) -> Score:
+    def validate(self, model: Transformer, class_sums: bool = False) -> Evaluation:
         """Score of the validation pairs."""
 
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
@@ -56,23 +46,28 @@ class PlainEngine:
         self.train, self.validation = (pairs.to(device) for pairs in split)
         self.modulus = modulus
 
-    def training_step(self, model: Transformer, class_sums: Tensor | None = None) -> Step:
+    def training_step(self, model: Transformer, class_sums: bool = False) -> Step:
         goal = self.targets[self.train]
         logits = model.logits_at_equals(self.a[self.train], self.b[self.train])
-        ops.add_class_sums(class_sums, goal, logits)
         loss = cross_entropy(logits, goal).double().mean()
-        accuracy = is_correct(logits, goal).double().mean()
-        return Step(loss, Score(loss.item(), accuracy.item()))
+        correct = int(is_correct(logits, goal).sum())
+        sums = sums_by_target(self.no_sums(), goal, logits) if class_sums else None
+        return Step(loss, Evaluation(loss.item(), correct, len(goal), class_sums=sums))
 
     @torch.no_grad()
-    def validate(self, model: Transformer, class_sums: Tensor | None = None) -> Score:
-        loss, correct = 0.0, 0
+    def validate(self, model: Transformer, class_sums: bool = False) -> Evaluation:
+        loss, correct, count = 0.0, 0, len(self.validation)
+        sums = self.no_sums() if class_sums else None
         for pairs in torch.split(self.validation, CHUNK):
-            logits = model.logits_at_equals(self.a[pairs], self.b[pairs])
-            loss += cross_entropy(logits, self.targets[pairs]).double().sum().item()
-            correct += int(is_correct(logits, self.targets[pairs]).sum().item())
-            ops.add_class_sums(class_sums, self.targets[pairs], logits)
-        return Score(loss / len(self.validation), correct / len(self.validation))
+            goal, logits = self.targets[pairs], model.logits_at_equals(self.a[pairs], self.b[pairs])
+            loss += cross_entropy(logits, goal).double().sum().item()
+            correct += int(is_correct(logits, goal).sum().item())
+            if sums is not None:
+                sums_by_target(sums, goal, logits)
+        return Evaluation(loss / count, correct, count, class_sums=sums)
+
+    def no_sums(self) -> Tensor:
+        return torch.zeros(self.modulus, self.modulus, dtype=torch.float64)
 
     @torch.no_grad()
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
@@ -84,12 +79,12 @@ class PlainEngine:
 
 
 class FoldedEngine:
-    """The model folded into tables (see fold) and evaluated by the fused kernel."""
+    """The model folded into tables (see fold) and evaluated by a backend."""
 
     def __init__(
-        self, modulus: int, split: Split, kernel: Kernel, device: torch.device = CPU
+        self, modulus: int, split: Split, backend: Backend, device: torch.device = CPU
     ) -> None:
-        self.kernel = kernel
+        self.backend = backend
         self.device = device
         self.train, self.validation = (pairs.to(device) for pairs in split)
         goal = targets(modulus).to(device)
@@ -98,22 +93,22 @@ class FoldedEngine:
             None  # weights of the probed step, and its tables
         )
 
-    def training_step(self, model: Transformer, class_sums: Tensor | None = None) -> Step:
+    def training_step(self, model: Transformer, class_sums: bool = False) -> Step:
         tables = fold(model)
-        result = ops.pair_loss(tables, self.train, self.train_targets, self.kernel, class_sums)
-        if class_sums is not None:
+        step = Step(
+            *self.backend.pair_loss(tables, self.train, self.train_targets, class_sums=class_sums)
+        )
+        if class_sums:
             self.probed = flat_weights(model), tables
-        return Step(result.mean, Score(result.loss, result.correct / len(self.train)))
+        return step
 
-    def validate(self, model: Transformer, class_sums: Tensor | None = None) -> Score:
-        result = ops.evaluate(
+    def validate(self, model: Transformer, class_sums: bool = False) -> Evaluation:
+        return self.backend.evaluate(
             self.tables_of(model),
             self.validation,
             self.validation_targets,
-            self.kernel,
             class_sums=class_sums,
         )
-        return Score(result.loss, result.correct / len(self.validation))
 
     @torch.no_grad()
     def tables_of(self, model: Transformer) -> Tables:
@@ -125,7 +120,7 @@ class FoldedEngine:
     @torch.no_grad()
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         chosen = torch.tensor(neurons, device=self.device)
-        return ops.activations(fold_for_surfaces(model), chosen, self.kernel).cpu()
+        return self.backend.activations(fold_for_surfaces(model), chosen).cpu()
 
 
 def flat_weights(model: Transformer) -> Tensor:
@@ -133,8 +128,8 @@ def flat_weights(model: Transformer) -> Tensor:
     return parameters_to_vector(model.parameters()).detach()
 
 
-def choose_engine(modulus: int, split: Split, device: torch.device, kernel: Kernel) -> Engine:
-    """The fused kernel where there is one for the device, else plain PyTorch."""
-    if kernel.name is None:
-        return PlainEngine(modulus, split, device)
-    return FoldedEngine(modulus, split, kernel, device)
+def choose_engine(modulus: int, split: Split, device: torch.device, backend: Backend) -> Engine:
+    """The folded model where a fused kernel evaluates it, else plain PyTorch."""
+    if backend.fused:
+        return FoldedEngine(modulus, split, backend, device)
+    return PlainEngine(modulus, split, device)

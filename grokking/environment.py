@@ -12,37 +12,11 @@ import torch
 from grokking import __version__
 from grokking.config import Config
 from grokking.cores import available_cores
-from grokking.errors import UserError
-from grokking.extension import Kernel
-
-
-def choose_device(config: Config) -> torch.device:
-    """The device of GROK_DEVICE; UserError if it is not there."""
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(config.device)
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise UserError(
-                f"GROK_DEVICE is {config.device}, but torch {torch.__version__} sees {count} CUDA "
-                "devices here; use GROK_DEVICE=cpu, or install a CUDA build of torch"
-            )
-    return device
 
 
 def choose_threads(config: Config) -> int:
     """GROK_THREADS, or the cores this process may use."""
     return config.threads or available_cores()
-
-
-def set_torch_threads(kernel: Kernel) -> None:
-    """All threads for plain PyTorch, one beside the fused kernel.
-
-    What is left to torch then takes a millisecond or two. Its idle threads would spin on the cores
-    that the kernel needs: another busy program on the machine then slows every epoch.
-    """
-    torch.set_num_threads(kernel.threads if kernel.name is None else 1)
 
 
 @contextmanager

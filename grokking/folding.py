@@ -12,25 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-
-class Tables(NamedTuple):
-    """The folded model: everything the logits of all p * p pairs need (c outputs; here c = p).
-
-    alpha_h(a, b) = softmax(s0[a, h], s1[b, h], s2[h])
-    pre(a, b)     = pre_bias + sum_h alpha0_h A[a, h] + alpha1_h B[b, h]
-    logits(a, b)  = relu(pre) W_L + logit_bias + sum_h alpha0_h C[a, h] + alpha1_h D[b, h]
-    """
-
-    s0: Tensor  # [p, H] scores of `=` on the first operand
-    s1: Tensor  # [p, H] on the second
-    s2: Tensor  # [H] on itself
-    A: Tensor  # [p, H, d_mlp]
-    B: Tensor  # [p, H, d_mlp]
-    pre_bias: Tensor  # [d_mlp]
-    W_L: Tensor  # [d_mlp, c]
-    C: Tensor  # [p, H, c]
-    D: Tensor  # [p, H, c]
-    logit_bias: Tensor  # [c]
+from grokking.tables import Tables
 
 
 class Weights(NamedTuple):

@@ -3,13 +3,14 @@
 Three forwards of one model, each exact:
 `Transformer.forward` is the textbook (three positions, causal): the specification.
 `Transformer.logits_at_equals` computes only what the read-out at `=` needs.
-`fold` collapses attention into tables over the p tokens; `grokking.ops` evaluates them.
+`fold` collapses attention into tables over the p tokens; `grokking.kernels` evaluates them.
 """
 
 import torch
 from torch import Tensor, nn
 
-from grokking.folding import Tables, Weights, fold_weights
+from grokking.folding import Weights, fold_weights
+from grokking.tables import Tables
 
 
 class Transformer(nn.Module):

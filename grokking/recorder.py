@@ -5,13 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from grokking import trajectory
 from grokking.analysis import measures
 from grokking.artifacts import write_history
 from grokking.checkpoint import Damaged, labeled_path, load_checkpoint, save_checkpoint
 from grokking.errors import RunError, UserError
+from grokking.kernels.backend import Evaluation
 from grokking.run_folder import forget_results
 from grokking.state import TrainingState, Weights, labeled_record, to_record, weights_of
 
@@ -32,12 +31,13 @@ class Recorder:
         self.history_written = time.monotonic()
         self.rows: list[measures.Rows] = []  # measured since the last append
 
-    def measure(self, class_sums: Tensor) -> None:
-        """One row of measures, of this epoch, from its summed logits (see spectra.py)."""
+    def measure(self, training: Evaluation, validation: Evaluation) -> None:
+        """One row of measures, of this epoch, from the summed logits of all pairs (see spectra.py)."""
         model, p = self.state.model, self.state.config.modulus
         weights = {name: w.detach().cpu().numpy() for name, w in model.named_parameters()}
         W_L = (model.W_out @ model.W_U).detach().cpu().numpy()
-        class_means = class_sums.numpy() / p
+        assert training.class_sums is not None and validation.class_sums is not None
+        class_means = (training.class_sums + validation.class_sums).numpy() / p
         self.rows.append(measures.measure(self.state.epoch, weights, W_L, class_means))
 
     def save_measures(self) -> None:

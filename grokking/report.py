@@ -26,7 +26,6 @@ from grokking.cli import Parser
 from grokking.config import NEURONS, departures, load
 from grokking.continuation import command_to_go_on
 from grokking.errors import UserError
-from grokking.extension import CUDA
 from grokking.pictures.film_pages import write_film_page
 from grokking.pictures.gallery_pages import write_gallery_page
 from grokking.pictures.introduction import run_described
@@ -72,13 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(f"--threads is {given.threads}, expected an integer >= 1")
     directory: Path = given.run
     config = load(os.environ, strict=False).config
-    kernel = (
-        "auto" if config.kernel == CUDA else config.kernel
-    )  # the examination is the processor's
     output: Path = given.output or directory
     check_output_folder(output, directory)
     threads = given.threads or config.threads
-    record, rows = report(directory, given.neurons, threads, kernel, output)
+    record, rows = report(directory, given.neurons, threads, config.kernel, output)
     text = brief_text if given.brief else card_text
     print(text(record, rows, directory))
     print(f"written: {output / NAME}")

@@ -30,17 +30,10 @@ from grokking.continuation import (
 from grokking.detection import DIVERGED, LATENESS, RULE, THRESHOLD, Phases, detect
 from grokking.durations import clock
 from grokking.engine import Engine, choose_engine
-from grokking.environment import (
-    choose_device,
-    choose_threads,
-    denormals_as_zero,
-    device_name,
-    set_torch_threads,
-    versions,
-)
+from grokking.environment import choose_threads, denormals_as_zero, device_name, versions
 from grokking.errors import Diverged, UserError
-from grokking.extension import CUDA, Kernel, choose_kernel
-from grokking.first_use import kernel_on_gpu
+from grokking.kernels.backend import Backend
+from grokking.kernels.choice import choose, choose_device
 from grokking.pictures.introduction import run_described
 from grokking.pictures.run_pages import write_run_pages
 from grokking.progress import Progress
@@ -56,7 +49,7 @@ def run(loaded: Loaded) -> int:
     """Train, or continue, the run that the Config describes. Returns the exit code."""
     config, directory = loaded.config, Path(loaded.config.artifacts_dir)
     machine = choose_machine(config)
-    set_torch_threads(machine.kernel)
+    torch.set_num_threads(machine.backend.torch_threads)
     with claimed(directory):
         if config.overwrite:
             clear(directory)
@@ -67,7 +60,7 @@ def run(loaded: Loaded) -> int:
             if finished is not None:
                 return report_finished(finished, config)
         state = open_state(loaded, directory, machine)
-        engine = choose_engine(config.modulus, state.split, machine.device, machine.kernel)
+        engine = choose_engine(config.modulus, state.split, machine.device, machine.backend)
         print(start_line(config, machine), flush=True)
         return train_and_export(loaded, state, engine, directory)
 
@@ -102,7 +95,7 @@ class Machine(NamedTuple):
     """What a run is computed with."""
 
     device: torch.device
-    kernel: Kernel
+    backend: Backend
 
     def described(self) -> dict[str, Any]:
         """As each start of config.json tells it."""
@@ -110,16 +103,16 @@ class Machine(NamedTuple):
             "versions": versions(),
             "device": str(self.device),
             "device_name": device_name(self.device),
-            "threads": self.kernel.threads,
-            "kernel": self.kernel.name or "torch",
-            "kernel_reason": self.kernel.reason,
+            "threads": self.backend.threads,
+            "kernel": self.backend.name,
+            "kernel_reason": self.backend.reason,
         }
 
 
 def choose_machine(config: Config) -> Machine:
     """The device, kernel and threads of GROK_DEVICE, GROK_KERNEL and GROK_THREADS on this machine."""
-    device = choose_device(config)
-    return Machine(device, kernel_for(config, device, choose_threads(config)))
+    device = choose_device(config.device)
+    return Machine(device, choose(config.kernel, device, choose_threads(config)))
 
 
 def look_at(directory: Path, config: Config) -> Run | None:
@@ -179,17 +172,6 @@ def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingSta
     return state
 
 
-def kernel_for(config: Config, device: torch.device, threads: int) -> Kernel:
-    """The kernel of GROK_KERNEL on this device."""
-    if device.type == "cuda" and config.kernel != "torch":
-        return kernel_on_gpu(config.kernel, device, threads)
-    if config.kernel == CUDA:
-        seen = torch.cuda.is_available()
-        advice = "set GROK_DEVICE=cuda" if seen else f"torch {torch.__version__} sees no GPU"
-        raise UserError(f"GROK_KERNEL is {CUDA}, but the device is {device}; {advice}")
-    return choose_kernel(config.kernel, threads)
-
-
 def describe_run(
     loaded: Loaded,
     directory: Path,
@@ -220,7 +202,7 @@ def start_line(config: Config, machine: Machine) -> str:
     return (
         f"training: modulus {config.modulus}, weight decay {config.weight_decay:g}, seed {config.seed}, "
         f"{config.num_epochs} epochs, into {config.artifacts_dir}\n"
-        f"device: {machine.device} ({device_name(machine.device)}); kernel: {machine.kernel}"
+        f"device: {machine.device} ({device_name(machine.device)}); kernel: {machine.backend}"
     )
 
 
@@ -229,8 +211,8 @@ def resolved(config: Config) -> dict[str, str]:
     machine = choose_machine(config)
     return {
         "device": f"{machine.device} ({device_name(machine.device)})",
-        "kernel": str(machine.kernel),
-        "threads": str(machine.kernel.threads),
+        "kernel": str(machine.backend),
+        "threads": str(machine.backend.threads),
         "neurons": as_text(config.exported_neurons) or "none",
     }
 

@@ -5,11 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-from torch import Tensor
-
-from grokking.engine import Engine, Score, Step
+from grokking.engine import Engine, Step
 from grokking.errors import Diverged
+from grokking.kernels.backend import Evaluation
 from grokking.progress import Progress
 from grokking.recorder import Recorder
 from grokking.signals import StopRequest
@@ -28,12 +26,12 @@ def train(
     try:
         while not (is_last(state) and not is_probed(state)):
             with timed(state):
-                class_sums = no_class_sums(state) if is_probed(state) else None
-                step = engine.training_step(state.model, class_sums)
-                if class_sums is not None or not math.isfinite(step.score.loss):
-                    probe(state, engine, step.score, class_sums)
-                if class_sums is not None:
-                    recorder.measure(class_sums)
+                probed = is_probed(state)
+                step = engine.training_step(state.model, class_sums=probed)
+                if probed or not math.isfinite(step.score.loss):
+                    validation = probe(state, engine, step.score)
+                if probed:
+                    recorder.measure(step.score, validation)
             recorder.save_labels()
             recorder.record_trajectory()
             progress.update(state.epoch, state.history)
@@ -66,14 +64,9 @@ def is_last(state: TrainingState) -> bool:
     return state.watch.is_over(state.epoch, state.config.num_epochs, state.config.stop_after_grok)
 
 
-def no_class_sums(state: TrainingState) -> Tensor:
-    """Where a probe adds up the logits of all pairs of a class: zeros, float64 [p, p]."""
-    return torch.zeros(state.config.modulus, state.config.modulus, dtype=torch.float64)
-
-
-def probe(state: TrainingState, engine: Engine, training: Score, class_sums: Tensor | None) -> None:
+def probe(state: TrainingState, engine: Engine, training: Evaluation) -> Evaluation:
     """Measure the validation pairs, record the probe, keep the weights of a candidate."""
-    validation = engine.validate(state.model, class_sums)
+    validation = engine.validate(state.model, class_sums=training.class_sums is not None)
     append_probe(
         state, state.epoch, training.loss, validation.loss, training.accuracy, validation.accuracy
     )
@@ -84,6 +77,7 @@ def probe(state: TrainingState, engine: Engine, training: Score, class_sums: Ten
             raise Diverged(
                 f"the run diverged: the {part} loss is {score.loss} at epoch {state.epoch}"
             )
+    return validation
 
 
 def advance(state: TrainingState, step: Step) -> None:

@@ -38,12 +38,13 @@ from bench_peers import (
     transformer_lens,
 )
 
-from grokking import ops
 from grokking.artifacts import check_writable
 from grokking.cli import Parser, run_main
 from grokking.cores import available_cores
 from grokking.errors import RunError, UserError
-from grokking.extension import Kernel, choose_kernel, implementations
+from grokking.kernels.backend import Backend, multiply_adds
+from grokking.kernels.choice import AUTO, choose_on_cpu
+from grokking.kernels.cpu import on_cpu
 from grokking.model import fold
 
 MODULI = [59, 113, 251, 509]
@@ -53,7 +54,7 @@ T = TypeVar("T")
 
 def gflop(task: Task) -> float:
     """Of the folded model on all pairs; a multiply-add counts twice."""
-    return 2e-9 * ops.multiply_adds(fold(task.model()))
+    return 2e-9 * multiply_adds(fold(task.model()))
 
 
 def contestants(task: Task, threads: int, compiled: bool) -> tuple[list[Peer], dict[str, str]]:
@@ -68,8 +69,8 @@ def contestants(task: Task, threads: int, compiled: bool) -> tuple[list[Peer], d
             peers.append(make(task))
         except (ImportError, RuntimeError) as error:
             left_out[name] = fault(str(error))
-    kernels = [name for name in implementations() if name not in ("reference", "cuda")]
-    return [*peers, *(folded(task, Kernel(name, threads)) for name in kernels)], left_out
+    kernels = [folded(task, one) for one in on_cpu(threads) if one.automatic]
+    return [*peers, *kernels], left_out
 
 
 def check_parity(peers: list[Peer]) -> None:
@@ -124,13 +125,13 @@ def compare(
     return found
 
 
-def scale(kernel: Kernel, rounds: int, moduli: list[int]) -> list[dict[str, float]]:
+def scale(backend: Backend, rounds: int, moduli: list[int]) -> list[dict[str, float]]:
     """Epoch and evaluation of the kernel over the modulus, and time per pair beside its FLOP."""
-    torch.set_num_threads(kernel.threads)
+    torch.set_num_threads(backend.threads)
     rows = []
     for p in moduli:
         task = make_task(p)
-        peer = folded(task, kernel)
+        peer = folded(task, backend)
         times = interleaved({"epoch": peer.epoch, "evaluate": peer.evaluate}, rounds)
         rows.append({"modulus": p, **times, "gflop": gflop(task)})
     base = next(row for row in rows if row["modulus"] == 113)
@@ -179,8 +180,8 @@ def main() -> None:
     arguments = parse()
     if arguments.out is not None:
         check_writable(arguments.out, "choose another --out")
-    best = choose_kernel("auto", 1)
-    if best.name is None:
+    best = choose_on_cpu(AUTO, 1)
+    if best.reason:
         raise UserError(f"there is no kernel to compare: {best.reason}")
     rounds = 5 if arguments.quick else 15
     not_measured: dict[str, str] = {}

@@ -80,15 +80,15 @@ def preload_avx512_mkl(folder: Path) -> Path:
     return compile_library(str(source), ["-O2"], folder)
 
 
-def extra_memory(p: int, implementation: str | None) -> float:
+def extra_memory(p: int, implementation: str) -> float:
     """MB that an evaluation of all pairs adds to the peak of a fresh process."""
     program = f"""
 import numpy as np
-from grokking import extension
-module, _ = extension.load()
-p, H, K = {p}, 4, 512
-shapes = [(p, H), (p, H), (H,), (p, H, K), (p, H, K), (K,), (K, p), (p, H, p), (p, H, p), (p,)]
-tables = [np.full(shape, 0.01, np.float32) for shape in shapes]
+from grokking.kernels.compiled import load
+from grokking.tables import table_shapes
+module, _ = load()
+p = {p}
+tables = [np.full(shape, 0.01, np.float32) for shape in table_shapes(p, 4, 512, p).values()]
 pairs = np.arange(p * p)
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if "VmHWM" in line)

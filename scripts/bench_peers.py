@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from grokking import ops
 from grokking.data import all_pairs, generators, split_pairs, targets
-from grokking.extension import Kernel
-from grokking.model import Tables, Transformer, fold, fold_for_surfaces
+from grokking.kernels.backend import Backend
+from grokking.model import Transformer, fold, fold_for_surfaces
+from grokking.tables import Tables
 
 D_MODEL, NUM_HEADS, D_MLP = 128, 4, 512
 COMPILED, TRANSFORMER_LENS = "last position, compiled", "TransformerLens"
@@ -168,7 +168,7 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def folded(task: Task, kernel: Kernel) -> Peer:
+def folded(task: Task, backend: Backend) -> Peer:
     """This project's path: fold, the fused kernel, backward, AdamW."""
     model, p = task.model(), task.modulus
     optimizer = adamw(model.parameters())
@@ -177,9 +177,9 @@ def folded(task: Task, kernel: Kernel) -> Peer:
 
     @one_torch_thread()
     def epoch() -> float:
-        step = ops.pair_loss(fold(model), task.train, goal, kernel)
+        mean, step = backend.pair_loss(fold(model), task.train, goal)
         optimizer.zero_grad()
-        step.mean.backward()
+        mean.backward()
         optimizer.step()
         return step.loss
 
@@ -189,18 +189,18 @@ def folded(task: Task, kernel: Kernel) -> Peer:
 
     @one_torch_thread()
     def evaluate() -> tuple[float, float]:
-        result = ops.evaluate(tables(), every, task.targets, kernel)
-        return result.loss, result.correct / (p * p)
+        result = backend.evaluate(tables(), every, task.targets)
+        return result.loss, result.accuracy
 
     @torch.no_grad()
     @one_torch_thread()
     def surfaces() -> Tensor:
-        return ops.activations(fold_for_surfaces(model), neurons, kernel, out)
+        return backend.activations(fold_for_surfaces(model), neurons, out)
 
     folded_once = tables()
 
     @one_torch_thread()
     def of_tables() -> float:
-        return ops.evaluate(folded_once, every, task.targets, kernel).loss
+        return backend.evaluate(folded_once, every, task.targets).loss
 
-    return Peer(f"kernel {kernel.name}", epoch, evaluate, surfaces, of_tables)
+    return Peer(f"kernel {backend.name}", epoch, evaluate, surfaces, of_tables)

@@ -24,17 +24,17 @@ trap 'rm -rf "$work"' EXIT
 # What the installed package must do: say which kernel it uses, and guess among 7 equal logits.
 cat >"$work/check.py" <<'PYTHON'
 import math
-from grokking.extension import choose_kernel, load
-kernel = choose_kernel("auto", 2)
+from grokking.kernels.compiled import implementations, load
+from grokking.tables import table_shapes
 module, reason = load()
 if module:
     import numpy as np
-    shapes = [(5, 2), (5, 2), (2,), (5, 2, 6), (5, 2, 6), (6,), (6, 7), (5, 2, 7), (5, 2, 7), (7,)]
-    tables = [np.zeros(shape, np.float32) for shape in shapes]
-    for name, _, _ in module.implementations():
+    tables = [np.zeros(shape, np.float32) for shape in table_shapes(5, 2, 6, 7).values()]
+    for name in implementations():
         loss, correct = module.evaluate(tables, np.arange(25), np.zeros(25, np.int64), name, 2)
         assert math.isclose(loss, 25 * math.log(7), rel_tol=1e-6) and correct == 25, (name, loss, correct)
-print(kernel)
+best = next((name for name, one in implementations().items() if one.automatic), None)
+print(f"{best}, 2 threads" if best else f"plain PyTorch, because {reason}")
 PYTHON
 
 attempt() { # PYTHON PIP COMPILER -> what a run would print at its start, or the failure

@@ -7,11 +7,11 @@ plus one float32 rounding unit.
 import torch
 from emulation import Answer, Request
 
-from grokking import ops
-from grokking.extension import Kernel
-from grokking.folding import Tables
+from grokking.kernels.backend import Backend
+from grokking.kernels.reference import Reference
+from grokking.tables import Tables
 
-CPU, PLAIN = torch.device("cpu"), Kernel(None, 1)
+CPU, PLAIN = torch.device("cpu"), Reference()
 UNIT = torch.finfo(torch.float32).eps
 
 # (p, H, d_mlp, pairs, neurons, classes): p around the tiles of 32 and 128, odd heads and widths, 2
@@ -32,28 +32,26 @@ SIZES = [
 def answer_of(
     request: Request,
     dtype: torch.dtype = torch.float32,
-    kernel: Kernel = PLAIN,
+    backend: Backend = PLAIN,
     device: torch.device = CPU,
 ) -> Answer:
-    """The answer of grokking.ops with a kernel on a device, brought to the CPU."""
+    """The answer of a backend on a device, brought to the CPU."""
     tables = Tables(*(t.detach().to(device, dtype).requires_grad_() for t in request.tables))
     pairs, targets, neurons = (
         indices.to(device) for indices in (request.pairs, request.targets, request.neurons)
     )
-    classes, count = tables.W_L.shape[1], len(pairs)
-    class_sums, of_loss = torch.zeros(2, classes, classes, dtype=torch.float64)
-    loss = ops.pair_loss(tables, pairs, targets, kernel, of_loss)
-    loss.mean.backward()
-    found = ops.evaluate(tables, pairs, targets, kernel, True, class_sums)
-    assert found.logits is not None
+    count = len(pairs)
+    mean, loss = backend.pair_loss(tables, pairs, targets, class_sums=True)
+    mean.backward()
+    found = backend.evaluate(tables, pairs, targets, logits=True, class_sums=True)
     return Answer(
         score=torch.tensor([found.loss * count, found.correct], dtype=torch.float64),
         logits=found.logits.cpu(),
-        class_sums=class_sums,
+        class_sums=found.class_sums,
         training_score=torch.tensor([loss.loss * count, loss.correct], dtype=torch.float64),
-        training_class_sums=of_loss,
+        training_class_sums=loss.class_sums,
         gradients=Tables(*(table.grad.cpu() for table in tables)),
-        surfaces=ops.activations(tables, neurons, kernel).cpu(),
+        surfaces=backend.activations(tables, neurons).cpu(),
     )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from grokking.folding import Tables
+from grokking.tables import Tables, table_shapes
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "tests" / "cuda"
@@ -91,22 +91,9 @@ def make_request(
 ) -> Request:
     """Random tables, pairs and targets, of p classes unless said; the last pair is among them."""
     generator, c = torch.Generator().manual_seed(p), classes or p
-
-    def normal(*shape: int, scale: float = 1.0) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator) * scale
-
-    tables = Tables(
-        s0=normal(p, heads),
-        s1=normal(p, heads),
-        s2=normal(heads),
-        A=normal(p, heads, d_mlp),
-        B=normal(p, heads, d_mlp),
-        pre_bias=normal(d_mlp),
-        W_L=normal(d_mlp, c, scale=0.3),
-        C=normal(p, heads, c),
-        D=normal(p, heads, c),
-        logit_bias=normal(c),
-    )
+    shapes = table_shapes(p, heads, d_mlp, c).values()
+    tables = Tables(*(torch.randn(*shape, generator=generator) for shape in shapes))
+    tables.W_L.mul_(0.3)
     chosen = torch.randint(p * p, (pairs,), generator=generator)
     chosen[-1] = p * p - 1
     chosen = chosen.sort().values

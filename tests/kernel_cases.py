@@ -6,13 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from grokking import ops
-from grokking.extension import Kernel
+from grokking.kernels.backend import Backend
+from grokking.kernels.reference import Reference, forward
 from grokking.loss import cross_entropy
-from grokking.model import Tables
+from grokking.tables import Tables
 
 EPSILON = torch.finfo(torch.float32).eps
-PLAIN = Kernel(None, 1)
+PLAIN = Reference()
 
 
 class Case(NamedTuple):
@@ -49,36 +49,35 @@ def make_case(p, heads, d_mlp, classes=None, density=0.7, spread=1.0, sharpness=
     )
     count = max(1, round(density * p * p))
     pairs = torch.randperm(p * p, generator=generator)[:count].sort().values
-    answers = ops.reference_logits(tables, pairs)[0].argmax(1)
+    answers = forward(tables, pairs)[0].argmax(1)
     random = torch.randint(c, (count,), generator=generator)
     return Case(
         tables, pairs, torch.where(torch.rand(count, generator=generator) < 0.5, answers, random)
     )
 
 
-class Reference(NamedTuple):
-    """What plain PyTorch says about a case in one precision."""
+class Computed(NamedTuple):
+    """What a backend says about a case."""
 
     loss: float
     correct: int
     logits: Tensor
-    class_sums: Tensor
+    class_sums: Tensor  # of the evaluation, of the training step: [2, c, c]
     gradients: Tables
 
 
-def compute(case: Case, kernel: Kernel, dtype=torch.float32) -> Reference:
-    """Everything the ops return for a case, by `kernel`, from tables in `dtype`."""
+def compute(case: Case, backend: Backend, dtype=torch.float32) -> Computed:
+    """Everything a backend returns for a case, from tables in `dtype`."""
     tables = Tables(*(table.to(dtype).requires_grad_() for table in case.tables))
-    sums = torch.zeros(2 * [tables.W_L.shape[1]], dtype=torch.float64)
-    evaluation = ops.evaluate(tables, case.pairs, case.targets, kernel, True, sums)
-    step = ops.pair_loss(tables, case.pairs, case.targets, kernel)
-    gradients = Tables(*torch.autograd.grad(step.mean, list(tables)))
-    assert evaluation.logits is not None
-    return Reference(evaluation.loss, evaluation.correct, evaluation.logits, sums, gradients)
+    found = backend.evaluate(tables, case.pairs, case.targets, logits=True, class_sums=True)
+    mean, step = backend.pair_loss(tables, case.pairs, case.targets, class_sums=True)
+    gradients = Tables(*torch.autograd.grad(mean, list(tables)))
+    sums = torch.stack([found.class_sums, step.class_sums])
+    return Computed(found.loss, found.correct, found.logits, sums, gradients)
 
 
 @cache
-def references(case_arguments) -> tuple[Reference, Reference]:
+def references(case_arguments) -> tuple[Computed, Computed]:
     """(float64, float32) results of plain PyTorch for make_case(*case_arguments)."""
     case = make_case(*case_arguments)
     return compute(case, PLAIN, torch.float64), compute(case, PLAIN)

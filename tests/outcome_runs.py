@@ -17,7 +17,7 @@ from grokking.artifacts import History, Surface, write_history, write_json, writ
 from grokking.checkpoint import labeled_path, save_checkpoint
 from grokking.config import Config, as_record
 from grokking.detection import detect
-from grokking.extension import Kernel
+from grokking.kernels.reference import Reference
 from grokking.model import Transformer
 from grokking.pictures.introduction import run_described
 from grokking.pictures.run_pages import write_run_pages
@@ -136,7 +136,7 @@ def finish(directory: Path, course: Course, history: History, last: Mapping[str,
     if course.finite:
         labeled_path(directory, "final").parent.mkdir()
         save_checkpoint(labeled_path(directory, "final"), last)
-        values = examine(dict(last), Kernel(None, 1)).surfaces(NEURONS)
+        values = examine(dict(last), Reference()).surfaces(NEURONS)
         surfaces = [
             Surface(neuron, course.modulus, values[:, :, i], course.last)
             for i, neuron in enumerate(NEURONS)

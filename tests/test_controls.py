@@ -10,7 +10,7 @@ from grokking.analysis import controls
 from grokking.analysis.controls import Control, draw_controls, other_frequencies, other_spans
 from grokking.analysis.fourier import frequency_shares
 from grokking.analysis.hindsight import examine
-from grokking.extension import Kernel
+from grokking.kernels.reference import Reference
 from grokking.state import labeled_record, new_state, weights_of
 
 P = 13
@@ -18,7 +18,7 @@ P = 13
 
 def state_of(model, training):
     record = labeled_record(training, 5, weights_of(model))
-    return examine(record, Kernel(None, 1))
+    return examine(record, Reference())
 
 
 @pytest.fixture(scope="module")

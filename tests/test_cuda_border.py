@@ -13,15 +13,15 @@ from conftest import require
 from cuda_cases import SIZES, answer_of, assert_accurate
 from emulation import compile_module, make_request
 
-from grokking import cuda_ops, ops
 from grokking.data import generators, split_pairs, targets
 from grokking.engine import FoldedEngine, PlainEngine
-from grokking.extension import CUDA, Kernel
-from grokking.first_use import disagreement
-from grokking.folding import Tables
+from grokking.kernels import cuda
+from grokking.kernels.cuda import Cuda
+from grokking.kernels.parity import disagreement
 from grokking.model import Transformer, fold
+from grokking.tables import Tables
 
-KERNEL, CPU = Kernel(CUDA, 1), torch.device("cpu")
+KERNEL, CPU = Cuda(), torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +40,9 @@ def module(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def emulated(module, monkeypatch):
-    """cuda_ops over the emulated module, whose second device holds the CPU's tensors."""
-    monkeypatch.setattr(cuda_ops, "_cuda_module", lambda: module)
-    monkeypatch.setattr(cuda_ops, "_place", lambda device: (1, 0))
+    """The CUDA backend over the emulated module, whose second device holds the CPU's tensors."""
+    monkeypatch.setattr(cuda, "_cuda_module", lambda: module)
+    monkeypatch.setattr(cuda, "_place", lambda device: (1, 0))
 
 
 @pytest.fixture
@@ -60,20 +60,19 @@ def test_first_use_passes():
 @pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"p{size[0]}")
 def test_every_call_agrees_at_sizes_below_a_tile(size):
     request = make_request(*size)
-    assert_accurate(answer_of(request, kernel=KERNEL), request)
+    assert_accurate(answer_of(request, backend=KERNEL), request)
 
 
 def test_training_and_probing_agree_with_plain_pytorch():
     for_weights, for_split = generators(3)
     model, split = Transformer(11, 12, 3, 17, for_weights), split_pairs(11, 0.4, for_split)
     engines = FoldedEngine(11, split, KERNEL), PlainEngine(11, split, CPU)
-    sums = torch.zeros(2, 11, 11, dtype=torch.float64)
-    steps = [engine.training_step(model, s) for engine, s in zip(engines, sums, strict=True)]
-    probes = [engine.validate(model, s) for engine, s in zip(engines, sums, strict=True)]
+    steps = [engine.training_step(model, class_sums=True) for engine in engines]
+    probes = [engine.validate(model, class_sums=True) for engine in engines]
     for ours, plain in ((steps[0].score, steps[1].score), probes):
         assert ours.loss == pytest.approx(plain.loss, rel=1e-5)
         assert ours.accuracy == plain.accuracy
-    torch.testing.assert_close(sums[0], sums[1], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours.class_sums, plain.class_sums, rtol=1e-4, atol=1e-4)
     ours, plain = (torch.autograd.grad(step.loss, list(model.parameters())) for step in steps)
     for a, b in zip(ours, plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
@@ -83,22 +82,20 @@ def test_training_and_probing_agree_with_plain_pytorch():
 def test_gradients_are_scaled_by_what_comes_from_above(problem):
     tables, pairs, goal = problem
     tables = Tables(*(table.requires_grad_() for table in tables))
-    once = torch.autograd.grad(ops.pair_loss(tables, pairs, goal, KERNEL).mean, tables)
-    thrice = torch.autograd.grad(3 * ops.pair_loss(tables, pairs, goal, KERNEL).mean, tables)
+    once = torch.autograd.grad(KERNEL.pair_loss(tables, pairs, goal)[0], tables)
+    thrice = torch.autograd.grad(3 * KERNEL.pair_loss(tables, pairs, goal)[0], tables)
     for a, b in zip(once, thrice, strict=True):
         torch.testing.assert_close(3 * a, b)
 
 
 def test_many_pairs_are_evaluated_in_parts_that_fit_in_memory(problem, monkeypatch):
-    tables, pairs, goal = problem
-    sums = torch.zeros(2, 7, 7, dtype=torch.float64)
-    whole = ops.evaluate(tables, pairs, goal, KERNEL, True, sums[0])
-    monkeypatch.setattr(cuda_ops, "CHUNK", 30)  # 4 pairs of 7 logits; 25 pairs are 7 parts
-    parts = ops.evaluate(tables, pairs, goal, KERNEL, True, sums[1])
+    whole = KERNEL.evaluate(*problem, logits=True, class_sums=True)
+    monkeypatch.setattr(cuda, "CHUNK", 30)  # 4 pairs of 7 logits; 25 pairs are 7 parts
+    parts = KERNEL.evaluate(*problem, logits=True, class_sums=True)
     assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
     assert parts.correct == whole.correct
     assert torch.equal(parts.logits, whole.logits)
-    torch.testing.assert_close(sums[0], sums[1], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(parts.class_sums, whole.class_sums, rtol=1e-12, atol=1e-12)
 
 
 def test_strided_tables_are_copied_not_misread(problem):
@@ -106,7 +103,7 @@ def test_strided_tables_are_copied_not_misread(problem):
     wide = torch.full((9, 14), torch.nan)
     wide[:, ::2] = tables.W_L
     strided = tables._replace(W_L=wide[:, ::2])
-    assert ops.evaluate(strided, pairs, goal, KERNEL) == ops.evaluate(tables, pairs, goal, KERNEL)
+    assert KERNEL.evaluate(strided, pairs, goal) == KERNEL.evaluate(tables, pairs, goal)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +121,7 @@ def test_strided_tables_are_copied_not_misread(problem):
 def test_tables_of_another_shape_type_or_device_are_refused(problem, change, message):
     tables, pairs, goal = problem
     with pytest.raises(ValueError, match=message):
-        ops.evaluate(tables._replace(**change), pairs, goal, KERNEL)
+        KERNEL.evaluate(tables._replace(**change), pairs, goal)
 
 
 @pytest.mark.parametrize(
@@ -139,20 +136,20 @@ def test_tables_of_another_shape_type_or_device_are_refused(problem, change, mes
 )
 def test_pairs_and_targets_out_of_range_are_refused(problem, pairs, goal, message):
     pairs, goal = (torch.tensor(values, dtype=torch.int64) for values in (pairs, goal))
-    for call in (ops.evaluate, ops.pair_loss):
+    for call in (KERNEL.evaluate, KERNEL.pair_loss):
         with pytest.raises(ValueError, match=message):
-            call(problem[0], pairs, goal, KERNEL)
+            call(problem[0], pairs, goal)
 
 
 def test_pairs_changed_in_place_are_checked_again(problem):
     tables, pairs, goal = problem
-    ops.evaluate(tables, pairs, goal, KERNEL)
+    KERNEL.evaluate(tables, pairs, goal)
     pairs[3] = 49
     with pytest.raises(ValueError, match="pairs holds 0 to 49"):
-        ops.evaluate(tables, pairs, goal, KERNEL)
+        KERNEL.evaluate(tables, pairs, goal)
 
 
 def test_an_error_of_the_device_is_an_exception_with_its_number(problem, monkeypatch):
-    monkeypatch.setattr(cuda_ops, "_place", lambda device: (5, 0))  # there are two
+    monkeypatch.setattr(cuda, "_place", lambda device: (5, 0))  # there are two
     with pytest.raises(RuntimeError, match=r"the CUDA kernel failed: .*\(CUDA error 101\)"):
-        ops.evaluate(*problem, KERNEL)
+        KERNEL.evaluate(*problem)

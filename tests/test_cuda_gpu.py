@@ -5,19 +5,19 @@ import torch
 from cuda_cases import SIZES, answer_of, assert_accurate
 from emulation import make_request
 
-from grokking import ops
 from grokking.data import generators, split_pairs, targets
 from grokking.engine import FoldedEngine, PlainEngine
-from grokking.extension import CUDA, Kernel, cuda_devices
-from grokking.first_use import disagreement
-from grokking.folding import Tables
+from grokking.kernels.compiled import cuda_devices
+from grokking.kernels.cuda import Cuda
+from grokking.kernels.parity import disagreement
 from grokking.model import Transformer, fold
+from grokking.tables import Tables
 
 pytestmark = pytest.mark.skipif(
     cuda_devices()[0] == 0 or not torch.cuda.is_available(),
     reason="no GPU that torch and the kernel see",
 )
-KERNEL = Kernel(CUDA, 1)
+KERNEL = Cuda()
 DEVICES = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
 
 
@@ -36,7 +36,7 @@ def test_every_call_agrees_with_plain_pytorch(device):
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"p{size[0]}")
 def test_every_call_agrees_at_sizes_that_straddle_the_tiles(size):
     request = make_request(*size)
-    assert_accurate(answer_of(request, kernel=KERNEL, device=DEVICES[0]), request)
+    assert_accurate(answer_of(request, backend=KERNEL, device=DEVICES[0]), request)
 
 
 @pytest.mark.parametrize("device", DEVICES, ids=str)
@@ -59,7 +59,7 @@ def test_equal_input_gives_equal_bits():
     goal = targets(113).to(device)[pairs]
 
     def run():
-        loss = ops.pair_loss(tables, pairs, goal, KERNEL).mean
+        loss, _ = KERNEL.pair_loss(tables, pairs, goal)
         return [loss, *torch.autograd.grad(loss, tables)]
 
     for first, again in zip(run(), run(), strict=True):
@@ -72,14 +72,14 @@ def test_work_goes_to_the_current_stream_and_the_device_is_given_back():
     tables = Tables(*(table.detach() for table in fold(problem(device)[0])))
     everything_at_once = torch.arange(113**2, device=device)
     goal = targets(113).to(device)
-    ops.evaluate(tables, everything_at_once, goal, KERNEL)  # looks at the indices, and waits
+    KERNEL.evaluate(tables, everything_at_once, goal)  # looks at the indices, and waits
     torch.cuda.synchronize(device)
     with torch.cuda.stream(stream):
         torch.cuda._sleep(50_000_000)  # work on another stream would overtake this
         tables.logit_bias.add_(1.0)
-        inside = ops.evaluate(tables, everything_at_once, goal, KERNEL, logits=True).logits
+        inside = KERNEL.evaluate(tables, everything_at_once, goal, logits=True).logits
     stream.synchronize()
-    outside = ops.evaluate(tables, everything_at_once, goal, KERNEL, logits=True).logits
+    outside = KERNEL.evaluate(tables, everything_at_once, goal, logits=True).logits
     assert torch.equal(inside, outside)
     assert torch.cuda.current_device() == before
 
@@ -92,7 +92,7 @@ def test_values_out_of_range_are_refused_before_the_device_reads_them(fault):
     bad = torch.tensor([0, 113**2 if fault == "pairs" else 113, 1], device=device)
     pairs, goal = (bad, good) if fault == "pairs" else (good, bad)
     with pytest.raises(ValueError, match=f"{fault} holds 0 to"):
-        ops.evaluate(tables, pairs, goal, KERNEL)
+        KERNEL.evaluate(tables, pairs, goal)
 
 
 def test_strided_tables_are_copied_not_misread():
@@ -100,7 +100,5 @@ def test_strided_tables_are_copied_not_misread():
     wide = torch.zeros(512, 226, device=DEVICES[0])
     wide[:, ::2] = tables.W_L
     pairs, goal = torch.arange(64, device=DEVICES[0]), targets(113).to(DEVICES[0])[:64]
-    a, b = (
-        ops.evaluate(t, pairs, goal, KERNEL) for t in (tables, tables._replace(W_L=wide[:, ::2]))
-    )
+    a, b = (KERNEL.evaluate(t, pairs, goal) for t in (tables, tables._replace(W_L=wide[:, ::2])))
     assert a == b

@@ -8,11 +8,12 @@ import pytest
 import torch
 from conftest import unavailable
 
-from grokking import doctor, first_use
+from grokking import doctor
 from grokking.config import Config
 from grokking.doctor import Finding, main
 from grokking.errors import UserError
-from grokking.extension import Kernel, implementations
+from grokking.kernels import choice, compiled, parity
+from grokking.kernels.compiled import implementations
 
 FALLBACK = "the extension was not built (run: pip install -e .)"
 
@@ -29,7 +30,7 @@ def test_a_healthy_machine_gets_one_screen_and_exit_code_0(capsys):
     screen = capsys.readouterr().out
     assert screen.endswith("\nall is well\n") and "->" not in screen
     assert f"torch {torch.__version__}" in screen
-    assert f"CPU kernel      {implementations()[0]}, " in screen
+    assert f"CPU kernel      {next(iter(implementations()))}, " in screen
     for name in implementations():
         assert f"parity          {name} computes what float64 does" in screen
     assert re.search(r"speed           \d+ GFLOP/s on one core", screen)
@@ -39,15 +40,15 @@ def test_a_healthy_machine_gets_one_screen_and_exit_code_0(capsys):
 def test_a_kernel_that_computes_otherwise_is_named_with_a_remedy(monkeypatch, capsys):
     if not implementations():
         unavailable("the extension is not built")
-    everything = first_use.everything
+    everything = parity.everything
 
-    def wrong(tables, kernel):
-        values = everything(tables, kernel)
-        if kernel.name == "baseline":
+    def wrong(tables, backend):
+        values = everything(tables, backend)
+        if backend.name == "baseline":
             values["logits"][5] *= 1.01
         return values
 
-    monkeypatch.setattr(first_use, "everything", wrong)
+    monkeypatch.setattr(parity, "everything", wrong)
     assert main([]) == 1
     screen = capsys.readouterr().out
     assert re.search(r"parity +baseline disagrees with plain PyTorch on cpu: logits is off", screen)
@@ -56,10 +57,9 @@ def test_a_kernel_that_computes_otherwise_is_named_with_a_remedy(monkeypatch, ca
 
 
 def test_without_the_extension_it_says_why_and_how_to_get_it(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "extension", lambda: (None, FALLBACK))
-    monkeypatch.setattr(doctor, "implementations", list)
-    plain = Kernel(None, 1, FALLBACK)
-    monkeypatch.setattr(doctor, "choose_kernel", lambda requested, threads: plain)
+    for user in (compiled, choice):
+        monkeypatch.setattr(user, "load", lambda: (None, FALLBACK))
+    monkeypatch.setenv("GROK_THREADS", "1")
     assert main([]) == 1
     screen = capsys.readouterr().out
     assert f"CPU kernel      plain PyTorch, because {FALLBACK}; 1 thread\n" in screen
@@ -96,7 +96,8 @@ def test_what_cannot_be_checked_without_a_package_is_said_without_a_traceback(mo
 def test_a_gpu_that_the_kernel_cannot_use_is_a_finding(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "GPU 9000")
-    monkeypatch.setattr(doctor, "cuda_devices", lambda: (0, "built without CUDA"))
+    for user in (compiled, choice):
+        monkeypatch.setattr(user, "cuda_devices", lambda: (0, "built without CUDA"))
     gpu, fault = doctor.graphics(Config())
     assert gpu == Finding("GPU", "GPU 9000; runs go there by themselves")
     assert fault.told == (

@@ -5,7 +5,8 @@ import torch
 
 from grokking.data import all_pairs, generators, split_pairs, targets
 from grokking.engine import FoldedEngine, PlainEngine
-from grokking.extension import Kernel, implementations
+from grokking.kernels.choice import choose_on_cpu
+from grokking.kernels.compiled import implementations
 from grokking.model import Transformer
 
 
@@ -22,11 +23,11 @@ def setting(request, monkeypatch):
     split = split_pairs(13, 0.4, for_split)
     if request.param.endswith("in chunks"):
         monkeypatch.setattr("grokking.engine.CHUNK", 50)
-        monkeypatch.setattr("grokking.ops.CHUNK", 50)
+        monkeypatch.setattr("grokking.kernels.reference.CHUNK", 50)
     if request.param.startswith("plain"):
         return model, split, PlainEngine(13, split, torch.device("cpu"))
-    kernel = Kernel(None if request.param.startswith("folded") else request.param, 2)
-    return model, split, FoldedEngine(13, split, kernel)
+    name = "torch" if request.param.startswith("folded") else request.param
+    return model, split, FoldedEngine(13, split, choose_on_cpu(name, 2))
 
 
 def textbook_logits(model):
@@ -48,9 +49,8 @@ def test_scores_are_means_over_each_part_of_the_split(setting):
 
 def test_both_parts_of_the_split_add_up_to_the_sums_of_each_class(setting):
     model, _, engine = setting
-    sums = torch.zeros(13, 13, dtype=torch.float64)
-    engine.training_step(model, sums)
-    engine.validate(model, sums)
+    parts = engine.training_step(model, True).score, engine.validate(model, True)
+    sums = sum(part.class_sums for part in parts)
     expected = torch.zeros(13, 13, dtype=torch.float64)
     for number, row in enumerate(textbook_logits(model).double()):
         expected[(number // 13 + number % 13) % 13] += row
@@ -81,15 +81,14 @@ def test_surfaces_are_indexed_by_first_then_second_operand(setting):
 def test_the_validation_score_is_that_of_the_model_that_is_given(setting):
     """Not of the one that was stepped last, and not of its weights before they were changed."""
     model, split, engine = setting
-    sums = torch.zeros(13, 13, dtype=torch.float64)
-    engine.training_step(model, sums)
-    before = engine.validate(model, sums).loss
+    engine.training_step(model, class_sums=True)
+    before = engine.validate(model, class_sums=True).loss
     other = Transformer(13, 16, 2, 24, generators(6)[0])
     logits, goal = textbook_logits(other).double(), targets(13)
     expected = torch.nn.functional.cross_entropy(logits[split.validation], goal[split.validation])
     assert engine.validate(other).loss == pytest.approx(expected.item(), rel=1e-5)
     assert engine.validate(model).loss == before
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    engine.training_step(model, sums).loss.backward()
+    engine.training_step(model, class_sums=True).loss.backward()
     optimizer.step()
     assert engine.validate(model).loss != before

@@ -1,40 +1,33 @@
-"""The compiled module's border: what it refuses, and which kernel a run gets and why."""
+"""The compiled module's border: what it refuses, and what a build leaves where there is none."""
 
 import shutil
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
 from conftest import ROOT, clean_environment, unavailable
 
-from grokking import extension
-from grokking.errors import UserError
+from grokking.kernels.compiled import implementations, load
+from grokking.tables import table_shapes
 
-module, missing = extension.load()
+module, missing = load()
 compiled = pytest.mark.skipif(module is None, reason=missing)
 
 P, HEADS, D_MLP, CLASSES, PAIRS = 5, 2, 6, 7, 4
-NAMES = ["s0", "s1", "s2", "A", "B", "pre_bias", "W_L", "C", "D", "logit_bias"]
 
 
 def test_the_extension_is_there():
     """Every test of a kernel depends on it, and would pass over it in silence."""
     if module is None:
         unavailable(missing)
-    assert {"baseline", "reference"} <= set(extension.implementations())
+    assert {"baseline", "reference"} <= set(implementations())
 
 
 def arguments(**changes):
     """Arguments of _C.evaluate that it accepts, but for `changes` (a table by its name)."""
-    mlp, out = (P, HEADS, D_MLP), (P, HEADS, CLASSES)
-    shapes = [(P, HEADS), (P, HEADS), (HEADS,), mlp, mlp]
-    shapes += [(D_MLP,), (D_MLP, CLASSES), out, out, (CLASSES,)]
-    tables = [
-        changes.pop(name, np.zeros(shape, np.float32))
-        for name, shape in zip(NAMES, shapes, strict=True)
-    ]
+    shapes = table_shapes(P, HEADS, D_MLP, CLASSES)
+    tables = [changes.pop(name, np.zeros(shape, np.float32)) for name, shape in shapes.items()]
     accepted = {
         "tables": tables,
         "pairs": np.arange(PAIRS),
@@ -139,7 +132,7 @@ def test_neurons_outside_the_layer_are_refused():
 @compiled
 def test_no_pairs_are_a_score_of_nothing():
     empty = np.zeros(0, np.int64)
-    for name in extension.implementations():
+    for name in implementations():
         score = module.evaluate(
             **arguments(pairs=empty, targets=empty, implementation=name, threads=3)
         )
@@ -152,59 +145,22 @@ def test_evaluation_never_holds_the_hidden_units_of_every_pair():
     program = """
 import resource
 import numpy as np
-from grokking import extension
-module, _ = extension.load()
-p, H, K = 251, 4, 512
-shapes = [(p, H), (p, H), (H,), (p, H, K), (p, H, K), (K,), (K, p), (p, H, p), (p, H, p), (p,)]
-tables = [np.full(shape, 0.01, np.float32) for shape in shapes]
+from grokking.kernels.compiled import implementations, load
+from grokking.tables import table_shapes
+module, _ = load()
+p = 251
+tables = [np.full(shape, 0.01, np.float32) for shape in table_shapes(p, 4, 512, p).values()]
 pairs = np.arange(p * p)
 targets = pairs % p
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()
-module.evaluate(tables, pairs, targets, extension.implementations()[0], 2)
+module.evaluate(tables, pairs, targets, next(iter(implementations())), 2)
 print((peak() - before) / 1024)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert float(done.stdout) < 26
-
-
-def test_finding_the_kernel_imports_neither_torch_nor_numpy():
-    program = (
-        "import sys; from grokking.extension import choose_kernel; choose_kernel('auto', 1);"
-        "print(sorted({'torch', 'numpy'} & set(sys.modules)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
-
-
-@compiled
-def test_auto_is_the_best_implementation_and_every_name_can_be_forced():
-    names = extension.implementations()
-    assert names[-1] == "reference"
-    assert extension.choose_kernel("auto", 2) == (names[0], 2, "")
-    for name in names:
-        assert str(extension.choose_kernel(name, 1)) == f"{name}, 1 thread"
-
-
-def test_an_unknown_kernel_is_the_users_error_and_lists_the_choices():
-    with pytest.raises(UserError) as refused:
-        extension.choose_kernel("sse9", 1)
-    assert "GROK_KERNEL is 'sse9', expected one of auto, torch" in str(refused.value)
-
-
-def test_a_build_without_the_extension_says_why_and_uses_pytorch(monkeypatch):
-    build_info = types.ModuleType("grokking._build_info")
-    build_info.FALLBACK = "the extension could not be built (no compiler)"
-    monkeypatch.setitem(sys.modules, "grokking._build_info", build_info)
-    kernel = extension.choose_kernel("auto", 2)
-    assert kernel.name is None
-    assert str(kernel) == "plain PyTorch, because the extension could not be built (no compiler)"
-    with pytest.raises(UserError, match="no compiler"):
-        extension.choose_kernel("reference", 2)
 
 
 def build(folder, **variables):

@@ -3,13 +3,12 @@
 import pytest
 import torch
 
-from grokking import ops
 from grokking.data import all_pairs, generators, targets
-from grokking.extension import Kernel
+from grokking.kernels.reference import Reference, forward
 from grokking.loss import cross_entropy
 from grokking.model import Transformer, fold, fold_for_surfaces
 
-PLAIN = Kernel(None, 1)
+PLAIN = Reference()
 
 
 def model_with_biases(modulus, d_model, num_heads, d_mlp, scale=1.0):
@@ -39,7 +38,7 @@ SHAPES = [(2, 4, 1, 1), (3, 6, 2, 5), (5, 12, 3, 7), (17, 20, 5, 33), (16, 16, 4
 @pytest.mark.parametrize("scale", [1.0, 3.0])  # the second makes scores of hundreds
 def test_folded_logits_equal_the_textbooks_to_1e_12(shape, scale):
     model = model_with_biases(*shape, scale=scale)
-    logits, _ = ops.reference_logits(fold(model), every_pair(shape[0]))
+    logits, _ = forward(fold(model), every_pair(shape[0]))
     expected = textbook_logits(model)
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-12 * expected.abs().max().item())
 
@@ -48,7 +47,7 @@ def test_folded_logits_equal_the_textbooks_to_1e_12(shape, scale):
 def test_gradients_through_the_fold_equal_the_textbooks_to_1e_12(shape):
     model = model_with_biases(*shape)
     goal = targets(shape[0])
-    folded = ops.pair_loss(fold(model), every_pair(shape[0]), goal, PLAIN).mean
+    folded, _ = PLAIN.pair_loss(fold(model), every_pair(shape[0]), goal)
     textbook = cross_entropy(textbook_logits(model), goal).mean()
     names = [name for name, _ in model.named_parameters()]
     actual = torch.autograd.grad(folded, list(model.parameters()))
@@ -73,5 +72,5 @@ def test_activations_of_the_folded_model_are_the_hidden_units_of_the_textbook():
     _, expected = model.mlp_post_at_equals(*all_pairs(7))
     expected = expected[:, [9, 0, 4]].reshape(7, 7, 3).detach()
     for tables in (fold(model), fold_for_surfaces(model)):
-        surfaces = ops.activations(tables, torch.tensor([9, 0, 4]), PLAIN)
+        surfaces = PLAIN.activations(tables, torch.tensor([9, 0, 4]))
         torch.testing.assert_close(surfaces, expected, rtol=1e-12, atol=1e-12)

@@ -16,7 +16,8 @@ from conftest import ROOT, TINY, clean_environment
 
 import build_cuda
 from grokking import gpu_tables
-from grokking.extension import Kernel, choose_kernel
+from grokking.kernels.choice import choose_on_cpu
+from grokking.kernels.cuda import Cuda
 from tools.gpu import surroundings
 from tools.gpu.one_call import last_line
 from tools.gpu.parts import (
@@ -217,10 +218,10 @@ def test_why_ncu_could_not_count_is_said(tmp_path, body, code, words):
 @pytest.fixture
 def experiment():
     """A small experiment on the CPU, with whatever kernel it has."""
-    kernel = choose_kernel("auto", 1)
-    if kernel.name is None:
-        pytest.skip(f"no kernel on this machine: {kernel.reason}")
-    return epochs.Experiment(torch.device("cpu"), kernel, 11, 12, 3, 17)
+    backend = choose_on_cpu("auto", 1)
+    if backend.reason:
+        pytest.skip(f"no kernel on this machine: {backend.reason}")
+    return epochs.Experiment(torch.device("cpu"), backend, 11, 12, 3, 17)
 
 
 def test_the_kernel_and_plain_pytorch_train_alike(experiment):
@@ -454,7 +455,7 @@ def test_the_cpus_build_is_not_made_again_beside_the_whole_one(tmp_path):
 def test_the_first_use_is_recorded_and_a_fault_is_the_reason(tmp_path, monkeypatch, fault):
     monkeypatch.setattr(first_use, "gpus", lambda: [torch.device("cuda:0")])
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device}")
-    monkeypatch.setattr("grokking.first_use.first_use_fault", lambda _: fault)
+    monkeypatch.setattr("grokking.kernels.parity.first_use_fault", lambda _: fault)
     with pytest.raises(SystemExit) as ended:
         first_use.main(tmp_path / "result.json")
     assert ended.value.code == (fault or None)
@@ -549,4 +550,4 @@ def test_a_reason_is_one_printable_line(text, expected):
 
 
 def test_kernel_of_the_experiment_is_cudas():
-    assert epochs.Experiment(torch.device("cpu")).kernel == Kernel("cuda", 1)
+    assert epochs.Experiment(torch.device("cpu")).backend == Cuda()

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, require
 from emulation import FLAVOURS, build
 
-from grokking.extension import cuda_devices
+from grokking.kernels.compiled import cuda_devices
 from tools.gpu.measured import measured
 from tools.gpu.parts import kernel_times, sanitizer
 from tools.gpu.parts.program import compile_program

@@ -19,7 +19,8 @@ from grokking.analysis.circuit import (
     output_residuals,
 )
 from grokking.analysis.hindsight import examine, look_back
-from grokking.extension import Kernel, implementations
+from grokking.kernels.choice import choose_on_cpu
+from grokking.kernels.compiled import implementations
 from grokking.state import labeled_record, new_state, weights_of
 
 P, KEYS = 7, [1, 3]
@@ -47,10 +48,10 @@ def plant_waves(model):
         model.b_in[neuron] = 3.0
 
 
-@pytest.fixture(params=["plain", *implementations()])
+@pytest.fixture(params=["torch", *implementations()])
 def kernel(request):
     """Each way to compute."""
-    return Kernel(None if request.param == "plain" else request.param, 1)
+    return choose_on_cpu(request.param, 1)
 
 
 @pytest.fixture

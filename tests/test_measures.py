@@ -15,7 +15,9 @@ from grokking.analysis.measures import append, forget_after, measure, read
 from grokking.analysis.spectra import cosine_amplitudes
 from grokking.engine import FoldedEngine, PlainEngine
 from grokking.errors import UserError
-from grokking.extension import Kernel, implementations
+from grokking.kernels.choice import choose_on_cpu
+from grokking.kernels.compiled import implementations
+from grokking.kernels.reference import Reference
 from grokking.recorder import Recorder
 from grokking.state import labeled_record, new_state, weights_of
 
@@ -105,11 +107,11 @@ def test_a_run_measures_every_probe_and_numpy_reads_the_file(tmp_path):
 def test_the_last_row_is_measured_on_the_logits_of_the_last_state(tmp_path):
     state = run(TINY, tmp_path)
     checkpoint = labeled_record(state, 20, weights_of(state.model))
-    expected = cosine_amplitudes(examine(checkpoint, Kernel(None, 1)).class_means)
+    expected = cosine_amplitudes(examine(checkpoint, Reference()).class_means)
     np.testing.assert_allclose(read(tmp_path)["logit_cosines"][-1], expected, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [None, *implementations()])
+@pytest.mark.parametrize("name", ["torch", *implementations()])
 def test_every_kernel_measures_what_the_plain_path_measures(tmp_path, name):
     """The first step has rate 0, so that both rows are of the same weights: only rounding differs."""
     config = dataclasses.replace(TINY, num_epochs=1)
@@ -127,7 +129,7 @@ def test_every_kernel_measures_what_the_plain_path_measures(tmp_path, name):
         return PlainEngine(7, split, CPU)
 
     def kernel(split):
-        return FoldedEngine(7, split, Kernel(name, 1))
+        return FoldedEngine(7, split, choose_on_cpu(name, 1))
 
     (ours, model), (theirs, _) = rows(kernel), rows(plain)
     assert len(ours) == len(theirs) == 2

@@ -54,7 +54,7 @@ def test_a_run_leaves_the_weights_of_the_epochs_it_keeps(tmp_path, sparse):
     state, seen = new_state(config, CPU), {}
 
     class Watching(Scripted):
-        def training_step(self, model, class_sums=None):
+        def training_step(self, model, class_sums=False):
             seen[self.epoch + 1] = model.W_E.detach().clone()
             return super().training_step(model, class_sums)
 

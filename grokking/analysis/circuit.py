@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from grokking import ops
 from grokking.analysis.fourier import Array, fourier_basis
 from grokking.analysis.hindsight import State
 from grokking.analysis.spectra import cosine_amplitudes, project
@@ -113,4 +112,4 @@ def _loss(state: State, W_L: NDArray[np.float64]) -> float:
     """Loss over all pairs with another W_L in the place of the model's."""
     tables = state.tables._replace(W_L=torch.from_numpy(W_L).float().contiguous())
     pairs, goal = torch.arange(state.modulus**2), torch.from_numpy(state.targets)
-    return ops.evaluate(tables, pairs, goal, state.kernel).loss
+    return state.backend.evaluate(tables, pairs, goal).loss

@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from grokking import ops
 from grokking.analysis.fourier import PERIODIC, Array
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.spectra import (
@@ -30,9 +29,9 @@ from grokking.analysis.spectra import (
     surface_shares,
 )
 from grokking.data import targets
-from grokking.extension import Kernel
-from grokking.folding import Tables
+from grokking.kernels.backend import Backend
 from grokking.model import Transformer, fold
+from grokking.tables import Tables
 
 
 class Excluded(NamedTuple):
@@ -51,7 +50,7 @@ class State:
     tables: Tables
     train: NDArray[np.int64]  # pair numbers
     validation: NDArray[np.int64]
-    kernel: Kernel
+    backend: Backend
     logits: NDArray[np.float32]  # [p * p, p]
     class_means: Array  # [p, p], see spectra.py
 
@@ -116,7 +115,7 @@ class State:
     def surfaces(self, neurons: Sequence[int] | None = None) -> NDArray[np.float32]:
         """Post-ReLU activations at `=`, [p, p, n], of the chosen neurons or of all."""
         chosen = range(self.tables.W_L.shape[0]) if neurons is None else neurons
-        return ops.activations(self.tables, torch.tensor(chosen), self.kernel).numpy()
+        return self.backend.activations(self.tables, torch.tensor(chosen)).numpy()
 
     def periodic_neurons(self) -> int:
         """Neurons with more than 85 % of their variance over all pairs in one frequency."""
@@ -124,13 +123,13 @@ class State:
 
 
 @torch.no_grad()
-def examine(checkpoint: dict[str, Any], kernel: Kernel) -> State:
+def examine(checkpoint: dict[str, Any], backend: Backend) -> State:
     """Evaluate the model of a checkpoint at every pair."""
     model = model_of(checkpoint)
     p, tables = model.modulus, Tables(*(table.contiguous() for table in fold(model)))
-    pairs, sums = torch.arange(p * p), torch.zeros(p, p, dtype=torch.float64)
-    result = ops.evaluate(tables, pairs, targets(p), kernel, logits=True, class_sums=sums)
-    assert result.logits is not None
+    pairs = torch.arange(p * p)
+    result = backend.evaluate(tables, pairs, targets(p), logits=True, class_sums=True)
+    assert result.logits is not None and result.class_sums is not None
     train: Tensor = checkpoint["train_pairs"]
     return State(
         checkpoint["epoch"],
@@ -138,9 +137,9 @@ def examine(checkpoint: dict[str, Any], kernel: Kernel) -> State:
         tables,
         train.numpy(),
         pairs[~torch.isin(pairs, train)].numpy(),
-        kernel,
+        backend,
         result.logits.numpy(),
-        sums.numpy() / p,
+        result.class_sums.numpy() / p,
     )
 
 
@@ -161,7 +160,7 @@ def model_of(checkpoint: dict[str, Any]) -> Transformer:
 def look_back(
     checkpoints: Iterable[Callable[[], dict[str, Any] | None]],
     keys: list[int],
-    kernel: Kernel,
+    backend: Backend,
     workers: int = 1,
 ) -> ProgressMeasures:
     """The progress measures of recorded states, in the order of their epochs.
@@ -171,7 +170,7 @@ def look_back(
 
     def row(load: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
         checkpoint = load()
-        return None if checkpoint is None else measures_of(examine(checkpoint, kernel), keys)
+        return None if checkpoint is None else measures_of(examine(checkpoint, backend), keys)
 
     with ThreadPoolExecutor(workers) as pool:
         rows = [found for found in pool.map(row, checkpoints) if found is not None]

@@ -24,7 +24,8 @@ from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
 from grokking.config import departures
 from grokking.cores import available_cores
 from grokking.errors import UserError
-from grokking.extension import Kernel, choose_kernel
+from grokking.kernels.backend import Backend
+from grokking.kernels.choice import choose_on_cpu
 
 MEMORY = 2_000_000_000  # bytes that the states which are examined at a time may take
 
@@ -57,7 +58,7 @@ def investigate(
     directory: Path,
     neurons: Sequence[int] = (),
     threads: int | None = None,
-    kernel_name: str = "auto",
+    kernel: str = "auto",
 ) -> Investigation:
     """Examine a run's last weights and its trajectory.
 
@@ -65,9 +66,9 @@ def investigate(
     the best one unless one is named. As many states are examined at a time as there are cores or,
     if given, `threads`; each on one thread, so that what is found does not depend on their number.
     """
-    kernel = choose_kernel(kernel_name, threads=1)
+    backend = choose_on_cpu(kernel, threads=1)
     last = last_checkpoint(directory)
-    state = examine(last, kernel)
+    state = examine(last, backend)
     if not np.isfinite(state.losses).all():
         raise UserError(
             f"{directory}: the loss of its last weights is not finite; nothing to report"
@@ -75,11 +76,11 @@ def investigate(
     check_neurons(neurons, state)
     keys = state.key_frequencies()
     workers = states_at_a_time(last["config"], threads or available_cores())
-    measures = measure_trajectory(directory, last, keys, kernel, workers)
+    measures = measure_trajectory(directory, last, keys, backend, workers)
     phases = None if measures is None else find_phases(measures)
     with np.errstate(invalid="ignore", divide="ignore"):  # shares of what does not vary are NaN
         found = findings(state, read_config(directory), keys, phases, directory)
-    pictures = shoot(directory, state, measures, kernel, neurons)
+    pictures = shoot(directory, state, measures, backend, neurons)
     return Investigation(found, measures, pictures)
 
 
@@ -115,7 +116,7 @@ def states_at_a_time(config: dict[str, Any], threads: int) -> int:
 
 
 def measure_trajectory(
-    directory: Path, last: dict[str, Any], keys: list[int], kernel: Kernel, workers: int
+    directory: Path, last: dict[str, Any], keys: list[int], backend: Backend, workers: int
 ) -> ProgressMeasures | None:
     """The progress measures of every recorded epoch and of the last one; None without a record."""
     paths = trajectory.recorded(directory)
@@ -124,7 +125,7 @@ def measure_trajectory(
         return None
     checkpoints: list[Callable[[], dict[str, Any] | None]]
     checkpoints = [*(partial(load_if_there, path) for path in earlier), lambda: last]
-    return look_back(checkpoints, keys, kernel, workers)
+    return look_back(checkpoints, keys, backend, workers)
 
 
 def check_neurons(neurons: Sequence[int], state: State) -> None:
@@ -141,7 +142,7 @@ def shoot(
     directory: Path,
     state: State,
     measures: ProgressMeasures | None,
-    kernel: Kernel,
+    backend: Backend,
     neurons: Sequence[int],
 ) -> Scenes:
     """What the pictures show: the film, all neurons, the circles."""
@@ -153,7 +154,7 @@ def shoot(
         paths = trajectory.recorded(directory)
         epochs = scenes.film_epochs(measures, frames)
         earlier = (load_if_there(paths[e]) for e in epochs if e in paths and e < state.epoch)
-        shots = chain((examine(record, kernel) for record in earlier if record), [state])
+        shots = chain((examine(record, backend) for record in earlier if record), [state])
         film = scenes.film(shots, keys, stars)
     surfaces = scenes.final_surfaces(state, [neuron for neuron, _ in stars])
     circles = scenes.largest_circles(scenes.circles(state.embedding, keys))
@@ -199,7 +200,7 @@ def earlier_state(directory: Path, last: State) -> State | None:
     for epoch in before[:2]:  # the second if the first was thinned out meanwhile
         checkpoint = load_if_there(paths[epoch])
         if checkpoint is not None:
-            return examine(checkpoint, last.kernel)
+            return examine(checkpoint, last.backend)
     return None
 
 

@@ -14,7 +14,7 @@ from grokking.artifacts import read_history
 from grokking.checkpoint import load_checkpoint
 from grokking.engine import Step
 from grokking.errors import UserError
-from grokking.extension import implementations
+from grokking.kernels.compiled import implementations
 from reliability.forked import (
     TINY,
     Fork,

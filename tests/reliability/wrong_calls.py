@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from grokking.extension import implementations, load
+from grokking.kernels.compiled import implementations, load
+from grokking.tables import table_shapes
 
 
 def call_wrongly(module: Any, seed: int, count: int) -> None:
     """Raises whatever a call raises that is not a TypeError, ValueError or OverflowError."""
     chance, generator = random.Random(seed), np.random.default_rng(seed % 2**32)
     p, H, K, c, n = 5, 2, 9, 5, 12
-    names = [name for name in implementations() if name != "cuda"]
-    shapes = [(p, H), (p, H), (H,), (p, H, K), (p, H, K), (K,), (K, c), (p, H, c), (p, H, c), (c,)]
+    names, shapes = list(implementations()), table_shapes(p, H, K, c).values()
     for _ in range(count):
         tables = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
         pairs = generator.integers(0, p * p, n)

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from grokking import ops
 from grokking.data import Split, all_pairs, generators, split_pairs, targets
-from grokking.extension import CUDA, Kernel
+from grokking.kernels.backend import Backend
+from grokking.kernels.cuda import Cuda
 from grokking.model import Transformer, fold
 from tools.gpu.parts.part import gpus
 from tools.gpu.record import write_json
@@ -33,7 +33,7 @@ class Experiment(NamedTuple):
     """The reference experiment on one device; sizes can be smaller for a rehearsal."""
 
     device: torch.device
-    kernel: Kernel = Kernel(CUDA, 1)
+    backend: Backend = Cuda()
     modulus: int = 113
     d_model: int = 128
     num_heads: int = 4
@@ -90,7 +90,7 @@ def adamw(model: Transformer) -> torch.optim.AdamW:
 
 def ours(experiment: Experiment) -> Epoch:
     """Fold, the kernel on the training and on the other pairs, backward, AdamW."""
-    model, kernel = experiment.model(), experiment.kernel
+    model, backend = experiment.model(), experiment.backend
     optimizer = adamw(model)
     goal = targets(experiment.modulus).to(experiment.device)
     train, rest = (
@@ -100,8 +100,8 @@ def ours(experiment: Experiment) -> Epoch:
 
     def epoch() -> Tensor:
         tables = fold(model)
-        loss = ops.pair_loss(tables, *train, kernel).mean
-        ops.evaluate(tables, *rest, kernel)
+        loss, _ = backend.pair_loss(tables, *train)
+        backend.evaluate(tables, *rest)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

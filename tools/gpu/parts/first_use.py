@@ -11,7 +11,7 @@ def main(result: Path) -> None:
     devices = gpus()
     import torch
 
-    from grokking.first_use import first_use_fault
+    from grokking.kernels.parity import first_use_fault
 
     found = [
         {"device": torch.cuda.get_device_name(device), "fault": first_use_fault(device)}

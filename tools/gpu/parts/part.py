@@ -27,7 +27,7 @@ def tool(name: str) -> str:
 
 def extension() -> ModuleType:
     """The compiled extension of this very tree, or Missing: an installed one may be of another."""
-    from grokking.extension import load
+    from grokking.kernels.compiled import load
 
     module, reason = load()
     if module is None:
@@ -41,7 +41,7 @@ def gpus() -> "list[torch.device]":
     """Every GPU that both torch and this tree's CUDA kernel can use, or Missing with the reason."""
     import torch
 
-    from grokking.extension import cuda_devices
+    from grokking.kernels.compiled import cuda_devices
 
     if not torch.cuda.is_available():
         raise Missing(f"torch {torch.__version__} sees no GPU")

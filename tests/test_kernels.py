@@ -16,13 +16,13 @@ from kernel_cases import (
     references,
 )
 
-from grokking import ops
 from grokking.data import generators, split_pairs, targets
-from grokking.extension import Kernel, implementations
-from grokking.model import Tables, Transformer, fold
+from grokking.kernels.compiled import implementations
+from grokking.kernels.cpu import Cpu, on_cpu
+from grokking.model import Transformer, fold
+from grokking.tables import Tables, table_shapes
 
-NAMES = [name for name in implementations() if name != "cuda"]
-every_implementation = pytest.mark.parametrize("name", NAMES)
+every_implementation = pytest.mark.parametrize("name", implementations())
 
 # p, H, d_mlp, classes, density, spread of scores, sharpness of logits
 CASES = [
@@ -47,7 +47,7 @@ def threads_for(arguments):
 @pytest.mark.parametrize("arguments", CASES, ids=str)
 def test_scores_logits_and_gradients_are_as_accurate_as_pytorchs(name, arguments):
     exact, baseline = references(arguments)
-    actual = compute(make_case(*arguments), Kernel(name, threads_for(arguments)))
+    actual = compute(make_case(*arguments), Cpu(name, threads_for(arguments)))
     assert actual.correct == exact.correct
     assert_as_good_as_pytorch("loss", actual.loss, baseline.loss, exact.loss)
     assert_as_good_as_pytorch("logits", actual.logits, baseline.logits, exact.logits)
@@ -59,7 +59,7 @@ def test_scores_logits_and_gradients_are_as_accurate_as_pytorchs(name, arguments
 @pytest.mark.parametrize("threads", [1, 2, 3, 7, 300])  # the last exceeds the pairs
 def test_every_number_of_threads_is_right(name, threads):
     exact, baseline = references((17, 3, 20))
-    actual = compute(make_case(17, 3, 20), Kernel(name, threads))
+    actual = compute(make_case(17, 3, 20), Cpu(name, threads))
     assert_as_good_as_pytorch("loss", actual.loss, baseline.loss, exact.loss)
     assert_gradients_as_good_as_pytorch(actual.gradients, baseline.gradients, exact.gradients)
 
@@ -69,21 +69,43 @@ def test_every_number_of_threads_is_right(name, threads):
 def test_any_number_of_classes_and_hidden_units(name, width):
     for arguments in ((7, 2, 19, width), (7, 2, width, 6)):
         exact, baseline = references(arguments)
-        actual = compute(make_case(*arguments), Kernel(name, 2))
+        actual = compute(make_case(*arguments), Cpu(name, 2))
         assert_as_good_as_pytorch("loss", actual.loss, baseline.loss, exact.loss)
         assert_as_good_as_pytorch("logits", actual.logits, baseline.logits, exact.logits)
         assert_gradients_as_good_as_pytorch(actual.gradients, baseline.gradients, exact.gradients)
 
 
-@pytest.mark.parametrize("name", [None, *NAMES])
+@pytest.mark.parametrize("name", ["torch", *implementations()])
 def test_class_sums_are_indexed_by_the_targets_that_are_given(name):
     """Whatever the task: here the targets are drawn by chance, and there are more classes than operands."""
     case = make_case(5, 2, 9, 11, 1.0)
-    actual = compute(case, Kernel(name, 3))
+    backend = PLAIN if name == "torch" else Cpu(name, 3)
+    actual = compute(case, backend)
     expected = torch.zeros(11, 11, dtype=torch.float64)
     for target, row in zip(case.targets, actual.logits.double(), strict=True):
         expected[target] += row
-    torch.testing.assert_close(actual.class_sums, expected, rtol=1e-6, atol=1e-6)
+    for sums in actual.class_sums:
+        torch.testing.assert_close(sums, expected, rtol=1e-6, atol=1e-6)
+    assert backend.evaluate(*case).class_sums is None
+
+
+@pytest.mark.parametrize("name", ["torch", *implementations()])
+def test_surfaces_go_where_they_are_wanted(name):
+    tables, neurons, out = make_case(5, 2, 9).tables, torch.tensor([7, 0]), torch.empty(5, 5, 2)
+    backend = PLAIN if name == "torch" else Cpu(name, 2)
+    assert backend.activations(tables, neurons, out) is out
+    assert torch.equal(out, backend.activations(tables, neurons))
+
+
+def test_only_the_readable_loop_is_never_chosen_unasked():
+    assert [one.name for one in on_cpu(1) if not one.automatic] == ["reference"]
+    assert {one.precision for one in on_cpu(1)} == {"float32"}
+
+
+def test_the_shapes_of_the_tables_are_in_the_order_of_their_fields():
+    tables = make_case(5, 3, 7, 11).tables
+    assert list(table_shapes(*tables.sizes)) == list(Tables._fields)
+    assert list(table_shapes(5, 3, 7, 11).values()) == [tuple(table.shape) for table in tables]
 
 
 @every_implementation
@@ -92,9 +114,9 @@ def test_surfaces_are_the_hidden_units_of_every_pair(name, size):
     tables = make_case(*size).tables
     d_mlp = size[2]
     for neurons in (torch.arange(d_mlp), torch.tensor([d_mlp - 1, 0, d_mlp // 2, 0])):
-        exact = ops.activations(Tables(*(t.double() for t in tables)), neurons, PLAIN)
-        baseline = ops.activations(tables, neurons, PLAIN)
-        actual = ops.activations(tables, neurons, Kernel(name, 3))
+        exact = PLAIN.activations(Tables(*(t.double() for t in tables)), neurons)
+        baseline = PLAIN.activations(tables, neurons)
+        actual = Cpu(name, 3).activations(tables, neurons)
         assert actual.shape == (size[0], size[0], len(neurons))
         assert_as_good_as_pytorch("surfaces", actual, baseline, exact)
 
@@ -108,7 +130,7 @@ def test_tiny_losses_keep_their_digits(name):
     for a in range(p):
         pairs, goal = torch.tensor([a * p]), torch.zeros(1, dtype=torch.int64)
         expected = math.log1p(2 * math.exp(-gap[a].item()))
-        actual = ops.evaluate(tables, pairs, goal, Kernel(name, 1)).loss
+        actual = Cpu(name, 1).evaluate(tables, pairs, goal).loss
         assert actual == pytest.approx(expected, rel=1e-4, abs=0)
 
 
@@ -116,18 +138,18 @@ def test_tiny_losses_keep_their_digits(name):
 def test_the_training_step_and_the_evaluation_agree_to_the_last_bit(name):
     tables, pairs, goal = make_case(17, 5, 33)
     for threads in (1, 3):
-        kernel = Kernel(name, threads)
-        step = ops.pair_loss(tables, pairs, goal, kernel)
-        evaluation = ops.evaluate(tables, pairs, goal, kernel)
+        backend = Cpu(name, threads)
+        mean, step = backend.pair_loss(tables, pairs, goal)
+        evaluation = backend.evaluate(tables, pairs, goal)
         assert (step.loss, step.correct) == (evaluation.loss, evaluation.correct)
-        assert step.mean.item() == np.float32(step.loss)
+        assert mean.item() == np.float32(step.loss)
 
 
 @every_implementation
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_reruns_are_identical_to_the_last_bit(name, threads):
-    case, kernel = make_case(17, 5, 33), Kernel(name, threads)
-    first, second = compute(case, kernel), compute(case, kernel)
+    case, backend = make_case(17, 5, 33), Cpu(name, threads)
+    first, second = compute(case, backend), compute(case, backend)
     assert first.loss == second.loss
     assert first.logits.numpy().tobytes() == second.logits.numpy().tobytes()
     assert first.class_sums.numpy().tobytes() == second.class_sums.numpy().tobytes()
@@ -139,9 +161,9 @@ def test_reruns_are_identical_to_the_last_bit(name, threads):
 def test_logits_come_in_the_order_of_the_pairs(name):
     tables, pairs, goal = make_case(17, 2, 20)
     shuffled = torch.randperm(len(pairs), generator=generators(1)[0])
-    kernel = Kernel(name, 2)
-    straight = ops.evaluate(tables, pairs, goal, kernel, logits=True)
-    mixed = ops.evaluate(tables, pairs[shuffled], goal[shuffled], kernel, logits=True)
+    backend = Cpu(name, 2)
+    straight = backend.evaluate(tables, pairs, goal, logits=True)
+    mixed = backend.evaluate(tables, pairs[shuffled], goal[shuffled], logits=True)
     torch.testing.assert_close(mixed.logits, straight.logits[shuffled], rtol=1e-5, atol=1e-5)
     assert mixed.correct == straight.correct
 
@@ -150,7 +172,7 @@ def test_logits_come_in_the_order_of_the_pairs(name):
 def test_pairs_may_repeat(name):
     tables, pairs, goal = make_case(5, 2, 9)
     twice = Case(tables, pairs.repeat_interleave(2), goal.repeat_interleave(2))
-    once, doubled = (compute(c, Kernel(name, 1)) for c in (Case(tables, pairs, goal), twice))
+    once, doubled = (compute(c, Cpu(name, 1)) for c in (Case(tables, pairs, goal), twice))
     assert doubled.correct == 2 * once.correct
     assert doubled.loss == pytest.approx(once.loss, rel=1e-6)
     for one, other in zip(once.gradients, doubled.gradients, strict=True):
@@ -171,9 +193,9 @@ def test_sliced_and_misaligned_tables_change_nothing(name):
         storage[1:] = table.flatten()
         return storage[1:].view(table.shape)
 
-    expected = compute(case, Kernel(name, 2))
+    expected = compute(case, Cpu(name, 2))
     for move in (sliced, misaligned):
-        actual = compute(case._replace(tables=Tables(*map(move, case.tables))), Kernel(name, 2))
+        actual = compute(case._replace(tables=Tables(*map(move, case.tables))), Cpu(name, 2))
         assert actual.loss == expected.loss
         assert torch.equal(actual.logits, expected.logits)
         for one, other in zip(actual.gradients, expected.gradients, strict=True):
@@ -186,7 +208,7 @@ def test_scores_whose_weights_underflow(name):
     case = make_case(9, 3, 20)
     for winner in ("s0", "s1", "s2"):
         tables = case.tables._replace(**{winner: getattr(case.tables, winner) + 500.0})
-        actual = compute(case._replace(tables=tables), Kernel(name, 2))
+        actual = compute(case._replace(tables=tables), Cpu(name, 2))
         exact = compute(case._replace(tables=tables), PLAIN, torch.float64)
         baseline = compute(case._replace(tables=tables), PLAIN)
         assert_as_good_as_pytorch("loss", actual.loss, baseline.loss, exact.loss)
@@ -206,12 +228,12 @@ def test_what_is_not_finite_spreads_as_far_as_in_pytorch(name, field, value):
     """One bad entry for operand a = 2 must show in those pairs, and in no other."""
     case = make_case(6, 2, 20, 6, 1.0)
     tables = poisoned(case.tables, field, (2, 0), value)
-    kernel = Kernel(name, 1)
-    logits = ops.evaluate(tables, case.pairs, case.targets, kernel, logits=True).logits
-    expected = ops.evaluate(tables, case.pairs, case.targets, PLAIN, logits=True).logits
+    backend = Cpu(name, 1)
+    logits = backend.evaluate(tables, case.pairs, case.targets, logits=True).logits
+    expected = PLAIN.evaluate(tables, case.pairs, case.targets, logits=True).logits
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4, equal_nan=True)
     for pair, goal, row in zip(case.pairs, case.targets, expected, strict=True):
-        actual = ops.evaluate(tables, pair[None], goal[None], kernel)
+        actual = backend.evaluate(tables, pair[None], goal[None])
         (loss,) = exact_losses(row[None], goal[None]).tolist()
         assert actual.loss == pytest.approx(loss, rel=1e-4, nan_ok=True)
         assert actual.correct == (not math.isnan(loss) and int(row.argmax()) == int(goal))
@@ -221,7 +243,7 @@ def test_what_is_not_finite_spreads_as_far_as_in_pytorch(name, field, value):
 def test_gradients_let_nan_through_and_keep_it_to_its_pairs(name):
     case = make_case(6, 2, 20, 6, 1.0)
     tables = poisoned(case.tables, "A", (2, 0, 7), math.nan)
-    gradients = compute(case._replace(tables=tables), Kernel(name, 1)).gradients
+    gradients = compute(case._replace(tables=tables), Cpu(name, 1)).gradients
     assert gradients.A[2].isnan().any() and gradients.C[2].isnan().any()
     assert gradients.W_L.isnan().any() and gradients.logit_bias.isnan().any()
     others = [a for a in range(6) if a != 2]
@@ -231,7 +253,7 @@ def test_gradients_let_nan_through_and_keep_it_to_its_pairs(name):
 @every_implementation
 def test_surfaces_let_nan_through_relu(name):
     tables = poisoned(make_case(6, 2, 20).tables, "B", (4, 1, 3), math.nan)
-    surfaces = ops.activations(tables, torch.arange(20), Kernel(name, 1))
+    surfaces = Cpu(name, 1).activations(tables, torch.arange(20))
     expected = torch.zeros(6, 6, 20, dtype=torch.bool)
     expected[:, 4, 3] = True
     assert torch.equal(surfaces.isnan(), expected)
@@ -242,7 +264,7 @@ def test_the_first_of_equal_maxima_decides(name):
     tables = Tables(*(torch.zeros_like(t) for t in make_case(2, 1, 4, 5).tables))
     tables.logit_bias[[1, 3]] = 2.0
     for goal, correct in ((0, 0), (1, 1), (3, 0), (4, 0)):
-        result = ops.evaluate(tables, torch.tensor([2]), torch.tensor([goal]), Kernel(name, 1))
+        result = Cpu(name, 1).evaluate(tables, torch.tensor([2]), torch.tensor([goal]))
         assert result.correct == correct, goal
 
 
@@ -251,7 +273,7 @@ def test_reference_gradients_equal_finite_differences():
     inputs = [table.double().requires_grad_() for table in tables]
 
     def loss(*tables):
-        return ops.pair_loss(Tables(*tables), pairs, goal, PLAIN).mean
+        return PLAIN.pair_loss(Tables(*tables), pairs, goal)[0]
 
     assert torch.autograd.gradcheck(loss, inputs)
 
@@ -263,9 +285,9 @@ def test_a_training_step_through_the_fold_is_plain_pytorch(name):
     pairs = split_pairs(11, 0.5, generators(0)[1]).train
     goal = targets(11)[pairs]
     gradients = {}
-    for kernel in (Kernel(name, 2), PLAIN):
+    for backend in (Cpu(name, 2), PLAIN):
         model.zero_grad()
-        (3 * ops.pair_loss(fold(model), pairs, goal, kernel).mean).backward()
-        gradients[kernel.name] = {n: p.grad for n, p in model.named_parameters()}
-    for field, expected in gradients[None].items():
+        (3 * backend.pair_loss(fold(model), pairs, goal)[0]).backward()
+        gradients[backend.name] = {n: p.grad for n, p in model.named_parameters()}
+    for field, expected in gradients[PLAIN.name].items():
         torch.testing.assert_close(gradients[name][field], expected, rtol=1e-4, atol=1e-7)
