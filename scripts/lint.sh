@@ -35,7 +35,7 @@ tidy csrc/bindings.cpp csrc/cpu.cpp csrc/cpu_reference.cpp -- -std=c++17 -Icsrc 
 tidy --checks='-clang-analyzer-*' csrc/cpu_tile.cpp -- -std=c++17 -Icsrc
 
 if command -v shellcheck >/dev/null; then
-  shellcheck -x scripts/*.sh tools/gpu/*.sh .ci/run
+  shellcheck -x scripts/*.sh tools/*/*.sh .ci/run
 else
   echo "shellcheck is not installed, scripts are not checked" >&2
 fi

@@ -31,10 +31,16 @@ surface="$("$PYTHON" - "$folder" <<'PYTHON'
 import sys
 from pathlib import Path
 
-from grokking.run_summary import exported_wave
+from grokking.analysis.fourier import strongest_wave
+from grokking.artifacts import read_surface
 
-surfaces = sorted(Path(sys.argv[1]).glob("activation_surface_neuron_*.json"))
-print(max(surfaces, key=lambda path: exported_wave(path)["share"]))
+
+def share(path):
+    wave = strongest_wave(read_surface(path).values)
+    return 0.0 if wave is None else wave.share
+
+
+print(max(sorted(Path(sys.argv[1]).glob("activation_surface_neuron_*.json")), key=share))
 PYTHON
 )"
 "$PYTHON" scripts/visualize_activation_surface.py "$surface"

@@ -15,10 +15,10 @@ import torch
 from conftest import ROOT, TINY, clean_environment
 
 import build_cuda
-from grokking import gpu_tables
 from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.cuda import Cuda
 from tools.gpu import surroundings
+from tools.gpu import tables as gpu_tables
 from tools.gpu.one_call import last_line
 from tools.gpu.parts import (
     build,

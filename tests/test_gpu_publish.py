@@ -9,9 +9,10 @@ import sys
 import pytest
 from conftest import ROOT, clean_environment
 
-from grokking import docs_tables, gpu_tables
+from tools.docs import tables as docs_tables
 from tools.gpu import measured as measuring
 from tools.gpu import plan, roofline
+from tools.gpu import tables as gpu_tables
 from tools.gpu.measured import measured
 
 PAGES = ("README.md", "docs/cuda.md")
@@ -212,7 +213,7 @@ def tree(tmp_path):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for path in (*ROOT.glob("*.py"), *ROOT.glob("*.md")):
         shutil.copy(path, folder)
-    python(folder, "scripts/update_docs.py")  # as if there were no record yet
+    python(folder, "-m", "tools.docs.tables")  # as if there were no record yet
     return folder
 
 
@@ -245,13 +246,13 @@ def test_a_record_is_published_and_taken_back_without_a_trace(tree, record):
         assert "No GPU has run it yet" not in (tree / name).read_text(encoding="utf-8")
         assert "NVIDIA H100" in (tree / name).read_text(encoding="utf-8")
     assert "| kernel | 1.000 | 1.0x |" in (tree / "docs/results/gpu.md").read_text(encoding="utf-8")
-    assert python(tree, "scripts/update_docs.py", "--check").returncode == 0
+    assert python(tree, "-m", "tools.docs.tables", "--check").returncode == 0
     published = files(tree)
     assert publish(tree, record).stdout == "updated: gpu.json, gpu.md\n"
     assert files(tree) == published
     for name in ("gpu.json", "gpu.md"):
         (tree / "docs" / "results" / name).unlink()
-    assert python(tree, "scripts/update_docs.py").returncode == 0
+    assert python(tree, "-m", "tools.docs.tables").returncode == 0
     assert files(tree) == before
 
 
@@ -259,7 +260,7 @@ def test_what_others_write_into_a_reason_cannot_leave_its_table(tree, record):
     record["parts"][3] |= {"state": "failed", "reason": "| <!-- end of table -->\n# Heading `x"}
     assert publish(tree, record).returncode == 0
     once = files(tree)
-    assert python(tree, "scripts/update_docs.py", "--check").returncode == 0
+    assert python(tree, "-m", "tools.docs.tables", "--check").returncode == 0
     assert once == files(tree)
     for name in PAGES:
         assert "\n# Heading" not in (tree / name).read_text(encoding="utf-8")

@@ -20,8 +20,8 @@ from grokking.checkpoint import load_checkpoint, save_checkpoint
 from grokking.errors import RunError, UserError
 from grokking.progress import Progress
 from grokking.report import main, report
-from grokking.report_cards import cards
 from grokking.run_folder import run_files
+from tools.docs.cards import cards
 
 
 def train_in(directory):
@@ -188,7 +188,7 @@ def test_an_output_that_is_a_file_or_another_run_is_refused(run_directory, tmp_p
 def test_cards_of_several_runs_are_not_computed_for_a_file_that_cannot_be_written(
     run_directory, tmp_path, monkeypatch
 ):
-    from grokking import report_cards
+    from tools.docs import cards as report_cards
 
     monkeypatch.setattr(report_cards, "report", lambda _: pytest.fail("computed"))
     for output, told in (
@@ -284,8 +284,8 @@ def test_cards_of_several_runs_carry_summary_card_and_what_the_pages_cost(
         return report(directory)
 
     clock = SimpleNamespace(perf_counter=lambda: now[0])
-    monkeypatch.setattr("grokking.report_cards.time", clock)
-    monkeypatch.setattr("grokking.report_cards.report", slow_report)
+    monkeypatch.setattr("tools.docs.cards.time", clock)
+    monkeypatch.setattr("tools.docs.cards.report", slow_report)
     (run,) = cards([run_directory])["runs"]
     assert (run["seed"], run["card"]["epoch"]) == (42, 40)
     sizes = run["pages"]["bytes"]

@@ -8,9 +8,9 @@ import pytest
 from conftest import ROOT, TINY, clean_environment, impossible, require, unavailable
 from needs import NotPossible, without_network
 
-from grokking.run_summary import exported_wave
+from tools.docs.summaries import exported_wave
 
-FOLDERS = (ROOT / "scripts", ROOT / "tools" / "gpu")
+FOLDERS = (ROOT / "scripts", ROOT / "tools" / "gpu", ROOT / "tools" / "docs")
 SHELL_SCRIPTS = sorted(path for folder in FOLDERS for path in folder.glob("[!_]*.sh"))
 INSTALLED = ROOT / ".venv" / "installed[test]"
 

@@ -177,7 +177,7 @@ def same_bytes(count: int, chance: random.Random, folder: Path) -> Outcome:
         )
         _python(1, "scripts/visualize_activation_surface.py", sweep / name / surface)
 
-        _python(4, "scripts/report_cards.py", copy / "cards.json", copy / name)
+        _python(4, "-m", "tools.docs.cards", copy / "cards.json", copy / name)
         _python(4, "scripts/plot_sweep_comparison.py", copy)
         _python(4, "scripts/visualize_activation_surface.py", copy / name / surface)
 

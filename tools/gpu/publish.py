@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grokking import docs_tables, gpu_tables
 from grokking.artifacts import atomic_write_text, read_json
 from grokking.cli import Parser, run_main
 from grokking.environment import git_commit
 from grokking.errors import UserError
+from tools.docs import tables as docs_tables
+from tools.gpu import tables as gpu_tables
 from tools.gpu.measured import measured
 from tools.gpu.record import (
     DONE,

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from grokking import gpu_tables
+from tools.gpu import tables as gpu_tables
 from tools.gpu.record import write_text
 
 

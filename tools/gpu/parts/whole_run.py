@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grokking.artifacts import read_json
-from grokking.run_summary import summarize
+from tools.docs.summaries import summarize
 from tools.gpu.parts.part import extension, gpus
 from tools.gpu.record import write_json
 

@@ -6,7 +6,7 @@
 # EPOCHS, SEEDS and JOBS (runs at a time, one core each) can be set. Run again, it goes on where it was.
 set -euo pipefail
 
-root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then
     sed -n '2,6s/^# //p' "${BASH_SOURCE[0]}"
     exit 0
@@ -35,4 +35,4 @@ printf '%s\n' "${runs[@]}" | xargs -P "${JOBS:-1}" -L 1 bash -c '
     env "$@" GROK_ARTIFACTS_DIR="$output/$name" "$python" -m grokking >"$output/$name.log" 2>&1 ||
         { echo "$name failed, see $output/$name.log" >&2; exit 1; }' train
 names=("${runs[@]%% *}")
-"$python" "$root/scripts/report_cards.py" "$cards" "${names[@]/#/"$output/"}"
+"$python" -m tools.docs.cards "$cards" "${names[@]/#/"$output/"}"

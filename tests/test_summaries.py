@@ -11,7 +11,7 @@ from sweep_folders import write_run
 
 from grokking.artifacts import Surface, write_surface
 from grokking.errors import UserError
-from grokking.run_summary import summarize
+from tools.docs.summaries import summarize
 
 
 def test_a_summary_counts_the_neurons_that_are_one_wave(grokking, tmp_path):
@@ -22,7 +22,8 @@ def test_a_summary_counts_the_neurons_that_are_one_wave(grokking, tmp_path):
     write_surface(folder, Surface(10, 7, wave.astype(np.float32), 12))
     write_surface(folder, Surface(11, 7, np.zeros((7, 7), np.float32), 12))
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "summarize_runs.py"), str(folder)],
+        [sys.executable, "-m", "tools.docs.summaries", str(folder)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

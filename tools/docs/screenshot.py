@@ -1,5 +1,6 @@
-#!/usr/bin/env python3
-"""A page as a PNG for the docs: screenshot.py PAGE.html OUT.png [--press LABEL] [--run SCRIPT] [--size WxH]
+"""A page as a PNG for the docs.
+
+    python -m tools.docs.screenshot PAGE.html OUT.png [--press LABEL] [--run SCRIPT] [--size WxH]
 
 Needs Chromium, by way of the tests' own driver.
 """
@@ -7,8 +8,8 @@ Needs Chromium, by way of the tests' own driver.
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))  # for the tests' own driver of Chromium
 
 from browser import Chromium  # noqa: E402
 
@@ -17,7 +18,7 @@ from grokking.errors import UserError  # noqa: E402
 
 
 def main() -> None:
-    parser = Parser(prog="screenshot.py", description="A page as a PNG.")
+    parser = Parser(prog="python -m tools.docs.screenshot", description="A page as a PNG.")
     parser.add_argument("page", type=Path)
     parser.add_argument("output", type=Path, metavar="OUT.png")
     parser.add_argument("--press", metavar="LABEL", help="click the button with this text first")

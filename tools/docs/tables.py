@@ -1,24 +1,27 @@
 """docs/results/*.json -> the tables of the docs, between markers that name them.
 
+    python -m tools.docs.tables [--check]
+
 A number in prose goes stale in silence; a table that a script wrote from a result file,
 and that a test compares with it, does not.
 """
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from grokking import gpu_tables
 from grokking.analysis.published import GROK_EPOCHS
 from grokking.artifacts import atomic_write_text, read_json
-from grokking.cli import Parser
+from grokking.cli import Parser, run_main
 from grokking.config import Config
 from grokking.errors import UserError
 from grokking.markdown import table as markdown
 from grokking.sweep.tables import markdown_report, scaling_line
+from tools.gpu import tables as gpu_tables
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     *("README.md", "docs/NOTES.md", "docs/RELIABILITY.md", "docs/sweep.md", "docs/cuda.md"),
     "docs/results/report_cards.md",
@@ -360,7 +363,8 @@ def rewrite(root: Path = ROOT, check: bool = False) -> list[str]:
 def main() -> int:
     """Rewrite the tables, or with --check say which page is out of date (exit code 1)."""
     parser = Parser(
-        prog="update_docs.py", description="Rewrite the docs' tables from docs/results."
+        prog="python -m tools.docs.tables",
+        description="Rewrite the docs' tables from docs/results.",
     )
     parser.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 if a page is stale"
@@ -370,3 +374,7 @@ def main() -> int:
     if stale:
         print(f"{'stale' if check else 'updated'}: {', '.join(stale)}")
     return 1 if stale and check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,14 +1,18 @@
-"""The report cards of several runs in one result file: `scripts/report_cards.py`."""
+"""The report cards of several runs in one result file.
 
+python -m tools.docs.cards docs/results/report_cards.json RUN_DIR...
+"""
+
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from grokking.artifacts import check_output, write_json
-from grokking.cli import Parser
+from grokking.cli import Parser, run_main
 from grokking.report import FILM, GALLERY, REPORT, report
-from grokking.run_summary import summarize
 from grokking.schema import VERSION
+from tools.docs.summaries import summarize
 
 
 def cards(directories: list[Path]) -> dict[str, Any]:
@@ -30,7 +34,8 @@ def cards(directories: list[Path]) -> dict[str, Any]:
 def main() -> int:
     """Report on every run and write all cards into one JSON file."""
     parser = Parser(
-        prog="report_cards.py", description="Report cards of several runs, as one JSON file."
+        prog="python -m tools.docs.cards",
+        description="Report cards of several runs, as one JSON file.",
     )
     parser.add_argument("output", type=Path, metavar="OUT.json")
     parser.add_argument("run", nargs="+", type=Path, help="folder of a finished run")
@@ -38,3 +43,7 @@ def main() -> int:
     check_output(arguments.output)
     write_json(arguments.output, cards(arguments.run))
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

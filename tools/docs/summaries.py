@@ -1,6 +1,10 @@
-"""A finished run in a few numbers, for docs/results: what it reached, how fast, and on what."""
+"""A finished run in a few numbers, for docs/results: what it reached, how fast, and on what.
+
+python -m tools.docs.summaries RUN_DIR ... > docs/results/NAME.json
+"""
 
 import json
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ from grokking.artifacts import (
     read_json,
     read_surface,
 )
-from grokking.cli import Parser
+from grokking.cli import Parser, run_main
 
 LEVELS = (0.1, 0.5, 0.9, 0.99)
 MEASURED = (
@@ -76,7 +80,8 @@ def exported_wave(path: Path) -> dict[str, Any]:
 def main() -> int:
     """Print the summaries of run folders as one JSON object."""
     parser = Parser(
-        prog="summarize_runs.py", description="Finished runs in a few numbers, as JSON."
+        prog="python -m tools.docs.summaries",
+        description="Finished runs in a few numbers, as JSON.",
     )
     parser.add_argument("run", nargs="+", type=Path, help="folder of a finished run")
     parser.add_argument("--note", default="", help="what a reader of the numbers should know")
@@ -84,3 +89,7 @@ def main() -> int:
     runs = [summarize(directory) for directory in arguments.run]
     print(json.dumps({"note": arguments.note, "runs": runs}, indent=1))
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

@@ -1,5 +1,6 @@
-#!/usr/bin/env python3
-"""What quickstart.sh downloads and leaves on disk: measure_quickstart.py OUT.json
+"""What quickstart.sh downloads and leaves on disk.
+
+    python -m tools.docs.measure_quickstart OUT.json
 
 Runs it in a fresh copy of HEAD, but for 60 epochs only; what a run of 10,000 leaves follows from their
 files as in the estimate of a sweep. Wants the network and, on Linux, the CPU build of torch.
@@ -12,9 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
+ROOT = Path(__file__).resolve().parents[2]
 from grokking.artifacts import write_json  # noqa: E402
 from grokking.cli import Parser, run_main  # noqa: E402
 from grokking.environment import versions  # noqa: E402
@@ -25,7 +24,10 @@ EPOCHS = 10_000
 
 
 def main() -> None:
-    parser = Parser(prog="measure_quickstart.py", description="Download and disk of quickstart.sh.")
+    parser = Parser(
+        prog="python -m tools.docs.measure_quickstart",
+        description="Download and disk of quickstart.sh.",
+    )
     parser.add_argument("output", type=Path, metavar="OUT.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="grokking_") as folder:
@@ -33,7 +35,13 @@ def main() -> None:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(copy)], check=True)
         short = os.environ | {"GROK_NUM_EPOCHS": str(MEASURED_EPOCHS)}
         subprocess.run([copy / "scripts" / "quickstart.sh"], env=short, check=True)
-        pip = [copy / ".venv" / "bin" / "python", "-m", "pip", "--quiet", "download"]
+        pip: list[str | Path] = [
+            copy / ".venv" / "bin" / "python",
+            "-m",
+            "pip",
+            "--quiet",
+            "download",
+        ]
         subprocess.run([*pip, "-r", "requirements.txt", "-d", wheels], cwd=copy, check=True)
         run = measured_in([copy / "artifacts"], MEASURED_EPOCHS, took=0.0, reporting=None)
         sizes = {

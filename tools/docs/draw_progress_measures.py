@@ -1,5 +1,6 @@
-#!/usr/bin/env python3
-"""A reported run as a PNG for the docs: draw_progress_measures.py RUN_DIR OUT.png
+"""A reported run as a PNG for the docs.
+
+    python -m tools.docs.draw_progress_measures RUN_DIR OUT.png
 
 Needs Chromium, by way of the tests' own driver, because plotly cannot draw without a browser.
 """
@@ -8,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))  # for the tests' own driver of Chromium
 
 from browser import Chromium  # noqa: E402
 
@@ -21,7 +22,10 @@ from grokking.pictures.progress_figures import progress_figure  # noqa: E402
 
 
 def main() -> None:
-    parser = Parser(prog="draw_progress_measures.py", description="Progress measures as a PNG.")
+    parser = Parser(
+        prog="python -m tools.docs.draw_progress_measures",
+        description="Progress measures as a PNG.",
+    )
     parser.add_argument("run", type=Path, help="folder of a run that `grokking report` has seen")
     parser.add_argument("output", type=Path, metavar="OUT.png")
     arguments = parser.parse_args()
