@@ -1,6 +1,7 @@
 """What a resumed sweep makes of the runs it finds: one answer to what is finished and what is damaged."""
 
 import json
+import shutil
 
 import pytest
 from reliability.forked import TINY, train
@@ -10,6 +11,7 @@ from grokking.errors import UserError
 from grokking.sweep.axis import WEIGHT_DECAY
 from grokking.sweep.command import main
 from grokking.sweep.plan import Plan, write_plan
+from grokking.sweep.reports import write_reports
 
 NAMES = ("wd1.0_seed1", "wd1.0_seed2")
 
@@ -93,6 +95,31 @@ def test_an_unfinished_run_with_a_checkpoint_goes_on(sweep, capsys):
     assert "at epoch 24" in (sweep / NAMES[1] / "training_output.log").read_text()
 
 
+def test_the_finished_run_of_another_seed_is_not_the_planned_one(sweep, capsys):
+    shutil.rmtree(sweep / NAMES[0])
+    shutil.copytree(sweep / NAMES[1], sweep / NAMES[0])
+    assert resume(sweep) == 1
+    assert f"{NAMES[0]}  failed with exit code 2" in capsys.readouterr().out
+    told = "GROK_SEED is 1, but the run in"
+    assert told in (sweep / NAMES[0] / "training_output.log").read_text()
+
+
+def test_a_folder_that_cannot_be_looked_into_is_one_failed_run(sweep, capsys):
+    """As where permission is lacking, which root is never refused."""
+    for name in NAMES:
+        (sweep / name / "grokking.json").unlink()
+    (sweep / NAMES[0] / "config.json").unlink()
+    (sweep / NAMES[0] / "config.json").symlink_to("x" * 300)  # longer than a name may be
+    assert resume(sweep) == 1
+    assert f"1 of 2 runs failed: {NAMES[0]}; again: " in capsys.readouterr().out
+    assert read_grokking(sweep / NAMES[1])["final_epoch"] == 24
+
+
+def test_a_run_that_cannot_be_looked_for_gets_no_report(tmp_path):
+    (tmp_path / "grokking.json").symlink_to("x" * 300)
+    assert write_reports([tmp_path], jobs=1, settings={}) == []
+
+
 def test_a_sweep_with_a_run_that_cannot_be_read_exits_with_1(sweep):
     stranger = sweep / "wd9.0_seed9"
     stranger.mkdir()
@@ -102,8 +129,6 @@ def test_a_sweep_with_a_run_that_cannot_be_read_exits_with_1(sweep):
 
 
 def test_a_repeated_run_was_read_and_is_no_fault(sweep):
-    import shutil
-
     shutil.copytree(sweep / NAMES[0], sweep / "copy")
     assert resume(sweep) == 0
 

@@ -1,5 +1,6 @@
 """report.html for every finished run of a sweep, each written by a process of its own."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ def write_reports(folders: Sequence[Path], jobs: int, settings: dict[str, str]) 
     waiting = [
         folder
         for folder in folders
-        if (folder / "grokking.json").exists() and not (folder / "report.html").exists()
+        if os.path.exists(folder / "grokking.json")  # False where it may not look
+        and not os.path.exists(folder / "report.html")
     ]
     if waiting:
         print(f"writing the reports of {len(waiting)} runs ...", flush=True)

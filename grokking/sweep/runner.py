@@ -61,11 +61,11 @@ def start(
     """
     folder = directory / run.name
     environment = child_environment() | run.environment(directory) | ask(folder / FILE)
-    if resume and run_files(folder):
-        environment["GROK_RESUME"] = resume
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
     try:
+        if resume and run_files(folder):
+            environment["GROK_RESUME"] = resume
         folder.mkdir(exist_ok=True)
         with (folder / OUTPUT_FILE).open("ab") as log:
             process = subprocess.Popen(

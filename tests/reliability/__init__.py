@@ -11,7 +11,16 @@ from typing import NamedTuple
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy starts its threads on import: see forked.py
 
-from reliability import hostile, interruptions, pages, races, sanitized, surroundings, sweeps
+from reliability import (
+    hostile,
+    interruptions,
+    pages,
+    races,
+    resumes,
+    sanitized,
+    surroundings,
+    sweeps,
+)
 from reliability.outcome import Outcome
 
 MEMORY_DISK = Path("/dev/shm")  # where fsync is quick, if it is there
@@ -105,6 +114,16 @@ PROMISES = {
         sweeps.sweep_folders,
         2_000,
         100,
+    ),
+    "sweep_resumes": Promise(
+        "A resumed sweep makes every planned run end as if nothing had happened: what is whole stays, the "
+        "damaged is kept aside and runs again, and of what cannot run the others do not suffer",
+        "random mixtures of runs that have finished, diverged, stopped, not begun or were killed at any "
+        "file operation; each file damaged in every way; other runs, files and closed folders in the "
+        "place of a run; the plan damaged; resumed, then resumed once more",
+        resumes.sweep_resumes,
+        1_000,
+        6,
     ),
     "hostile_strings": Promise(
         "Nothing in a data file can run in the reader's browser, make it ask the network, or be written "
