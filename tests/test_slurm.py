@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -237,6 +238,66 @@ def test_an_sbatch_that_cannot_be_run_is_named(stand_in, tmp_path, monkeypatch):
     (tmp_path / "bin" / "sbatch").write_bytes(b"\0")
     with pytest.raises(RunError, match=r"sbatch cannot be run: Exec format error; nothing is"):
         main(["--slurm", *GRID])
+
+
+def sbatch_that(tmp_path, does):
+    """Let sbatch do this, in a shell, once it has submitted the first script."""
+    (tmp_path / "bin" / "sbatch").write_text(
+        SBATCH.replace("wc -l", f"[[ $* != *from* ]] || {does}\nwc -l")
+    )
+
+
+@pytest.mark.parametrize(
+    ("prints", "said"),
+    [("hello", "hello"), ("'\\xff\\n 7 jobs'", r"\xff 7 jobs"), ("''", "nothing")],
+)
+def test_an_sbatch_that_gives_no_job_number_is_not_believed(stand_in, tmp_path, prints, said):
+    stand_in(limit=3)
+    sbatch_that(tmp_path, f"{{ printf {prints}; exit; }}")
+    script = tmp_path / "s" / "slurm" / "runs_from_3.sbatch"
+    with pytest.raises(RunError) as error:
+        main(["--slurm", *GRID])
+    assert str(error.value).startswith(
+        f"sbatch took {script} without giving its job's number (it said: {said}); squeue --me shows "
+        "it; submitted before and going on: job array 1 (to stop: scancel 1); "
+    )
+
+
+def test_a_job_number_is_found_below_a_sites_own_words(stand_in, tmp_path, capsys):
+    stand_in(limit=3)
+    sbatch_that(tmp_path, r"printf 'Welcome!\n 7 jobs left\n'")
+    assert main(["--slurm", *GRID]) == 0
+    assert capsys.readouterr().out.startswith("submitted 4 runs as job arrays 1, 2 and")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_sbatch_hangs_tells_what_is_submitted(stand_in, tmp_path, number):
+    stand_in(limit=3)
+    sbatch_that(tmp_path, f"{{ kill -{number:d} $PPID; sleep 600; }}")
+    with pytest.raises(RunError) as error:
+        main(["--slurm", *GRID])
+    assert error.value.exit_code == 128 + number
+    assert re.match(
+        rf"{number.name} while sbatch was at work on \S+runs_from_3.sbatch, which squeue --me shows if "
+        r"it was taken; submitted before and going on: job array 1 \(to stop: scancel 1\); ",
+        str(error.value),
+    )
+
+
+def test_a_job_number_given_before_the_signal_is_told(stand_in, tmp_path):
+    stand_in(limit=3)
+    sbatch_that(tmp_path, "{ echo 2; kill -TERM $PPID; sleep 600; }")
+    with pytest.raises(RunError) as error:
+        main(["--slurm", *GRID])
+    assert re.match(r"SIGTERM before \S+analysis.sbatch was submitted; .* 1, 2 ", str(error.value))
+
+
+@pytest.mark.parametrize("config", [r"printf '\xff'", f"echo MaxArraySize = {'9' * 5000}"])
+def test_a_limit_that_is_told_in_no_number_is_slurms_own(stand_in, tmp_path, config):
+    stand_in(limit=3)
+    (tmp_path / "bin" / "scontrol").write_text(f"#!/bin/bash\n{config}\n")
+    assert main(["--slurm", *GRID]) == 0
+    assert len(calls(tmp_path)) == 2
 
 
 def test_a_task_is_not_submitted():

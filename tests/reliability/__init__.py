@@ -18,6 +18,7 @@ from reliability import (
     races,
     resumes,
     sanitized,
+    submissions,
     surroundings,
     sweeps,
 )
@@ -124,6 +125,15 @@ PROMISES = {
         resumes.sweep_resumes,
         1_000,
         6,
+    ),
+    "sbatch_errors": Promise(
+        "Whatever sbatch does, each job that it gave is told, on one line if it failed, and the folder can "
+        "be submitted again; submitted, every run that is left is in exactly one task",
+        "sbatch that refuses, talks nonsense, says nothing, hangs until a signal, dies, goes away, at any "
+        "call; plans of 1 to 15 runs, array limits from none to more than enough, throttled or not",
+        submissions.sbatch_errors,
+        1_000,
+        20,
     ),
     "hostile_strings": Promise(
         "Nothing in a data file can run in the reader's browser, make it ask the network, or be written "

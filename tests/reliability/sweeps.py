@@ -3,7 +3,6 @@
 import html
 import json
 import random
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,47 +11,25 @@ from grokking.sweep.analysis import main as analyze
 from grokking.sweep.folder import EXPERIMENT
 from grokking.sweep.pages import PAGES
 from grokking.sweep.pages import main as plot
+from reliability.batches import in_batches
 from reliability.calls import Called, called
 from reliability.counting import miscounted
-from reliability.forked import Fork
 from reliability.mixtures import Mixture, mix
 from reliability.outcome import Outcome
-from reliability.spoiling import bound_by_permissions, remove
+from reliability.spoiling import remove
 
-BATCH = 50  # folders a fork, so that a crash or an endless wait costs no more
-PATIENCE = 60  # seconds for a batch, which takes some: what is open for ever must end, too
-DRAWN = 4  # every fourth folder is drawn
+DRAWN = 0.25  # of the folders
 
 
 def sweep_folders(count: int, chance: random.Random, folder: Path) -> Outcome:
     """Mixtures of runs through the two scripts: counted or named, and counted right."""
-    result = Outcome()
-    folder.mkdir(parents=True)
-    record = folder / "broken"
-    for start in range(0, count, BATCH):
-        seeds = [chance.getrandbits(32) for _ in range(start, min(count, start + BATCH))]
-
-        def body(seeds: list[int] = seeds) -> int:
-            signal.alarm(PATIENCE)
-            bound_by_permissions()
-            with record.open("w") as lines:
-                for number, seed in enumerate(seeds):
-                    faults = _analyse(folder / f"sweep_{seed}", seed, number % DRAWN == 0)
-                    lines.writelines(f"seed {seed}: {fault}\n" for fault in faults)
-                    lines.flush()
-            return 0
-
-        ended = Fork(body, folder / "stderr").wait()
-        result.tried += len(seeds)
-        result.broken += record.read_text().splitlines()
-        if ended.code != 0:
-            result.broken.append(f"of seeds {seeds}: {ended.code} {ended.errors[-300:]}")
-    return result
+    return in_batches(count, chance, folder, _analyse)
 
 
-def _analyse(directory: Path, seed: int, drawn: bool) -> Iterator[str]:
-    """What is wrong with the analysis, and the pages, of the mixture with this seed."""
-    mixture = mix(directory, random.Random(seed))
+def _analyse(directory: Path, chance: random.Random) -> Iterator[str]:
+    """What is wrong with the analysis, and sometimes the pages, of a mixture."""
+    drawn = chance.random() < DRAWN
+    mixture = mix(directory, chance)
     path = directory / "analysis_summary.json"
     path.write_text("of yesterday")
     for done in (called(main, directory) for main in [analyze, *[plot] * drawn]):
