@@ -16,6 +16,7 @@ from reliability import (
     interruptions,
     pages,
     races,
+    reports,
     resumes,
     sanitized,
     submissions,
@@ -123,6 +124,23 @@ PROMISES = {
         "file operation; each file damaged in every way; other runs, files and closed folders in the "
         "place of a run; the plan damaged; resumed, then resumed once more",
         resumes.sweep_resumes,
+        1_000,
+        6,
+    ),
+    "reports": Promise(
+        "A report on any run gives all its pages, of the newest weights that are there, or one clear line "
+        "and everything as it was",
+        "finished, stopped and diverged runs, with recorded weights or without, some with an older "
+        "report; any file damaged in every way, or weights that vanish while they are read",
+        reports.reports,
+        1_000,
+        8,
+    ),
+    "report_faults": Promise(
+        "A report that the disk refuses leaves the run as it was and no page half-written, and is written "
+        "in full when the disk has recovered",
+        "ENOSPC, EACCES, EROFS and EIO at random file operations of a report",
+        reports.report_faults,
         1_000,
         6,
     ),

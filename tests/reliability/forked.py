@@ -172,16 +172,20 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 def unreadable(directory: Path) -> list[str]:
     """JSON files that are not strict JSON, and labelled or recorded weights that do not load."""
-    broken = []
-    for path in directory.rglob("*"):
-        try:
-            if path.suffix == ".json":
-                json.loads(path.read_bytes(), parse_constant=_refuse)
-            elif path.suffix == ".pt":
-                load_checkpoint(path)
-        except Exception as error:
-            broken.append(f"{path.name}: {error}")
-    return broken
+    faults = ((path.name, unreadable_file(path)) for path in directory.rglob("*"))
+    return [f"{name}: {fault}" for name, fault in faults if fault]
+
+
+def unreadable_file(path: Path) -> str:
+    """What is wrong with one of those; empty for a good one, or any other file."""
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_bytes(), parse_constant=_refuse)
+        elif path.suffix == ".pt":
+            load_checkpoint(path)
+    except Exception as error:
+        return str(error) or repr(error)
+    return ""
 
 
 def _refuse(name: str) -> None:
