@@ -14,6 +14,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy starts its threads on import: 
 from reliability import (
     hostile,
     interruptions,
+    locking,
     pages,
     races,
     reports,
@@ -142,6 +143,15 @@ PROMISES = {
         "ENOSPC, EACCES, EROFS and EIO at random file operations of a report",
         reports.report_faults,
         1_000,
+        6,
+    ),
+    "lock_errors": Promise(
+        "Only a lock that somebody holds is called in use; without locks the work goes on to the same end, "
+        "and one line says what nothing guards",
+        "flock fails with ENOLCK, ENOSYS, EOPNOTSUPP, EIO, EINTR or EWOULDBLOCK, at one call or at every "
+        "one, of a run, a resumed run, a sweep with its runs, and a report; then it works again",
+        locking.lock_errors,
+        300,
         6,
     ),
     "sbatch_errors": Promise(
