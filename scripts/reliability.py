@@ -74,10 +74,12 @@ def main() -> int:
 
 
 def with_one_replaced(record: dict[str, Any], one: dict[str, Any], commit: str | None) -> Any:
-    """A record of all promises in which one was tried again, at another commit."""
-    one = {**one, "git_commit": commit}
-    promises = [one if p["name"] == one["name"] else p for p in record["promises"]]
-    return {**record, "promises": promises}
+    """A record of all promises in which one was tried again, or for the first time, at another commit."""
+    from reliability import PROMISES
+
+    found = {promise["name"]: promise for promise in record["promises"]}
+    found[one["name"]] = {**one, "git_commit": commit}
+    return {**record, "promises": [found[name] for name in PROMISES if name in found]}
 
 
 def tried(arguments: argparse.Namespace, name: str) -> dict[str, Any]:

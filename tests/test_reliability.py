@@ -13,6 +13,8 @@ from needs import NotPossible
 from reliability import PROMISES, WORKPLACE
 from reliability.forked import differences, forked_run, outcome
 
+from scripts.reliability import with_one_replaced
+
 pytestmark = pytest.mark.timeout(1200)
 
 
@@ -36,6 +38,19 @@ def test_the_promise_is_held(alone, name):
             impossible(reason)
     assert result.broken == []
     assert result.tried >= promise.in_ci
+
+
+def test_a_promise_is_published_anew_or_for_the_first_time_in_its_place():
+    first, second, third = list(PROMISES)[:3]
+    record = {"seed": 1, "promises": [{"name": first, "tried": 1}, {"name": third, "tried": 1}]}
+    for name in (second, third):
+        record = with_one_replaced(record, {"name": name, "tried": 2}, "abc")
+    assert [(p["name"], p["tried"]) for p in record["promises"]] == [
+        (first, 1),
+        (second, 2),
+        (third, 2),
+    ]
+    assert record["seed"] == 1 and record["promises"][1]["git_commit"] == "abc"
 
 
 def test_the_comparison_notices_a_changed_weight_and_a_missing_file(alone, tmp_path):
