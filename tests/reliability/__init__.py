@@ -20,6 +20,7 @@ from reliability import (
     reports,
     resumes,
     sanitized,
+    scripts,
     submissions,
     surroundings,
     sweeps,
@@ -162,6 +163,15 @@ PROMISES = {
         submissions.sbatch_errors,
         1_000,
         20,
+    ),
+    "script_faults": Promise(
+        "A script on sweeps or surfaces that the disk refuses ends with one clear line and nothing "
+        "half-written, or names what it could not read; when the disk has recovered, all is as ever",
+        "ENOSPC, EACCES, EROFS and EIO at random file operations of the three scripts, over mixtures of "
+        "runs as above and a surface, with older pages there or not",
+        scripts.script_faults,
+        1_000,
+        10,
     ),
     "hostile_strings": Promise(
         "Nothing in a data file can run in the reader's browser, make it ask the network, or be written "
