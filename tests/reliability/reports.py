@@ -91,13 +91,19 @@ def _templates(folder: Path) -> dict[str, Path]:
     def stop() -> None:
         at_epoch(8, signalling(signal.SIGTERM))
 
-    forked_run(folder / "finished")
-    forked_run(folder / "stopped", stop)
-    forked_run(folder / "unrecorded", GROK_TRAJECTORY="0")
-    forked_run(folder / "stopped_unrecorded", stop, GROK_TRAJECTORY="0")
-    forked_run(folder / "diverged", GROK_WEIGHT_DECAY=str(DIVERGING))
-    names = ("finished", "stopped", "unrecorded", "stopped_unrecorded", "diverged")
-    return {name: folder / name for name in names}
+    stopped = 128 + signal.SIGTERM
+    ended = {
+        "finished": (0, forked_run(folder / "finished")),
+        "stopped": (stopped, forked_run(folder / "stopped", stop)),
+        "unrecorded": (0, forked_run(folder / "unrecorded", GROK_TRAJECTORY="0")),
+        "stopped_unrecorded": (
+            stopped,
+            forked_run(folder / "stopped_unrecorded", stop, GROK_TRAJECTORY="0"),
+        ),
+        "diverged": (1, forked_run(folder / "diverged", GROK_WEIGHT_DECAY=str(DIVERGING))),
+    }
+    assert all(end.code == code for code, end in ended.values()), ended
+    return {name: folder / name for name in ended}
 
 
 def _add_old_report(directory: Path, source: Path) -> None:

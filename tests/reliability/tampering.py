@@ -113,8 +113,8 @@ def at_epoch(epoch: int, act: Callable[[Step], Step]) -> None:
     for kind in (PlainEngine, FoldedEngine):
         original = kind.training_step
 
-        def changed(self: Any, model: Any, *rest: Any, original: Any = original) -> Step:
-            step: Step = original(self, model, *rest)
+        def changed(self: Any, *rest: Any, original: Any = original, **options: Any) -> Step:
+            step: Step = original(self, *rest, **options)
             counted.append(None)
             return act(step) if len(counted) == epoch + 1 else step
 
