@@ -170,6 +170,7 @@ setup(
         "grokking.pictures",
         "grokking.sweep",
     ],
+    package_data={"grokking.pictures": ["static/*"]},
     install_requires=[
         "torch>=2.10",
         "numpy>=2.2",

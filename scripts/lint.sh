@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that reads the code without running it: ruff, mypy, clang-tidy, shellcheck, pip check.
+# Everything that reads the code without running it: ruff, mypy, clang-tidy, shellcheck, node, beautifiers, pip check.
 # Installs its tools into .venv; the rules and their exceptions are in pyproject.toml and .clang-tidy.
 # Usage: scripts/lint.sh   (no arguments)
 set -euo pipefail
@@ -34,6 +34,18 @@ tidy csrc/bindings.cpp csrc/cpu.cpp csrc/cpu_reference.cpp -- -std=c++17 -Icsrc 
 # The analyzer cannot follow an arena that only counts, from null; the sanitizers run this file instead.
 tidy --checks='-clang-analyzer-*' csrc/cpu_tile.cpp -- -std=c++17 -Icsrc
 
+formatted() { "$@" | diff --unified --label "$*" "${!#}" - >&2; } # COMMAND FILE: does the formatter leave it alone?
+for file in grokking/pictures/static/*.js; do
+  formatted "$bin/js-beautify" --indent-size 2 --end-with-newline --brace-style collapse,preserve-inline "$file"
+done
+for file in grokking/pictures/static/*.css; do
+  formatted "$bin/css-beautify" --indent-size 2 --end-with-newline --disable-newline-between-rules "$file"
+done
+if command -v node >/dev/null; then
+  for file in grokking/pictures/static/*.js; do node --check "$file"; done
+else
+  echo "node is not installed, the pages' scripts are not parsed" >&2
+fi
 if command -v shellcheck >/dev/null; then
   shellcheck -x scripts/*.sh tools/*/*.sh .ci/run
 else

@@ -1,6 +1,8 @@
 """Pages: what stands in the HTML, and what a browser makes of it."""
 
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Literal
@@ -8,6 +10,7 @@ from typing import Literal
 import plotly.graph_objects as go
 import pytest
 from browser import Chromium
+from conftest import ROOT, clean_environment
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from grokking.errors import RunError
@@ -21,6 +24,7 @@ from grokking.pictures.pages import (
     Table,
     write_page,
 )
+from grokking.pictures.style import PAGE_COLORS
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>&\"\u2028"
 
@@ -73,6 +77,33 @@ def test_a_page_has_language_title_viewport_and_one_main_heading(tmp_path: Path)
     assert any(meta.get("name") == "viewport" for meta in outline.all("meta"))
     assert len(outline.all("h1")) == len(outline.all("title")) == 1
     assert "My run" in outline.text and "Hello." in outline.text and "Part" in outline.text
+
+
+def test_an_installed_package_has_the_files_that_pages_are_made_of(tmp_path: Path) -> None:
+    """Away from the source tree, as from a wheel, and without torch."""
+    build = [sys.executable, "setup.py", "-q", "build_py", f"--build-lib={tmp_path}"]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
+    program = (
+        "import pathlib\nfrom grokking.pictures import pages\n"
+        "for name in ('film', 'gallery'):\n"
+        "    path = pathlib.Path(f'{name}.html')\n"
+        "    print(pages.write_page(path, 't', [pages.Widget(name, {})], 'shared'), pages.__file__)"
+    )
+    environment = clean_environment(PYTHONPATH=str(tmp_path))
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.count(str(tmp_path / "grokking")) == 2, done.stderr
+    for path in (ROOT / "grokking" / "pictures" / "static").iterdir():
+        name = path.stem if path.stem in ("film", "gallery") else "film"
+        text = path.read_text().replace("%ID%", f"{name}-1")
+        assert text in (tmp_path / f"{name}.html").read_text(), path
+
+
+def test_every_variable_of_the_stylesheets_has_a_value() -> None:
+    files = list((ROOT / "grokking" / "pictures" / "static").glob("*.css"))
+    used = {name for path in files for name in re.findall(r"var\(--([a-z]+)\)", path.read_text())}
+    assert files and used == {"font", "share", *PAGE_COLORS}  # a figure's share is its own
 
 
 def test_a_page_without_figures_carries_no_plotly(tmp_path: Path) -> None:

@@ -1,5 +1,9 @@
 """One look per weight decay, told apart without colour too."""
 
+import re
+
+from conftest import ROOT
+
 from grokking.pictures.style import weight_decay_styles
 
 
@@ -20,3 +24,11 @@ def test_seven_weight_decays_differ_in_colour_dash_or_marker_each() -> None:
     styles = list(weight_decay_styles([0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0]).values())
     assert len({style.color for style in styles}) == 7
     assert len({(style.dash, style.symbol) for style in styles}) == 7
+
+
+def test_every_colour_of_a_picture_has_its_name_in_one_table() -> None:
+    package = ROOT / "grokking"
+    folders = (package / "pictures", package / "pictures" / "static", package / "sweep")
+    files = [path for folder in folders for path in folder.iterdir() if path.is_file()]
+    colored = {path.name for path in files if re.search(r"#[0-9a-fA-F]{6}\b", path.read_text())}
+    assert colored == {"style.py"}

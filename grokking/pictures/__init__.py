@@ -1,6 +1,6 @@
 """Records -> plotly figures -> pages. Nothing here needs torch, and no page asks the network.
 
-style, page_assets            how everything looks
+style, static/                how everything looks; what pages do in the browser
 surface_views, *_figures      records to figures, pure functions
 *_sentences, introduction     what a page may say of a run: outcome, structure, first lines
 pages                         figures, tables and text to standalone HTML

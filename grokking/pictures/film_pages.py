@@ -13,8 +13,8 @@ from grokking.pictures.pages import Block, Prose, Widget, write_page
 from grokking.pictures.spectrum_figures import frequency_ticks
 from grokking.pictures.structure_sentences import hills_told
 from grokking.pictures.style import BLUE, INK, MUTED, TEMPLATE, TRAINING, VALIDATION
-from grokking.pictures.surface_figures import empty_surface_figure
-from grokking.pictures.widgets import listed_in_waves, text_of
+from grokking.pictures.surface_figures import empty_surface_figure, text_of
+from grokking.pictures.surface_views import listed_in_waves
 
 SCALE = (
     "Every frame fills the height: its colour bar runs from 0 to the largest activation at that epoch, "

@@ -14,8 +14,8 @@ from grokking.pictures.introduction import introduction
 from grokking.pictures.pages import Block, Prose, Widget, write_page
 from grokking.pictures.structure_sentences import groups_told
 from grokking.pictures.style import SEQUENTIAL
-from grokking.pictures.surface_figures import empty_surface_figure
-from grokking.pictures.widgets import listed_in_waves, text_of
+from grokking.pictures.surface_figures import empty_surface_figure, text_of
+from grokking.pictures.surface_views import listed_in_waves
 
 
 def write_gallery_page(

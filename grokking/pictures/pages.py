@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +17,13 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from grokking.artifacts import atomic_write_text
-from grokking.pictures.page_assets import POLICY, SCRIPT, STYLESHEET
-from grokking.pictures.widgets import SHARED_SCRIPT, WIDGETS, WidgetName
-from grokking.pictures.widgets import STYLESHEET as WIDGET_STYLESHEET
+from grokking.pictures.style import FONT, PAGE_COLORS
+
+# No page fetches anything: the browser itself enforces it.
+POLICY = (
+    "connect-src 'none'; img-src data: blob:; font-src 'none'; media-src 'none'; "
+    "frame-src 'none'; object-src 'none'; form-action 'none'; base-uri 'none'"
+)
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,11 @@ class Details:
 
 @dataclass(frozen=True)
 class Widget:
-    """The film or the gallery: what its script is given, any plotly figures among it."""
+    """What plotly alone cannot do: static/NAME.html, in which %ID% is its id, NAME.css, and NAME.js,
+    whose function `NAME` is given the id and `data`, any plotly figures among it.
+    """
 
-    name: WidgetName
+    name: Literal["film", "gallery"]
     data: Mapping[str, Any]
 
 
@@ -90,7 +97,12 @@ class _Page:
 
     title: str
     scripts: list[str] = field(default_factory=list)
-    widgets: set[WidgetName] = field(default_factory=set)
+    widgets: set[str] = field(default_factory=set)
+
+    def files(self, kind: str) -> str:
+        """The stylesheets or scripts that what is on this page needs, in order."""
+        shared = [f"page.{kind}", *(["surface.js"] if self.widgets and kind == "js" else [])]
+        return "".join(map(static, [*shared, *(f"{name}.{kind}" for name in sorted(self.widgets))]))
 
 
 def write_page(
@@ -106,38 +118,44 @@ def write_page(
     library = ""
     if page.scripts:
         library = _inline_library() if plotly_js == "inline" else _shared_library(path.parent)
-    scripts = "\n".join([*_libraries(page), *page.scripts]) if page.scripts else ""
-    atomic_write_text(path, _document(title, body, library, scripts))
+    atomic_write_text(path, _document(page, body, library))
     return path
 
 
-def _libraries(page: _Page) -> list[str]:
-    """The functions that this page's own scripts call."""
-    shared = [SHARED_SCRIPT] if page.widgets else []
-    return [SCRIPT, *shared, *(WIDGETS[name].script for name in sorted(page.widgets))]
+def static(name: str) -> str:
+    """A file of static/."""
+    return (files(__package__) / "static" / name).read_text(encoding="utf-8")
 
 
-def _document(title: str, body: str, library: str, scripts: str) -> str:
+def _document(page: _Page, body: str, library: str) -> str:
+    title, scripts = escape(page.title), "\n".join(page.scripts)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(title)}</title>
+<title>{title}</title>
 <link rel="icon" href="data:,">
-<style>{STYLESHEET}{WIDGET_STYLESHEET}</style>
+<style>{_variables()}
+{page.files("css")}</style>
 {library}
 </head>
 <body>
 <main>
-<h1>{escape(title)}</h1>
+<h1>{title}</h1>
 {body}
 </main>
-<script>{scripts}</script>
+<script>{page.files("js") if scripts else ""}{scripts}</script>
 </body>
 </html>
 """
+
+
+def _variables() -> str:
+    """Colours and font, as static/*.css know them."""
+    listed = "".join(f" --{name}: {value};" for name, value in PAGE_COLORS.items())
+    return f":root {{ color-scheme: light; --font: {FONT};{listed} }}"
 
 
 def shared_library_name() -> str:
@@ -186,7 +204,7 @@ def _render(block: Block, page: _Page) -> str:
             element = f"{name}-{len(page.scripts) + 1}"
             page.widgets.add(name)
             page.scripts.append(f'{name}("{element}", {_script_json(_plain(data))});')
-            return WIDGETS[name].markup.replace("%ID%", element)
+            return static(f"{name}.html").replace("%ID%", element)
 
 
 def _heading(text: str) -> str:

@@ -17,7 +17,16 @@ from grokking.artifacts import Series
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 
-INK, MUTED, RULE = "#1c2430", "#5b6675", "#e3e7ec"
+INK, MUTED, GREY, FAINT = "#1c2430", "#5b6675", "#c9ced6", "#e3e7ec"
+PAGE_COLORS = {  # the variables of static/*.css
+    "ink": INK,
+    "muted": MUTED,
+    "grey": GREY,
+    "faint": FAINT,
+    "accent": BLUE,
+    "focus": SKY_BLUE,
+    "chosen": "#e6f1f8",
+}
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 SEQUENTIAL = "Viridis"  # for sequences from little to much
 
@@ -64,13 +73,13 @@ def weight_decay_styles(weight_decays: Iterable[float]) -> dict[float, Style]:
 
 
 def _axis(**extra: object) -> dict[str, object]:
-    return {"gridcolor": RULE, "linecolor": MUTED, "zeroline": False, "automargin": True} | extra
+    return {"gridcolor": FAINT, "linecolor": MUTED, "zeroline": False, "automargin": True} | extra
 
 
 def _template() -> go.layout.Template:
     scene_axis = {
         "backgroundcolor": "#f6f8fa",
-        "gridcolor": "#d5dbe2",
+        "gridcolor": GREY,
         "showbackground": True,
         "zeroline": False,
     }

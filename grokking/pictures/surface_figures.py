@@ -3,6 +3,7 @@
 Every figure carries its title, a subtitle that says what to look for, and its buttons.
 """
 
+import base64
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from grokking.analysis.fourier import Array, Permutation, Wave, strongest_wave
+from grokking.analysis.scenes import Bytes
 from grokking.artifacts import Surface
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE
 from grokking.pictures.surface_views import View, surface_title, views
@@ -63,6 +65,11 @@ def empty_surface_figure() -> go.Figure:
     figure.add_surface(**SURFACE_LOOK, lighting=LIGHTING, cmin=0, cmax=1)
     figure.update_layout(**scene_layout(0.0, 1.0, {"xaxis": {}, "yaxis": {}}))
     return figure
+
+
+def text_of(heights: Bytes) -> str:
+    """Heights as static/surface.js takes them: base64."""
+    return base64.b64encode(np.ascontiguousarray(heights).tobytes()).decode("ascii")
 
 
 def scene_layout(low: float, high: float, axes: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -55,6 +55,12 @@ def _thinned(view: View) -> View:
     return View(view.name, view.order[::step], view.caption + told, view.look_for + told)
 
 
+def listed_in_waves(modulus: int, frequency: int) -> list[int] | None:
+    """The wave order of a frequency as static/surface.js takes it; None where there is none."""
+    order = wave_order(modulus, frequency, waves_shown(modulus)) if frequency else None
+    return None if order is None else order.tolist()
+
+
 def waves_shown(p: int) -> int:
     """Waves along each axis in wave order: four read well."""
     return min(4, (p - 1) // 2)

@@ -6,13 +6,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from grokking.detection import THRESHOLD
-from grokking.pictures.style import MUTED, TEMPLATE
+from grokking.pictures.style import GREY, MUTED, TEMPLATE
 from grokking.sweep.look import marker, styles, titled, with_epoch_axis
 from grokking.sweep.records import RunRecord, Sweep
 from grokking.sweep.survival import median_time
 from grokking.sweep.thinning import thinned
 
-GREY = "#c9ced6"
 MEASURES = {  # history series -> axis title, jump that is always drawn
     "validation_accuracies": ("validation accuracy", 0.005),
     "validation_losses": ("validation loss", 0.02),
