@@ -14,7 +14,7 @@ from grokking.pictures.pages import Figures, write_page
 
 def test_all_four_series_are_drawn_against_their_epochs() -> None:
     drawn = history()
-    traces = history_figure(drawn, phases()).data
+    traces = history_figure(drawn, phases()).figure.data
     series = (
         drawn.training_losses,
         drawn.validation_losses,
@@ -30,15 +30,18 @@ def test_all_four_series_are_drawn_against_their_epochs() -> None:
 
 
 def test_a_value_that_was_not_finite_is_a_gap() -> None:
-    trace = history_figure(history(), phases()).data[1]
+    trace = history_figure(history(), phases()).figure.data[1]
     assert np.isnan(trace.y).nonzero()[0].tolist() == [5, 6]
     assert not trace.connectgaps
 
 
 def test_loss_is_logarithmic_and_epochs_start_logarithmic_with_a_linear_button() -> None:
-    layout = history_figure(history(), phases()).layout
+    drawing = history_figure(history(), phases())
+    layout = drawing.figure.layout
     assert layout.yaxis.type == layout.xaxis.type == layout.xaxis2.type == "log"
-    assert [b.label for b in layout.updatemenus[0].buttons] == ["Log epochs", "Linear epochs"]
+    assert drawing.buttons is not None
+    assert [b.label for b in drawing.buttons.buttons] == ["Log epochs", "Linear epochs"]
+    assert drawing.look_for == drawing.buttons.buttons[0].look_for
 
 
 @pytest.mark.parametrize(
@@ -63,8 +66,9 @@ def test_loss_is_logarithmic_and_epochs_start_logarithmic_with_a_linear_button()
 def test_title_and_marks_say_what_was_reached(
     reached: dict[str, int | None], title: str, marks: dict[str, int]
 ) -> None:
-    layout = history_figure(history(), reached).layout
-    assert title in layout.title.text
+    drawing = history_figure(history(), reached)
+    layout = drawing.figure.layout
+    assert title in drawing.title
     assert {s.label.text: s.x0 for s in layout.shapes if s.label.text} == marks
     assert len(layout.shapes) == 2 * len(marks), "each mark crosses both panels"
 
@@ -74,8 +78,9 @@ def test_an_empty_history_and_one_entry_are_drawn(
     tmp_path: Path, chromium: Chromium, count: int
 ) -> None:
     short = History([0] * count, [4.7] * count, [None] * count, [0.0] * count, [0.01] * count)
-    figure = history_figure(short, phases(None, None))
-    with chromium.open(write_page(tmp_path / "a.html", "t", [Figures([figure])], "shared")) as page:
+    drawing = history_figure(short, phases(None, None))
+    blocks = [Figures([drawing])]
+    with chromium.open(write_page(tmp_path / "a.html", "t", blocks, "shared")) as page:
         assert page.errors == []
 
 
@@ -83,8 +88,8 @@ def test_an_empty_history_and_one_entry_are_drawn(
 def test_the_marks_stand_at_their_epochs_on_both_axes(
     tmp_path: Path, chromium: Chromium, axis: str
 ) -> None:
-    figure = history_figure(history(), phases())
-    with chromium.open(write_page(tmp_path / "a.html", "t", [Figures([figure])], "shared")) as page:
+    blocks = [Figures([history_figure(history(), phases())])]
+    with chromium.open(write_page(tmp_path / "a.html", "t", blocks, "shared")) as page:
         page.press("Linear epochs")
         page.press(axis)
         kind = page.evaluate("document.getElementById('figure-1')._fullLayout.xaxis2.type")

@@ -14,6 +14,7 @@ from conftest import ROOT, clean_environment
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from grokking.errors import RunError
+from grokking.pictures.drawings import Button, Buttons, Drawing
 from grokking.pictures.pages import (
     Block,
     Details,
@@ -29,22 +30,15 @@ from grokking.pictures.style import PAGE_COLORS
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>&\"\u2028"
 
 
-def figure(title: str = "Heights", name: str = "boys") -> go.Figure:
+def drawing(title: str = "Heights", name: str = "boys") -> Drawing:
     """A line with buttons that shift it and rename the sentence."""
-    drawn = go.Figure(go.Scatter(x=[1, 2, 3], y=[1, 2, 3], name=name, showlegend=True))
+    figure = go.Figure(go.Scatter(x=[1, 2, 3], y=[1, 2, 3], name=name, showlegend=True))
     buttons = [
-        {
-            "label": label,
-            "method": "update",
-            "args": [{"y": [[1 + up, 2 + up, 3 + up]]}, {"title.subtitle.text": f"Now {label}."}],
-        }
+        Button(label, {"y": [[1 + up, 2 + up, 3 + up]]}, {}, f"Now {label}.")
         for label, up in (("low", 0), ("high", 10))
     ]
-    return drawn.update_layout(
-        height=300,
-        title={"text": title, "subtitle": {"text": "Look at the slope."}},
-        updatemenus=[{"type": "buttons", "name": "height", "buttons": buttons}],
-    )
+    figure.update_layout(height=300)
+    return Drawing(figure, title, "Look at the slope.", Buttons(name, buttons))
 
 
 class Outline(HTMLParser):
@@ -113,7 +107,7 @@ def test_a_page_without_figures_carries_no_plotly(tmp_path: Path) -> None:
 
 
 def test_inline_pages_hold_plotly_and_need_no_other_file(tmp_path: Path) -> None:
-    path = write_page(tmp_path / "a.html", "t", [Figures([figure()])], "inline")
+    path = write_page(tmp_path / "a.html", "t", [Figures([drawing()])], "inline")
     assert [p.name for p in tmp_path.iterdir()] == ["a.html"]
     html = path.read_text(encoding="utf-8")
     assert get_plotlyjs() in html
@@ -122,7 +116,7 @@ def test_inline_pages_hold_plotly_and_need_no_other_file(tmp_path: Path) -> None
 
 def test_shared_pages_link_one_version_named_copy(tmp_path: Path) -> None:
     for name in ("a.html", "b.html"):
-        write_page(tmp_path / name, "t", [Figures([figure()])], "shared")
+        write_page(tmp_path / name, "t", [Figures([drawing()])], "shared")
     library = f"plotly-{get_plotlyjs_version()}.min.js"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.html", "b.html", library]
     assert (tmp_path / library).read_text(encoding="utf-8") == get_plotlyjs()
@@ -133,10 +127,10 @@ def test_shared_pages_link_one_version_named_copy(tmp_path: Path) -> None:
 def test_a_damaged_shared_copy_is_repaired_and_a_good_one_left_alone(tmp_path: Path) -> None:
     library = tmp_path / f"plotly-{get_plotlyjs_version()}.min.js"
     library.write_text("half a li", encoding="utf-8")
-    write_page(tmp_path / "a.html", "t", [Figures([figure()])], "shared")
+    write_page(tmp_path / "a.html", "t", [Figures([drawing()])], "shared")
     assert library.read_text(encoding="utf-8") == get_plotlyjs()
     before = library.stat().st_ino
-    write_page(tmp_path / "b.html", "t", [Figures([figure()])], "shared")
+    write_page(tmp_path / "b.html", "t", [Figures([drawing()])], "shared")
     assert library.stat().st_ino == before
 
 
@@ -145,25 +139,29 @@ def test_the_same_content_gives_the_same_bytes(
     tmp_path: Path, plotly_js: Literal["inline", "shared"]
 ) -> None:
     pages = [
-        write_page(tmp_path / f"{n}.html", "t", [Figures([figure(), figure()])], plotly_js)
+        write_page(tmp_path / f"{n}.html", "t", [Figures([drawing(), drawing()])], plotly_js)
         for n in range(2)
     ]
     assert pages[0].read_bytes() == pages[1].read_bytes()
 
 
-def test_title_sentence_and_buttons_of_a_figure_become_html(tmp_path: Path) -> None:
-    drawn = figure()
-    before = drawn.to_json()
-    path = write_page(tmp_path / "a.html", "My run", [Figures([drawn])], "shared")
+def test_title_sentence_and_buttons_of_a_drawing_become_html(
+    tmp_path: Path, chromium: Chromium
+) -> None:
+    path = write_page(tmp_path / "a.html", "My run", [Figures([drawing()])], "shared")
     outline = Outline(path.read_text(encoding="utf-8"))
     assert len(outline.all("h2")) == 1
-    assert all(text in outline.text for text in ("Heights", "Look at the slope.", "low", "high"))
-    assert [button["aria-pressed"] for button in outline.all("button")] == ["true", "false"]
-    assert drawn.to_json() == before, "the caller's figure must stay as it was"
+    assert all(text in outline.text for text in ("Heights", "Look at the slope."))
+    with chromium.open(path) as page:
+        buttons = page.evaluate(
+            "[...document.querySelectorAll('[role=group][aria-label=boys] button')]"
+            ".map(b => [b.textContent, b.ariaPressed])"
+        )
+    assert buttons == [["low", "true"], ["high", "false"]]
 
 
 def test_a_figure_titled_as_its_page_does_not_repeat_the_title(tmp_path: Path) -> None:
-    path = write_page(tmp_path / "a.html", "Heights", [Figures([figure()])], "shared")
+    path = write_page(tmp_path / "a.html", "Heights", [Figures([drawing()])], "shared")
     assert not Outline(path.read_text(encoding="utf-8")).all("h2")
 
 
@@ -179,7 +177,7 @@ def test_hostile_strings_stay_text_everywhere(tmp_path: Path, chromium: Chromium
         Table(HOSTILE, [HOSTILE], [[HOSTILE]]),
         Links([(HOSTILE, HOSTILE)]),
         Details(HOSTILE, Table(HOSTILE, [HOSTILE], [[HOSTILE]])),
-        Figures([figure(HOSTILE, HOSTILE)]),
+        Figures([drawing(HOSTILE, HOSTILE)]),
     ]
     path = write_page(tmp_path / "a.html", HOSTILE, blocks, "shared")
     outline = Outline(path.read_text(encoding="utf-8"))
@@ -198,7 +196,7 @@ def test_hostile_strings_stay_text_everywhere(tmp_path: Path, chromium: Chromium
 def test_pressing_a_button_changes_data_sentence_and_pressed_state(
     tmp_path: Path, chromium: Chromium
 ) -> None:
-    path = write_page(tmp_path / "a.html", "t", [Figures([figure(), figure()])], "shared")
+    path = write_page(tmp_path / "a.html", "t", [Figures([drawing(), drawing()])], "shared")
     with chromium.open(path) as page:
         page.press("high")
         assert page.evaluate("[...document.getElementById('figure-1').data[0].y]") == [11, 12, 13]
@@ -218,8 +216,8 @@ def test_no_page_scrolls_sideways(tmp_path: Path, chromium: Chromium, width: int
         Facts([("c" * 100, "d" * 100)]),
         Table("wide", ["e" * 30] * 20, [["f" * 30] * 20]),
         Links([("g", "h" * 200)]),
-        Figures([figure("i" * 100), figure(), figure()], (1.35, 1, 1)),
-        Figures([figure(), figure(), figure(), figure()]),
+        Figures([drawing("i" * 100), drawing(), drawing()], (1.35, 1, 1)),
+        Figures([drawing(), drawing(), drawing(), drawing()]),
     ]
     path = write_page(tmp_path / "a.html", "j" * 200, blocks, "shared")
     with chromium.open(path, width, 800) as page:
@@ -229,7 +227,7 @@ def test_no_page_scrolls_sideways(tmp_path: Path, chromium: Chromium, width: int
 
 
 def test_the_page_itself_forbids_the_network(tmp_path: Path, chromium: Chromium) -> None:
-    path = write_page(tmp_path / "a.html", "t", [Figures([figure()])], "shared")
+    path = write_page(tmp_path / "a.html", "t", [Figures([drawing()])], "shared")
     with chromium.open(path) as page:
         blocked = page.evaluate(
             "new Promise(done => {"
@@ -246,7 +244,7 @@ def test_the_page_itself_forbids_the_network(tmp_path: Path, chromium: Chromium)
 
 
 def test_a_page_moved_away_from_its_library_says_so(tmp_path: Path, chromium: Chromium) -> None:
-    path = write_page(tmp_path / "a.html", "t", [Figures([figure()])], "shared")
+    path = write_page(tmp_path / "a.html", "t", [Figures([drawing()])], "shared")
     (tmp_path / f"plotly-{get_plotlyjs_version()}.min.js").unlink()
     with chromium.open(path) as page:
         assert "missing" in page.evaluate("document.getElementById('figure-1').textContent")

@@ -24,7 +24,7 @@ MEASURES = ProgressMeasures(
 
 
 def drawn(phases=None):
-    figure = progress_figure(MEASURES, phases or Phases(None, None, None))
+    figure = progress_figure(MEASURES, phases or Phases(None, None, None)).figure
     return figure, {trace.name: trace for trace in figure.data}
 
 

@@ -5,26 +5,26 @@ import time
 from pathlib import Path
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 from browser import Chromium, Page
 from synthetic import flat_surface, neuron, surface
 
 from grokking.analysis.fourier import strongest_wave, wave_order
 from grokking.artifacts import Surface
+from grokking.pictures.drawings import Drawing
 from grokking.pictures.pages import Facts, Figures, write_page
 from grokking.pictures.surface_figures import combined_figures, heatmap_figure, surface_figure
 from grokking.pictures.surface_pages import surface_facts, write_surface_page
 from grokking.pictures.surface_views import surface_title, views
 
 
-def labels(figure: go.Figure) -> list[str]:
-    return [button.label for menu in figure.layout.updatemenus for button in menu.buttons]
+def labels(drawing: Drawing) -> list[str]:
+    return [button.label for button in drawing.buttons.buttons] if drawing.buttons else []
 
 
 def test_the_first_operand_runs_along_x_and_the_second_along_y() -> None:
     drawn = surface(13, 3)
-    trace = surface_figure(drawn).data[0]
+    trace = surface_figure(drawn).figure.data[0]
     for x, y in ((0, 5), (12, 1), (7, 7)):
         assert abs(trace.z[y][x] - drawn.values[x][y]) < 1e-6
 
@@ -32,7 +32,7 @@ def test_the_first_operand_runs_along_x_and_the_second_along_y() -> None:
 def test_wave_order_lists_the_same_numbers() -> None:
     drawn, order = surface(113, 19), wave_order(113, 19)
     assert order is not None
-    natural, wave = surface_figure(drawn).data
+    natural, wave = surface_figure(drawn).figure.data
     assert (natural.visible, wave.visible) == (True, False)
     for i, j in ((0, 5), (112, 1), (40, 99)):
         x, y = order[i], order[j]
@@ -49,13 +49,14 @@ def test_a_large_modulus_is_drawn_by_every_nth_operand_of_each_order() -> None:
     assert wave.order.tolist() == order[::3].tolist()
     for view in (natural, wave):
         assert view.caption.endswith(" Drawn is every 3rd of them.")
-        assert heatmap_figure(drawn, view).data[0].z.shape == (668, 668)
+        assert heatmap_figure(drawn, view).figure.data[0].z.shape == (668, 668)
 
 
 def test_the_buttons_offer_natural_order_first_and_relabel_the_axes() -> None:
-    figure = surface_figure(surface(113, 19))
-    assert labels(figure) == ["Natural order", "Wave order"]
-    shown, layout = figure.layout.updatemenus[0].buttons[1].args
+    drawing = surface_figure(surface(113, 19))
+    assert labels(drawing) == ["Natural order", "Wave order"]
+    assert drawing.buttons is not None
+    _, shown, layout, _ = drawing.buttons.buttons[1]
     assert shown == {"visible": [False, True]}
     ticks = layout["scene.xaxis.ticktext"]
     positions = layout["scene.xaxis.tickvals"]
@@ -66,7 +67,7 @@ def test_the_title_names_neuron_epoch_frequency_and_share() -> None:
     drawn = surface(113, 19, neuron_index=102)
     wave = strongest_wave(drawn.values)
     assert wave is not None
-    title = surface_figure(drawn).layout.title.text
+    title = surface_figure(drawn).title
     share = f"{100 * wave.share:.1f}%"
     assert title == f"Neuron 102, mod 113, epoch 8,123: frequency 19 holds {share} of the variance"
     without_epoch = Surface(0, 113, drawn.values)
@@ -86,11 +87,11 @@ def test_the_title_names_neuron_epoch_frequency_and_share() -> None:
     ],
 )
 def test_a_surface_without_wave_order_says_why(drawn: Surface, title: str, reason: str) -> None:
-    figure = surface_figure(drawn)
-    assert labels(figure) == []
-    assert len(figure.data) == 1
-    assert title in figure.layout.title.text
-    assert reason in figure.layout.title.subtitle.text
+    drawing = surface_figure(drawn)
+    assert labels(drawing) == []
+    assert len(drawing.figure.data) == 1
+    assert title in drawing.title
+    assert reason in drawing.look_for
     assert len(combined_figures(drawn)) == 2
 
 
@@ -105,7 +106,7 @@ def test_a_small_prime_has_a_wave_order_that_is_a_permutation(p: int) -> None:
 def test_the_sentence_warns_of_a_mixture_and_of_a_wave_too_fast_for_the_eye() -> None:
     mixed = Surface(0, 113, np.random.default_rng(0).random((113, 113)))
     fast, slow = surface(113, 56), surface(113, 3)
-    sentences = [surface_figure(s).layout.title.subtitle.text for s in (mixed, fast, slow)]
+    sentences = [surface_figure(s).look_for for s in (mixed, fast, slow)]
     assert "No frequency rules this neuron" in sentences[0]
     assert "are faint" in views(mixed, strongest_wave(mixed.values))[1].look_for
     assert "too fast for the eye" in sentences[1]
@@ -115,15 +116,15 @@ def test_the_sentence_warns_of_a_mixture_and_of_a_wave_too_fast_for_the_eye() ->
 def test_every_picture_of_a_surface_has_the_same_colour_range_from_zero() -> None:
     drawn = Surface(0, 113, neuron(113, 19) + 1)
     peak = drawn.values.max()
-    for trace in surface_figure(drawn).data:
+    for trace in surface_figure(drawn).figure.data:
         assert (trace.cmin, trace.cmax) == (0, peak)
     for view in views(drawn, strongest_wave(drawn.values)):
-        trace = heatmap_figure(drawn, view).data[0]
+        trace = heatmap_figure(drawn, view).figure.data[0]
         assert (trace.zmin, trace.zmax) == (0, peak)
 
 
 def test_ridges_are_drawn_flat() -> None:
-    ratio = surface_figure(surface()).layout.scene.aspectratio
+    ratio = surface_figure(surface()).figure.layout.scene.aspectratio
     assert ratio.x == ratio.y and ratio.z / ratio.x <= 0.25
 
 
@@ -181,8 +182,8 @@ def test_a_heatmap_shows_the_true_operands_in_wave_order(
 ) -> None:
     drawn = distinct()
     wave_view = views(drawn, strongest_wave(drawn.values))[1]
-    figure = heatmap_figure(drawn, wave_view)
-    with chromium.open(write_page(tmp_path / "a.html", "t", [Figures([figure])], "shared")) as page:
+    blocks = [Figures([heatmap_figure(drawn, wave_view)])]
+    with chromium.open(write_page(tmp_path / "a.html", "t", blocks, "shared")) as page:
         x, y, activation = hovered(page, ".nsewdrag")
         assert abs(drawn.values[x][y] - activation) <= 5e-4 * max(1.0, activation)
         assert page.errors == []

@@ -41,7 +41,7 @@ def plots(sweep):
 
 def test_every_run_has_a_curve_in_its_weight_decays_look(sweep):
     looks = weight_decay_styles([0.5, 1.0, 2.0])
-    lines = [trace for trace in accuracy_figure(sweep).data if trace.mode == "lines"]
+    lines = [trace for trace in accuracy_figure(sweep).figure.data if trace.mode == "lines"]
     assert len(lines) == 9
     for trace in lines:
         look = looks[float(trace.legendgroup)]
@@ -58,7 +58,7 @@ def points_of(figure, symbol=None):
 
 
 def test_the_distribution_shows_every_run_once_and_those_that_may_yet_grok_as_such(sweep):
-    figure = distribution_figure(sweep)
+    figure = distribution_figure(sweep).figure
     censored = points_of(figure, NOT_YET)
     assert [list(t.y) for t in censored] == [[10_000, 10_000]]
     assert "memorised, not grokked by epoch 10,000<br>seed 42" in censored[0].text
@@ -72,11 +72,12 @@ def test_a_box_takes_five_runs_that_grokked(tmp_path):
         write_run(tmp_path, 1.0, seed, 4_000 + 500 * seed, every=500)
     for seed in range(4):
         write_run(tmp_path, 2.0, seed, 2_000 + 500 * seed, every=500)
-    figure = distribution_figure(read_sweep(tmp_path))
+    drawing = distribution_figure(read_sweep(tmp_path))
+    figure = drawing.figure
     assert [list(t.y) for t in figure.data if t.type == "box"] == [
         [4_000, 4_500, 5_000, 5_500, 6_000]
     ]
-    assert "A box: quartiles" in look_for(figure)
+    assert "A box: quartiles" in drawing.look_for
 
 
 def test_no_weight_decay_looks_like_a_run_that_has_not_grokked():
@@ -87,43 +88,42 @@ def test_no_weight_decay_looks_like_a_run_that_has_not_grokked():
 
 def test_runs_that_can_grok_no_more_are_no_censored_ones(tmp_path):
     write_run(tmp_path, 1.0, 1, 300, last_epoch=1_000)  # memorised at 150: generalised at once
-    figure = distribution_figure(read_sweep(tmp_path))
+    drawing = distribution_figure(read_sweep(tmp_path))
+    figure = drawing.figure
     (trace,) = figure.data
     assert (trace.marker.symbol, list(trace.y)) == (NEVER, [300])
     assert trace.text[0].startswith("generalised at epoch 300, no grokking")
-    assert look_for(figure).startswith(
+    assert drawing.look_for.startswith(
         "No run has grokked. An asterisk is a run that has generalised"
     )
 
 
-def look_for(figure):
-    return figure.layout.title.subtitle.text
-
-
 def test_sentences_of_a_sweep_hold_for_its_runs(sweep):
-    assert look_for(distribution_figure(sweep)) == (
+    assert distribution_figure(sweep).look_for == (
         "A point is a run that grokked. An arrow is a run that had not grokked at its last epoch: its "
         "grok epoch, if it has one, lies above."
     )
-    assert "7 of 9 grokked. Markers" in look_for(accuracy_figure(sweep))  # 0.5 has no median
-    assert "Ticks: runs that ended without" in look_for(survival_figure(sweep))
-    assert look_for(loss_figure(sweep)).startswith("0 of 9 runs climbed above the loss that they")
-    assert "6 ended below a hundredth" in look_for(loss_figure(sweep))
+    assert "7 of 9 grokked. Markers" in accuracy_figure(sweep).look_for  # 0.5 has no median
+    assert "Ticks: runs that ended without" in survival_figure(sweep).look_for
+    assert loss_figure(sweep).look_for.startswith("0 of 9 runs climbed above the loss that they")
+    assert "6 ended below a hundredth" in loss_figure(sweep).look_for
 
 
 def test_the_order_of_weight_decays_is_claimed_where_the_medians_have_it(tmp_path):
     for weight_decay, grok_epoch in ((0.5, 8_000), (1.0, 5_000), (2.0, 2_000)):
         write_run(tmp_path, weight_decay, 1, grok_epoch)
     ordered = read_sweep(tmp_path)
-    assert "The more weight decay, the further left" in look_for(accuracy_figure(ordered))
-    assert "Ticks" not in look_for(survival_figure(ordered))
+    assert "The more weight decay, the further left" in accuracy_figure(ordered).look_for
+    assert "Ticks" not in survival_figure(ordered).look_for
     write_run(tmp_path, 3.0, 1, 2_500)
-    assert "further left" not in look_for(accuracy_figure(read_sweep(tmp_path)))
+    assert "further left" not in accuracy_figure(read_sweep(tmp_path)).look_for
 
 
 def test_survival_curves_fall_at_the_grok_epochs_and_end_where_the_runs_do(sweep):
     curves = {
-        t.name: (list(t.x), list(t.y)) for t in survival_figure(sweep).data if t.mode == "lines"
+        t.name: (list(t.x), list(t.y))
+        for t in survival_figure(sweep).figure.data
+        if t.mode == "lines"
     }
     epochs, shares = curves["1.0"]
     assert epochs == [1, 6_900, 8_050, 9_300, 9_300]
@@ -136,7 +136,7 @@ def test_survival_curves_fall_at_the_grok_epochs_and_end_where_the_runs_do(sweep
 def test_a_facet_shows_its_own_runs_in_colour_over_all_others_in_grey(sweep):
     panels = facets(sweep)
     assert len(panels) == 3
-    colours = [trace.line.color for trace in panels[0].data]
+    colours = [trace.line.color for trace in panels[0].figure.data]
     own = weight_decay_styles([0.5, 1.0, 2.0])[0.5].color
     assert colours == [colours[0]] * 6 + [own] * 3
     assert colours[0] != own
@@ -146,7 +146,9 @@ def test_the_line_of_the_scaling_figure_goes_through_medians_that_lie_on_one(tmp
     for weight_decay in (0.5, 1.0, 2.0):
         write_run(tmp_path, weight_decay, 1, 150 + round(4_000 / weight_decay))
     sweep, summary = analyze(tmp_path)
-    traces = {trace.name: trace for trace in scaling_figure(sweep, summary["delay_scaling"]).data}
+    traces = {
+        trace.name: trace for trace in scaling_figure(sweep, summary["delay_scaling"]).figure.data
+    }
     assert list(traces["median"].x) == pytest.approx([500, 1_000, 2_000])
     assert list(traces["median"].y) == [2_000, 4_000, 8_000]
     assert list(traces["slope 1.00"].y) == pytest.approx([2_000, 8_000])
@@ -158,7 +160,9 @@ def test_the_scaling_figure_draws_any_timescale_and_no_delay_that_has_no_logarit
         write_run(tmp_path, weight_decay, 2, 150 + delay)
     write_run(tmp_path, 1e-300, 3, 150)  # a delay of 0
     sweep, summary = analyze(tmp_path)
-    traces = {trace.name: trace for trace in scaling_figure(sweep, summary["delay_scaling"]).data}
+    traces = {
+        trace.name: trace for trace in scaling_figure(sweep, summary["delay_scaling"]).figure.data
+    }
     assert list(traces["1e-300"].y) == [9_000, 9_000]
     line = next(trace for name, trace in traces.items() if name.startswith("slope"))
     assert 50 < line.y[0] < 200 and 5_000 < line.y[1] < 20_000
@@ -167,7 +171,7 @@ def test_the_scaling_figure_draws_any_timescale_and_no_delay_that_has_no_logarit
 def test_a_run_that_ended_where_it_began_is_ticked_at_the_top(tmp_path):
     write_run(tmp_path, 1.0, 1, None, last_epoch=0, num_epochs=1)
     write_run(tmp_path, 1.0, 2, 4_000)
-    ticks = survival_figure(analyze(tmp_path)[0]).data[1]
+    ticks = survival_figure(analyze(tmp_path)[0]).figure.data[1]
     assert (list(ticks.x), list(ticks.y)) == ([0], [1.0])
 
 

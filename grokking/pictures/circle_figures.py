@@ -5,10 +5,11 @@ import plotly.graph_objects as go
 
 from grokking.analysis.fourier import wave_order
 from grokking.analysis.scenes import Circle
+from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import BLUE, MUTED, TEMPLATE
 
 
-def circle_figure(circle: Circle) -> go.Figure:
+def circle_figure(circle: Circle) -> Drawing:
     """Every operand at its projection on cos and sin of one frequency, joined in order of phase."""
     p = len(circle.points)
     order = wave_order(p, circle.frequency, 1)  # neighbours differ by one step of phase
@@ -32,18 +33,15 @@ def circle_figure(circle: Circle) -> go.Figure:
             arrowcolor=MUTED,
             arrowwidth=1,
         )
-    step = "counted" if order is None else f"{order[1]} apart"
     figure.update_layout(
         template=TEMPLATE,
-        title={
-            "text": f"Frequency {circle.frequency}",
-            "subtitle": {
-                "text": f"{circle.share:.1%} of the embedding's variance; off the hours by "
-                f"{circle.roughness:.0%} of the radius. Neighbours on the line are operands {step}."
-            },
-        },
         margin={"l": 8, "r": 8, "t": 32, "b": 8},
         xaxis={"title": {"text": "along cos"}, "constrain": "domain"},
         yaxis={"title": {"text": "along sin"}, "scaleanchor": "x", "constrain": "domain"},
     )
-    return figure
+    step = "counted" if order is None else f"{order[1]} apart"
+    look_for = (
+        f"{circle.share:.1%} of the embedding's variance; off the hours by {circle.roughness:.0%} of "
+        f"the radius. Neighbours on the line are operands {step}."
+    )
+    return Drawing(figure, f"Frequency {circle.frequency}", look_for)

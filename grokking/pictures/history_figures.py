@@ -4,26 +4,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from grokking.artifacts import History
+from grokking.pictures.drawings import Drawing, epoch_axis, epoch_buttons
 from grokking.pictures.outcome_sentences import gap, outcome_title
 from grokking.pictures.style import TEMPLATE, TRAINING, VALIDATION, curve, epoch_line
 
-_AXES = {  # button -> kind of axis, step of its labels, what it shows
-    "Log epochs": ("log", 1, "The log axis begins at the first probe after epoch 0."),
-    "Linear epochs": ("linear", None, "The linear axis shows how long each stretch lasts."),
+_AXES = {  # kind of axis -> what it shows
+    "log": "The log axis begins at the first probe after epoch 0.",
+    "linear": "The linear axis shows how long each stretch lasts.",
 }
 
 
-def history_figure(history: History, phases: Mapping[str, Any]) -> go.Figure:
+def history_figure(history: History, phases: Mapping[str, Any]) -> Drawing:
     """Loss (log axis) and accuracy against epoch, log or linear by a button.
 
     `phases` is as grokking.json has it. A value that was not finite leaves a gap. The axis stays
     linear for a history with too little after epoch 0, which a logarithmic one cannot show.
     """
-    axis = "Log epochs" if sum(epoch > 0 for epoch in history.epochs) > 1 else "Linear epochs"
+    kind = "log" if sum(epoch > 0 for epoch in history.epochs) > 1 else "linear"
+    looks = {kind: f"{gap(phases)} {told}" for kind, told in _AXES.items()}
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.09)
     epochs = np.array(history.epochs, dtype=np.int64)
     panels = (
@@ -39,29 +40,21 @@ def history_figure(history: History, phases: Mapping[str, Any]) -> go.Figure:
     figure.update_layout(
         template=TEMPLATE,
         height=600,
-        title={
-            "text": f"Training history: {outcome_title(phases)}",
-            "subtitle": {"text": _look_for(phases, axis)},
-        },
         legend={"orientation": "h", "x": 0, "y": 1.05, "yanchor": "bottom"},
         margin={"l": 8, "r": 32, "t": 76, "b": 8},
         shapes=_marks(phases),
-        updatemenus=[_axis_buttons(phases)] if axis == "Log epochs" else [],
         yaxis={"type": "log", "title": {"text": "loss"}, "exponentformat": "power", "nticks": 6},
         yaxis2={"range": [-0.03, 1.03], "tickformat": ".0%", "title": {"text": "accuracy"}},
-        xaxis={"type": _AXES[axis][0], "dtick": _AXES[axis][1]},
-        xaxis2={
-            "type": _AXES[axis][0],
-            "dtick": _AXES[axis][1],
-            "tickformat": ",",
-            "title": {"text": "epoch"},
-        },
+        xaxis=epoch_axis(kind, decades=True),
+        xaxis2={**epoch_axis(kind, decades=True), "tickformat": ",", "title": {"text": "epoch"}},
     )
-    return figure
-
-
-def _look_for(phases: Mapping[str, Any], axis: str) -> str:
-    return f"{gap(phases)} {_AXES[axis][2]}"
+    buttons = epoch_buttons("xaxis", "xaxis2", kinds=looks, decades=True)
+    return Drawing(
+        figure,
+        f"Training history: {outcome_title(phases)}",
+        looks[kind],
+        buttons if kind == "log" else None,
+    )
 
 
 def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -87,26 +80,3 @@ def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
         if epoch is not None
         for axis in ("x", "x2")
     ]
-
-
-def _axis_buttons(phases: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "buttons",
-        "direction": "right",
-        "name": "epoch axis",
-        "buttons": [
-            {
-                "label": label,
-                "method": "relayout",
-                "args": [
-                    {
-                        f"{axis}.{key}": value
-                        for axis in ("xaxis", "xaxis2")
-                        for key, value in (("type", kind), ("dtick", step), ("autorange", True))
-                    }
-                    | {"title.subtitle.text": _look_for(phases, label)}
-                ],
-            }
-            for label, (kind, step, _) in _AXES.items()
-        ],
-    }

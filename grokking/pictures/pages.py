@@ -1,12 +1,10 @@
 """Standalone HTML pages of text, tables and plotly figures that never ask the network for anything.
 
-A figure's title, subtitle and buttons are lifted out of plotly into real HTML, where
-they wrap on a phone and answer to the keyboard; plotly draws the rest. The bytes of a
-page depend on its content and the plotly version only.
+The bytes of a page depend on its content and the plotly version only.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
@@ -17,6 +15,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from grokking.artifacts import atomic_write_text
+from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import FONT, PAGE_COLORS
 
 # No page fetches anything: the browser itself enforces it.
@@ -36,14 +35,12 @@ class Prose:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures side by side that wrap on a narrow screen; `shares` are their relative widths.
+    """Drawings side by side that wrap on a narrow screen; `shares` are their relative widths.
 
-    A figure's `layout.title.text` becomes its heading (unless the page has the same title),
-    `layout.title.subtitle.text` the sentence below it, and the buttons of `layout.updatemenus`
-    HTML buttons. A figure without `layout.height` is drawn square, as far as the page allows.
+    One with the title of its page does not repeat it.
     """
 
-    figures: Sequence[go.Figure]
+    drawings: Sequence[Drawing]
     shares: Sequence[float] = ()
 
 
@@ -191,9 +188,9 @@ def _render(block: Block, page: _Page) -> str:
                 f'<div class="scroll"><table><caption>{escape(caption)}</caption>\n'
                 f"<thead>{_table_row('th', header)}</thead>\n<tbody>{body}</tbody></table></div>"
             )
-        case Figures(figures, shares):
-            widths = shares or [1.0] * len(figures)
-            parts = (_figure(f, share, page) for f, share in zip(figures, widths, strict=True))
+        case Figures(drawings, shares):
+            widths = shares or [1.0] * len(drawings)
+            parts = (_figure(d, share, page) for d, share in zip(drawings, widths, strict=True))
             kind = "row" if shares else "row even"
             return f'<div class="{kind}">\n' + "\n".join(parts) + "\n</div>"
         case Details(summary, table):
@@ -203,7 +200,7 @@ def _render(block: Block, page: _Page) -> str:
         case Widget(name, data):
             element = f"{name}-{len(page.scripts) + 1}"
             page.widgets.add(name)
-            page.scripts.append(f'{name}("{element}", {_script_json(_plain(data))});')
+            page.scripts.append(f'{name}("{element}", {_script_json(data)});')
             return static(f"{name}.html").replace("%ID%", element)
 
 
@@ -215,48 +212,27 @@ def _table_row(tag: str, cells: Sequence[str]) -> str:
     return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
-def _figure(figure: go.Figure, share: float, page: _Page) -> str:
+def _figure(drawing: Drawing, share: float, page: _Page) -> str:
     name = f"figure-{len(page.scripts) + 1}"
-    record = json.loads(figure.to_json())  # a copy: the caller's figure stays as it is
-    layout = record["layout"]
-    title = layout.pop("title", {})
-    menus = layout.pop("updatemenus", [])
-    buttons = [button for menu in menus for button in menu["buttons"]]
-    calls = [_call(button) for button in buttons]
-    page.scripts.append(f'draw("{name}", {_script_json(record)}, {_script_json(calls)});')
-    heading, look_for = title.get("text", ""), title.get("subtitle", {}).get("text", "")
-    size = f"height: {layout['height']}px" if "height" in layout else "aspect-ratio: 1"
+    figure, title, look_for, choice = drawing
+    calls = [] if choice is None else [button._asdict() for button in choice.buttons]
+    page.scripts.append(f'draw("{name}", {_script_json(figure)}, {_script_json(calls)});')
+    height = figure.layout.height
+    size = "aspect-ratio: 1" if height is None else f"height: {height}px"
     return "\n".join(
         [
             f'<figure style="--share: {share:g}">',
-            _heading(heading if heading != page.title else ""),
+            _heading(title if title != page.title else ""),
             f'<p class="look" id="{name}-look" aria-live="polite">{escape(look_for)}</p>',
-            *_button_groups(name, menus),
+            "" if choice is None else _group(name, choice.of),
             f'<div class="plot" id="{name}" style="{size}"></div>',
             "</figure>",
         ]
     )
 
 
-def _call(button: dict[str, Any]) -> dict[str, Any]:
-    """What a button does: a plotly method, its arguments, and a new sentence if it brings one."""
-    args = [dict(arg) for arg in button["args"]]
-    look_for = args[-1].pop("title.subtitle.text", None)
-    return {"method": button["method"], "args": args, "look_for": look_for}
-
-
-def _button_groups(name: str, menus: Sequence[dict[str, Any]]) -> Iterator[str]:
-    number = 0
-    for menu in menus:
-        yield f'<div class="buttons" role="group" aria-label="{escape(menu.get("name", "view"))}">'
-        for position, button in enumerate(menu["buttons"]):
-            number += 1
-            pressed = "true" if position == menu.get("active", 0) else "false"
-            yield (
-                f'<button type="button" id="{name}-button-{number}" aria-pressed="{pressed}">'
-                f"{escape(button['label'])}</button>"
-            )
-        yield "</div>"
+def _group(name: str, of: str) -> str:
+    return f'<div class="buttons" role="group" aria-label="{escape(of)}" id="{name}-buttons"></div>'
 
 
 def _plain(value: Any) -> Any:
@@ -270,5 +246,5 @@ def _plain(value: Any) -> Any:
 
 def _script_json(value: object) -> str:
     """JSON that stays inside its <script>: no <, >, & or line separators appear in it."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(_plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from grokking.analysis.phases import Phases, reals
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.artifacts import Series
+from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import (
     GREEN,
     INK,
@@ -30,7 +30,7 @@ _LOOK_FOR = (
 )
 
 
-def progress_figure(measures: ProgressMeasures, phases: Phases) -> go.Figure:
+def progress_figure(measures: ProgressMeasures, phases: Phases) -> Drawing:
     """Losses (log axis) above, structure of the weights below, against epoch; phases marked.
 
     The paper's figure 7: excluded and restricted loss beside training and validation loss.
@@ -49,7 +49,6 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> go.Figure:
     figure.update_layout(
         template=TEMPLATE,
         height=600,
-        title={"text": "Progress measures", "subtitle": {"text": _LOOK_FOR}},
         legend={"orientation": "h", "x": 0, "y": -0.17, "yanchor": "top"},
         margin={"l": 8, "r": 32, "t": 48, "b": 8},
         shapes=_marks(phases, measures.epochs[-1]),
@@ -57,7 +56,7 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> go.Figure:
         yaxis2={"range": [-0.03, 1.03], "title": {"text": "structure"}},
         xaxis2={"tickformat": ",", "title": {"text": "epoch"}},
     )
-    return figure
+    return Drawing(figure, "Progress measures", _LOOK_FOR)
 
 
 def _structure(measures: ProgressMeasures) -> list[tuple[str, Style, Series]]:

@@ -90,8 +90,7 @@ def chapters(story: Story) -> list[Chapter]:
 
 
 def _curves(history: History, detected: Mapping[str, Any]) -> Chapter:
-    figure = history_figure(history, detected)
-    figure.update_layout(title={"text": ""})
+    drawing = history_figure(history, detected)._replace(title="")
     rows = _thinned(
         history.epochs,
         (
@@ -106,7 +105,7 @@ def _curves(history: History, detected: Mapping[str, Any]) -> Chapter:
     return Chapter(
         f"{title[0].upper()}{title[1:]}",
         [],
-        [Figures([figure]), _data("losses and accuracies", ["epoch", *names], rows)],
+        [Figures([drawing]), _data("losses and accuracies", ["epoch", *names], rows)],
     )
 
 
@@ -114,8 +113,7 @@ def _measures(
     measures: ProgressMeasures, phases: Phases, p: int, detected: Mapping[str, Any]
 ) -> Chapter:
     few = are_few(measures.key_frequencies, p)
-    figure = progress_figure(measures, phases if few else Phases(None, None, None))
-    figure.update_layout(title={"text": ""})
+    drawing = progress_figure(measures, phases if few else Phases(None, None, None))
     columns = (
         measures.training_losses,
         measures.validation_losses,
@@ -131,7 +129,7 @@ def _measures(
     ]
     told = growth_told(measures, p, detected)
     data = _data("progress measures", header, _thinned(measures.epochs, columns))
-    return Chapter(told.heading, [told.sentence], [Figures([figure]), data])
+    return Chapter(told.heading, [told.sentence], [Figures([drawing._replace(title="")]), data])
 
 
 def _spectrum(film: Film, control: str) -> Chapter:
@@ -184,7 +182,7 @@ def _surfaces(surfaces: Sequence[Surface], gallery: Gallery) -> Chapter:
     ]
     best, _ = max(waves, key=lambda pair: 0.0 if pair[1] is None else pair[1].share)
     in_3d = surface_figure(best, waves_first=True)
-    in_3d.update_layout(height=560)
+    in_3d.figure.update_layout(height=560)
     told = waves_told(gallery.shares, "neurons")
     names = listed([surface.neuron_index for surface in surfaces])
     header = ["neuron", "frequency", "share of the variance", "peak", "mean"]

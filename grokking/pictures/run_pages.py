@@ -41,7 +41,7 @@ def write_run_pages(
             "shared",
         )
     ]
-    links = [(pages[0].name, training.layout.title.text)]
+    links = [(pages[0].name, training.title)]
     for surface in surfaces:
         page = folder / f"activation_surface_neuron_{surface.neuron_index}.html"
         pages.append(write_combined_page(page, surface, "shared", described))

@@ -8,12 +8,13 @@ import plotly.graph_objects as go
 
 from grokking.analysis.scenes import Film
 from grokking.analysis.spectra import are_few
+from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE
 
 _LABELS = 10  # beside each other on an axis without touching
 
 
-def spectrum_figure(film: Film) -> go.Figure:
+def spectrum_figure(film: Film) -> Drawing:
     """Norm of each frequency in W_E (upwards) at each frame (to the right), brighter is stronger."""
     frequencies = np.arange(1, film.spectra.shape[1] + 1)
     names = [f"{epoch:,}" for epoch in film.epochs]
@@ -43,7 +44,7 @@ def spectrum_figure(film: Film) -> go.Figure:
             **frequency_ticks(film.key_frequencies, film.modulus),
         },
     )
-    return figure
+    return Drawing(figure)
 
 
 def frequency_ticks(keys: Sequence[int], p: int) -> dict[str, Any]:

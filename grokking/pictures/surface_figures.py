@@ -1,7 +1,4 @@
-"""Activation surfaces -> plotly figures: pure functions, without torch and without files.
-
-Every figure carries its title, a subtitle that says what to look for, and its buttons.
-"""
+"""Activation surfaces -> plotly figures: pure functions, without torch and without files."""
 
 import base64
 from collections.abc import Sequence
@@ -14,6 +11,7 @@ from numpy.typing import NDArray
 from grokking.analysis.fourier import Array, Permutation, Wave, strongest_wave
 from grokking.analysis.scenes import Bytes
 from grokking.artifacts import Surface
+from grokking.pictures.drawings import Button, Buttons, Drawing
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE
 from grokking.pictures.surface_views import View, surface_title, views
 
@@ -36,7 +34,7 @@ SURFACE_LOOK: dict[str, Any] = {
 }
 
 
-def surface_figure(surface: Surface, waves_first: bool = False) -> go.Figure:
+def surface_figure(surface: Surface, waves_first: bool = False) -> Drawing:
     """The surface in 3-D with a button for each order, natural order first unless told otherwise."""
     wave = strongest_wave(surface.values)
     choices = views(surface, wave)[:: -1 if waves_first else 1]
@@ -51,12 +49,9 @@ def surface_figure(surface: Surface, waves_first: bool = False) -> go.Figure:
             visible=view is choices[0],
             lighting=LIGHTING,
         )
-    figure.update_layout(
-        **scene_layout(low, high, _axes(choices[0])),
-        title={"text": surface_title(surface, wave), "subtitle": {"text": choices[0].look_for}},
-        updatemenus=[_order_buttons(choices)] if len(choices) > 1 else [],
-    )
-    return figure
+    figure.update_layout(**scene_layout(low, high, _axes(choices[0])))
+    buttons = _order_buttons(choices) if len(choices) > 1 else None
+    return Drawing(figure, surface_title(surface, wave), choices[0].look_for, buttons)
 
 
 def empty_surface_figure() -> go.Figure:
@@ -92,14 +87,14 @@ def scene_layout(low: float, high: float, axes: dict[str, dict[str, Any]]) -> di
     }
 
 
-def wave_heatmap(surface: Surface, wave: Wave | None) -> go.Figure:
+def wave_heatmap(surface: Surface, wave: Wave | None) -> Drawing:
     """The surface from above in wave order, where there is one, titled with its frequency."""
-    figure = heatmap_figure(surface, views(surface, wave)[-1])
+    drawing = heatmap_figure(surface, views(surface, wave)[-1])
     told = "no wave" if wave is None else f"frequency {wave.frequency}, {wave.share:.1%}"
-    return figure.update_layout(title={"text": f"Neuron {surface.neuron_index}: {told}"})
+    return drawing._replace(title=f"Neuron {surface.neuron_index}: {told}")
 
 
-def heatmap_figure(surface: Surface, view: View) -> go.Figure:
+def heatmap_figure(surface: Surface, view: View) -> Drawing:
     """The surface from above in one order, first operand to the right, second upwards."""
     axes = _axes(view)
     low, high = _range(surface)
@@ -113,15 +108,14 @@ def heatmap_figure(surface: Surface, view: View) -> go.Figure:
     )
     figure.update_layout(
         template=TEMPLATE,
-        title={"text": view.name, "subtitle": {"text": view.caption}},
         margin={"l": 8, "r": 8, "t": 32, "b": 8},  # plotly's tools stand in the top margin
         xaxis={**axes["xaxis"], "constrain": "domain", "tickangle": 0},
         yaxis={**axes["yaxis"], "scaleanchor": "x", "constrain": "domain"},
     )
-    return figure
+    return Drawing(figure, view.name, view.caption)
 
 
-def combined_figures(surface: Surface) -> list[go.Figure]:
+def combined_figures(surface: Surface) -> list[Drawing]:
     """The 3-D surface, and beside it a heatmap of each order."""
     choices = views(surface, strongest_wave(surface.values))
     return [surface_figure(surface), *(heatmap_figure(surface, view) for view in choices)]
@@ -165,17 +159,14 @@ def _axes(view: View) -> dict[str, Any]:
     }
 
 
-def _order_buttons(choices: Sequence[View]) -> dict[str, Any]:
+def _order_buttons(choices: Sequence[View]) -> Buttons:
     buttons = []
     for view in choices:
         shown = {"visible": [other is view for other in choices]}
-        layout: dict[str, Any] = {"title.subtitle.text": view.look_for}
-        for name, axis in _axes(view).items():
-            layout |= {f"scene.{name}.{key}": value for key, value in axis.items()}
-        buttons.append({"label": view.name, "method": "update", "args": [shown, layout]})
-    return {
-        "type": "buttons",
-        "direction": "right",
-        "name": "order of the operands",
-        "buttons": buttons,
-    }
+        axes = {
+            f"scene.{name}.{key}": value
+            for name, axis in _axes(view).items()
+            for key, value in axis.items()
+        }
+        buttons.append(Button(view.name, shown, axes, view.look_for))
+    return Buttons("order of the operands", buttons)

@@ -6,8 +6,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from grokking.detection import THRESHOLD
+from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import GREY, MUTED, TEMPLATE
-from grokking.sweep.look import marker, styles, titled, with_epoch_axis
+from grokking.sweep.look import drawn, marker, styles
 from grokking.sweep.records import RunRecord, Sweep
 from grokking.sweep.survival import median_time
 from grokking.sweep.thinning import thinned
@@ -18,7 +19,7 @@ MEASURES = {  # history series -> axis title, jump that is always drawn
 }
 
 
-def accuracy_figure(sweep: Sweep) -> go.Figure:
+def accuracy_figure(sweep: Sweep) -> Drawing:
     """Validation accuracy of every run over the epochs, grok epochs marked."""
     figure = _curves(sweep, "validation_accuracies")
     for weight_decay, runs in sweep.groups().items():
@@ -36,11 +37,7 @@ def accuracy_figure(sweep: Sweep) -> go.Figure:
         )
     figure.add_hline(y=THRESHOLD, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
-    return titled(
-        figure,
-        "Validation accuracy of every run",
-        _jump(sweep),
-    )
+    return drawn(figure, "Validation accuracy of every run", _jump(sweep), "xaxis")
 
 
 def _jump(sweep: Sweep) -> str:
@@ -78,15 +75,11 @@ def _climb(sweep: Sweep) -> str:
     )
 
 
-def loss_figure(sweep: Sweep) -> go.Figure:
+def loss_figure(sweep: Sweep) -> Drawing:
     """Validation loss of every run on a logarithmic axis."""
     figure = _curves(sweep, "validation_losses")
     figure.update_yaxes(type="log", dtick=1, exponentformat="power")
-    return titled(
-        figure,
-        "Validation loss of every run",
-        _climb(sweep),
-    )
+    return drawn(figure, "Validation loss of every run", _climb(sweep), "xaxis")
 
 
 def _curves(sweep: Sweep, series: str) -> go.Figure:
@@ -103,7 +96,8 @@ def _curves(sweep: Sweep, series: str) -> go.Figure:
             )
             figure.add_trace(trace)
     figure.update_yaxes(title_text=MEASURES[series][0])
-    return with_epoch_axis(figure)
+    figure.update_xaxes(nticks=6)
+    return figure.update_layout(margin_r=32)
 
 
 def _trace(sweep: Sweep, run: RunRecord, series: str, line: dict[str, Any]) -> go.Scatter:
@@ -121,12 +115,12 @@ def _trace(sweep: Sweep, run: RunRecord, series: str, line: dict[str, Any]) -> g
     )
 
 
-def facets(sweep: Sweep) -> list[go.Figure]:
+def facets(sweep: Sweep) -> list[Drawing]:
     """One small panel per weight decay: its runs in colour, all others grey behind them."""
     return [_facet(sweep, weight_decay) for weight_decay in sweep.groups()]
 
 
-def _facet(sweep: Sweep, weight_decay: float) -> go.Figure:
+def _facet(sweep: Sweep, weight_decay: float) -> Drawing:
     figure = go.Figure(layout={"template": TEMPLATE, "height": 260, "showlegend": False})
     for run in sorted(sweep.runs, key=lambda r: r.weight_decay == weight_decay):  # grey first
         mine = run.weight_decay == weight_decay
@@ -138,4 +132,4 @@ def _facet(sweep: Sweep, weight_decay: float) -> go.Figure:
         figure.add_trace(trace if mine else trace.update(hoverinfo="skip", hovertemplate=None))
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
     figure.update_xaxes(title_text="epoch", tickformat=",", nticks=5)
-    return figure.update_layout(title_text=f"Weight decay {weight_decay}")
+    return Drawing(figure, f"Weight decay {weight_decay}")

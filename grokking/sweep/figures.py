@@ -6,23 +6,16 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import INK, MUTED, TEMPLATE, Style
-from grokking.sweep.look import (
-    NEVER,
-    NOT_YET,
-    axis_buttons,
-    marker,
-    styles,
-    titled,
-    with_epoch_axis,
-)
+from grokking.sweep.look import NEVER, NOT_YET, drawn, marker, styles
 from grokking.sweep.records import RunRecord, Sweep
 from grokking.sweep.survival import kaplan_meier
 
 BOXED = 5  # runs that grokked, from which their quartiles are drawn
 
 
-def distribution_figure(sweep: Sweep) -> go.Figure:
+def distribution_figure(sweep: Sweep) -> Drawing:
     """Grok epochs per weight decay: every run as a point, in a box where BOXED of them grokked."""
     groups = sweep.groups()
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460, "showlegend": False})
@@ -35,9 +28,9 @@ def distribution_figure(sweep: Sweep) -> go.Figure:
         ticktext=[str(weight_decay) for weight_decay in groups],
         range=[-0.6, len(groups) - 0.4],
     )
-    figure.update_yaxes(title_text="epoch", tickformat=",", rangemode="tozero")
-    figure.update_layout(updatemenus=[axis_buttons("yaxis")])
-    return titled(figure, "When each run grokked, and what else became of it", _legend(sweep))
+    figure.update_yaxes(rangemode="tozero")
+    title = "When each run grokked, and what else became of it"
+    return drawn(figure, title, _legend(sweep), "yaxis")
 
 
 def _legend(sweep: Sweep) -> str:
@@ -105,7 +98,7 @@ def _spread_out(position: int, count: int) -> list[float]:
     return [position + step * (i - (count - 1) / 2) for i in range(count)]
 
 
-def survival_figure(sweep: Sweep) -> go.Figure:
+def survival_figure(sweep: Sweep) -> Drawing:
     """Kaplan-Meier: share of runs that have not grokked, per weight decay, censorings ticked."""
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
     for weight_decay, runs in sweep.groups().items():
@@ -137,11 +130,10 @@ def survival_figure(sweep: Sweep) -> go.Figure:
         )
     figure.add_hline(y=0.5, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(title_text="share not grokked", range=[-0.03, 1.05], tickformat=".0%")
-    return titled(
-        with_epoch_axis(figure),
-        "Share of runs that have not grokked (Kaplan-Meier)",
-        _fall(sweep),
-    )
+    figure.update_xaxes(nticks=6)
+    figure.update_layout(margin_r=32)
+    title = "Share of runs that have not grokked (Kaplan-Meier)"
+    return drawn(figure, title, _fall(sweep), "xaxis")
 
 
 def _fall(sweep: Sweep) -> str:
@@ -155,7 +147,7 @@ def _fall(sweep: Sweep) -> str:
     return falls if all(run.grokked for run in sweep.runs) else f"{falls} {ticks}"
 
 
-def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> go.Figure:
+def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> Drawing:
     """Median delay against 1 / (lr * wd) on logarithmic axes, every run, and the fitted line."""
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
     for weight_decay, runs in sweep.groups().items():
@@ -197,7 +189,7 @@ def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> go.Figure:
     )
     ticks = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
     figure.update_yaxes(type="log", title_text="delay, epochs", tickvals=ticks, tickformat=",")
-    return titled(
+    return drawn(
         figure,
         "Does the delay scale as 1 / (learning rate x weight decay)?",
         "On these axes a slope of 1 is exact proportion. Bars: Kaplan-Meier median of each weight "

@@ -1,9 +1,10 @@
-"""What the figures of a sweep share: looks of the weight decays, epoch axis and its buttons, legend."""
+"""What the figures of a sweep share: looks of the weight decays, legend, axis of epochs."""
 
 from typing import Any
 
 import plotly.graph_objects as go
 
+from grokking.pictures.drawings import Drawing, epoch_buttons
 from grokking.pictures.style import Style, weight_decay_styles
 from grokking.sweep.records import Sweep
 
@@ -26,35 +27,21 @@ def marker(style: Style) -> dict[str, Any]:
     }
 
 
-def with_epoch_axis(figure: go.Figure) -> go.Figure:
-    """The figure with epochs on x, and buttons for a linear or logarithmic axis."""
-    figure.update_xaxes(title_text="epoch", tickformat=",", nticks=6)
-    return figure.update_layout(updatemenus=[axis_buttons("xaxis")], margin_r=32)
+def drawn(figure: go.Figure, title: str, look_for: str, epochs: str = "") -> Drawing:
+    """The figure with its words, the legend below it, and buttons for the axis of `epochs`.
 
-
-def axis_buttons(axis: str) -> dict[str, Any]:
-    """Buttons that make the axis ("xaxis" or "yaxis") linear or logarithmic."""
-    buttons = [
-        {
-            "label": f"{name} epochs",
-            "method": "relayout",
-            "args": [{f"{axis}.type": kind, f"{axis}.autorange": True}],
-        }
-        for name, kind in (("Linear", "linear"), ("Log", "log"))
-    ]
-    return {"type": "buttons", "name": "epoch axis", "buttons": buttons}
-
-
-def titled(figure: go.Figure, title: str, look_for: str) -> go.Figure:
-    """The figure with its title, a sentence on what to look for, and the legend below it."""
-    return figure.update_layout(
-        title={"text": title, "subtitle": {"text": look_for}},
-        legend={
-            "title": {"text": "weight decay", "side": "top"},
-            "orientation": "h",
-            "yref": "container",
-            "y": 0,
-            "yanchor": "bottom",
-            "x": 0,
-        },
-    )
+    That is "xaxis", "yaxis" or none.
+    """
+    legend = {
+        "title": {"text": "weight decay", "side": "top"},
+        "orientation": "h",
+        "yref": "container",
+        "y": 0,
+        "yanchor": "bottom",
+        "x": 0,
+    }
+    figure.update_layout(legend=legend)
+    if not epochs:
+        return Drawing(figure, title, look_for)
+    figure.update_layout({epochs: {"title": {"text": "epoch"}, "tickformat": ","}})
+    return Drawing(figure, title, look_for, epoch_buttons(epochs))

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import plotly.graph_objects as go
-
 from grokking.cli import Parser
 from grokking.errors import RunError
 from grokking.experiment import experiment
+from grokking.pictures.drawings import Drawing
 from grokking.pictures.introduction import introduction
 from grokking.pictures.pages import Block, Figures, Links, Prose, Table, write_page
 from grokking.sweep.analysis import analyze
@@ -68,13 +67,15 @@ def _accuracy_page(sweep: Sweep) -> list[Block]:
     ]
 
 
-def _in_rows(figures: Sequence[go.Figure], columns: int = 3) -> list[Block]:
-    return [Figures(figures[start : start + columns]) for start in range(0, len(figures), columns)]
+def _in_rows(drawings: Sequence[Drawing], columns: int = 3) -> list[Block]:
+    return [
+        Figures(drawings[start : start + columns]) for start in range(0, len(drawings), columns)
+    ]
 
 
 def _distribution_page(sweep: Sweep, summary: Summary) -> list[Block]:
-    figures: list[go.Figure] = [distribution_figure(sweep), survival_figure(sweep)]
-    blocks: list[Block] = [Figures([figure]) for figure in figures]
+    drawings = [distribution_figure(sweep), survival_figure(sweep)]
+    blocks: list[Block] = [Figures([drawing]) for drawing in drawings]
     if summary["delay_scaling"] is not None:
         blocks.append(Figures([scaling_figure(sweep, summary["delay_scaling"])]))
     if scaling_line(summary):

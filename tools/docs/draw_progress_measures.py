@@ -30,10 +30,10 @@ def main() -> None:
     parser.add_argument("output", type=Path, metavar="OUT.png")
     arguments = parser.parse_args()
     measures = progress_measures.read(arguments.run)
-    figure = progress_figure(measures, find_phases(measures))
+    drawing = progress_figure(measures, find_phases(measures))
     with tempfile.TemporaryDirectory() as folder, Chromium() as chromium:
         path = Path(folder) / "page.html"
-        write_page(path, "Progress measures", [Figures([figure])], "inline")
+        write_page(path, "Progress measures", [Figures([drawing])], "inline")
         with chromium.open(path, width=1000, height=1200) as page:
             page.settle()
             page.evaluate("document.querySelector('.modebar-container').remove()")

@@ -17,18 +17,29 @@ function plot(element, figure, more = {}) {
   return true;
 }
 
-// Draws into the element of that id, whose buttons call plotly with their own arguments.
+// Buttons of which one is pressed; act(number) when another is chosen.
+function choices(group, labels, chosen, act) {
+  labels.forEach((label, number) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = label;
+    button.setAttribute("aria-pressed", number === chosen);
+    button.addEventListener("click", () => {
+      for (const other of group.children) other.setAttribute("aria-pressed", other === button);
+      act(number);
+    });
+    group.append(button);
+  });
+}
+
+// Draws into the element of that id; its buttons change the figure and the sentence above it.
 function draw(id, figure, buttons) {
   const element = document.getElementById(id);
-  if (!plot(element, figure)) return;
-  buttons.forEach((button, number) => {
-    const control = document.getElementById(id + "-button-" + (number + 1));
-    control.addEventListener("click", () => {
-      for (const other of control.parentElement.children)
-        other.setAttribute("aria-pressed", other === control);
-      Plotly[button.method](element, ...button.args);
-      if (button.look_for !== null)
-        document.getElementById(id + "-look").textContent = button.look_for;
-    });
+  if (!plot(element, figure) || !buttons.length) return;
+  const labels = buttons.map(button => button.label);
+  choices(document.getElementById(id + "-buttons"), labels, 0, number => {
+    const { traces, layout, look_for } = buttons[number];
+    Plotly.update(element, traces, layout);
+    if (look_for !== null) document.getElementById(id + "-look").textContent = look_for;
   });
 }

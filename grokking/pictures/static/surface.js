@@ -2,21 +2,6 @@
 // for the activation b / 255 * peak.
 const bytesOf = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
 
-// Buttons of which one is pressed; act(number) when another is chosen.
-function choices(group, labels, chosen, act) {
-  labels.forEach((label, number) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = label;
-    button.setAttribute("aria-pressed", number === chosen);
-    button.addEventListener("click", () => {
-      for (const other of group.children) other.setAttribute("aria-pressed", other === button);
-      act(number);
-    });
-    group.append(button);
-  });
-}
-
 // Activations as plotly wants them, [y][x], from bytes [x][y]; both operands listed in one order.
 function activations(bytes, start, order, peak) {
   const p = order.length;
