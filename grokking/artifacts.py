@@ -13,12 +13,14 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from grokking.analysis.fourier import Wave, strongest_wave
 from grokking.config import FIELDS, Config, recorded_kind
 from grokking.detection import OUTCOMES, outcome
 from grokking.errors import RunError, UserError
@@ -218,6 +220,11 @@ class Surface:
     modulus: int
     values: NDArray[Any]  # float32 or float64 [p, p], values[x][y], x the first operand
     epoch: int | None = None  # the state it was taken from
+
+    @cached_property
+    def wave(self) -> Wave | None:
+        """Its strongest frequency; None where all pairs have one activation or p has no frequencies."""
+        return strongest_wave(self.values)
 
 
 def surface_path(directory: Path, neuron: int) -> Path:

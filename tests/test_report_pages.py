@@ -15,9 +15,11 @@ from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import Film, Scenes, Star
 from grokking.artifacts import History
+from grokking.pictures import surface_views
 from grokking.pictures.film_pages import film_data, write_film_page
-from grokking.pictures.gallery_pages import gallery_data, viridis, write_gallery_page
+from grokking.pictures.gallery_pages import gallery_data, write_gallery_page
 from grokking.pictures.report_pages import Story, write_report_page
+from grokking.pictures.style import shades
 
 P, KEYS = 13, [2, 5]
 EPOCHS = [0, 1, 10, 100]
@@ -134,7 +136,7 @@ def test_the_slider_moves_surface_curve_and_spectrum(tmp_path, shot, chromium: C
             )
             page.settle()
             star = shot.film.stars[0]
-            order = film_data(shot.film)["stars"][0]["order"]
+            order = film_data(shot.film)["stars"][0]["waves"]["operands"]
             shown = np.array(page.evaluate(HEIGHTS))
             expected = star.heights[frame][np.ix_(order, order)].T / 255 * star.peaks[frame]
             np.testing.assert_allclose(shown, expected, rtol=1e-6)
@@ -225,12 +227,30 @@ def test_choosing_a_tile_shows_that_neuron(tmp_path, shot, chromium: Chromium) -
         assert page.errors == [] and len(page.requests) == 1
 
 
+def test_a_large_modulus_is_shown_by_every_nth_operand(
+    tmp_path, shot, chromium: Chromium, monkeypatch
+) -> None:
+    monkeypatch.setattr(surface_views, "DRAWN", 5)
+    path = write_gallery_page(tmp_path / "gallery.html", described(), shot.gallery, KEYS)
+    first = gallery_data(shot.gallery, KEYS)["groups"][0]
+    order, place = first["waves"]["operands"], first["neurons"][0]["place"]
+    assert len(order) == 5 and len(set(order)) == 5
+    expected = shot.gallery.heights[place][np.ix_(order, order)].T / 255 * shot.gallery.peaks[place]
+    with chromium.open(path) as page:
+        np.testing.assert_allclose(np.array(page.evaluate(HEIGHTS)), expected, rtol=1e-6)
+        assert page.evaluate("document.querySelector('.tiles canvas').width") == 5
+        told = "Operands run from 0 to 12. Drawn is every 3rd of them."
+        assert told in page.evaluate("document.body.innerText")
+    film = write_film_page(tmp_path / "film.html", described(), shot.film)
+    assert told in film.read_text()
+
+
 def test_a_tile_is_painted_upright_in_the_colours_of_the_scale(
     tmp_path, shot, chromium: Chromium
 ) -> None:
     path = write_gallery_page(tmp_path / "gallery.html", described(), shot.gallery, KEYS)
     group = gallery_data(shot.gallery, KEYS)["groups"][0]
-    place, order, colors = group["neurons"][0]["place"], group["order"], viridis()
+    place, order, colors = group["neurons"][0]["place"], group["waves"]["operands"], shades()
     with chromium.open(path) as page:
         pixels = page.evaluate(
             "[...document.querySelector('.tiles canvas').getContext('2d')"

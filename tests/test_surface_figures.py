@@ -44,7 +44,7 @@ def test_a_large_modulus_is_drawn_by_every_nth_operand_of_each_order() -> None:
     p, order = 2003, wave_order(2003, 3)
     assert order is not None
     drawn = surface(p, 3)
-    natural, wave = views(drawn, strongest_wave(drawn.values))
+    natural, wave = views(drawn)
     assert natural.order.tolist() == list(range(0, p, 3))
     assert wave.order.tolist() == order[::3].tolist()
     for view in (natural, wave):
@@ -65,13 +65,13 @@ def test_the_buttons_offer_natural_order_first_and_relabel_the_axes() -> None:
 
 def test_the_title_names_neuron_epoch_frequency_and_share() -> None:
     drawn = surface(113, 19, neuron_index=102)
-    wave = strongest_wave(drawn.values)
-    assert wave is not None
+    wave = drawn.wave
+    assert wave is not None and wave == strongest_wave(drawn.values)
     title = surface_figure(drawn).title
     share = f"{100 * wave.share:.1f}%"
     assert title == f"Neuron 102, mod 113, epoch 8,123: frequency 19 holds {share} of the variance"
     without_epoch = Surface(0, 113, drawn.values)
-    assert surface_title(without_epoch, wave).startswith("Neuron 0, mod 113: frequency 19")
+    assert surface_title(without_epoch).startswith("Neuron 0, mod 113: frequency 19")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_surface_without_wave_order_says_why(drawn: Surface, title: str, reaso
 @pytest.mark.parametrize("p", (3, 5, 7))
 def test_a_small_prime_has_a_wave_order_that_is_a_permutation(p: int) -> None:
     drawn = surface(p, 1)
-    natural, wave = views(drawn, strongest_wave(drawn.values))
+    natural, wave = views(drawn)
     assert natural.order.tolist() == list(range(p))
     assert sorted(wave.order) == list(range(p))
 
@@ -108,7 +108,7 @@ def test_the_sentence_warns_of_a_mixture_and_of_a_wave_too_fast_for_the_eye() ->
     fast, slow = surface(113, 56), surface(113, 3)
     sentences = [surface_figure(s).look_for for s in (mixed, fast, slow)]
     assert "No frequency rules this neuron" in sentences[0]
-    assert "are faint" in views(mixed, strongest_wave(mixed.values))[1].look_for
+    assert "are faint" in views(mixed)[1].look_for
     assert "too fast for the eye" in sentences[1]
     assert "One wave every 37.7 operands" in sentences[2]
 
@@ -118,7 +118,7 @@ def test_every_picture_of_a_surface_has_the_same_colour_range_from_zero() -> Non
     peak = drawn.values.max()
     for trace in surface_figure(drawn).figure.data:
         assert (trace.cmin, trace.cmax) == (0, peak)
-    for view in views(drawn, strongest_wave(drawn.values)):
+    for view in views(drawn):
         trace = heatmap_figure(drawn, view).figure.data[0]
         assert (trace.zmin, trace.zmax) == (0, peak)
 
@@ -181,7 +181,7 @@ def test_a_heatmap_shows_the_true_operands_in_wave_order(
     tmp_path: Path, chromium: Chromium
 ) -> None:
     drawn = distinct()
-    wave_view = views(drawn, strongest_wave(drawn.values))[1]
+    wave_view = views(drawn)[1]
     blocks = [Figures([heatmap_figure(drawn, wave_view)])]
     with chromium.open(write_page(tmp_path / "a.html", "t", blocks, "shared")) as page:
         x, y, activation = hovered(page, ".nsewdrag")

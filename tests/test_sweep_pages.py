@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from sweep_folders import typical_sweep, write_run
 
 from grokking.pictures.style import weight_decay_styles
+from grokking.pictures.thinning import log_places, thinned
 from grokking.sweep.analysis import analyze
 from grokking.sweep.curves import accuracy_figure, facets, loss_figure
 from grokking.sweep.figures import distribution_figure, scaling_figure, survival_figure
 from grokking.sweep.folder import read_sweep
 from grokking.sweep.look import NEVER, NOT_YET
 from grokking.sweep.pages import write_sweep_pages
-from grokking.sweep.thinning import thinned
 
 PAGES = (
     "index.html",
@@ -273,3 +273,11 @@ def test_thinning_makes_a_long_smooth_curve_short():
     epochs = list(range(10_000))
     kept, _ = thinned(epochs, [math.exp(-epoch / 1_000) for epoch in epochs], 0.02)
     assert len(kept) < 600
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 100])
+def test_places_evenly_spaced_in_their_logarithm_have_both_ends(count):
+    places = sorted(log_places(count, 10))
+    assert places == sorted(set(places) & set(range(count)))
+    assert places[:1] + places[-1:] == ([0, count - 1] if count else [])
+    assert count < 100 or places == [0, 1, 2, 3, 4, 6, 10, 16, 25, 39, 63, 99]

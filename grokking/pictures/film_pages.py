@@ -12,9 +12,13 @@ from grokking.pictures.introduction import introduction
 from grokking.pictures.pages import Block, Prose, Widget, write_page
 from grokking.pictures.spectrum_figures import frequency_ticks
 from grokking.pictures.structure_sentences import hills_told
-from grokking.pictures.style import BLUE, INK, MUTED, TEMPLATE, TRAINING, VALIDATION
-from grokking.pictures.surface_figures import empty_surface_figure, text_of
-from grokking.pictures.surface_views import listed_in_waves
+from grokking.pictures.style import BLUE, INK, MUTED, TEMPLATE, TRAINING, VALIDATION, curve
+from grokking.pictures.surface_figures import (
+    empty_surface_figure,
+    script_heights,
+    script_order,
+)
+from grokking.pictures.surface_views import operands_told, orders
 
 SCALE = (
     "Every frame fills the height: its colour bar runs from 0 to the largest activation at that epoch, "
@@ -30,7 +34,7 @@ def write_film_page(path: Path, described: Experiment, film: Film) -> Path:
         *introduction(described),
         Prose([f"Press Play: {len(film.epochs)} recorded epochs. {hills_told(film)}"]),
         Widget("film", film_data(film)),
-        Prose([SCALE]),
+        Prose([SCALE, *operands_told(film.modulus)]),
     ]
     return write_page(path, f"The film of a run: {described.title}", blocks, "inline")
 
@@ -39,6 +43,7 @@ def film_data(film: Film) -> dict[str, object]:
     """What the page's script `film` takes."""
     return {
         "modulus": film.modulus,
+        "natural": script_order(orders(film.modulus, 0)[0]),
         "epochs": film.epochs,
         "first_drawn_epoch": _first_drawn(film),
         "training": film.training_accuracies,
@@ -51,8 +56,8 @@ def film_data(film: Film) -> dict[str, object]:
                 "frequency": star.frequency,
                 "peaks": star.peaks,
                 "shares": star.shares,
-                "order": listed_in_waves(film.modulus, star.frequency),
-                "heights": text_of(star.heights),
+                "waves": script_order(orders(film.modulus, star.frequency)[1]),
+                "heights": script_heights(star.heights),
             }
             for star in film.stars
         ],
@@ -81,15 +86,9 @@ def _accuracy_figure(film: Film) -> go.Figure:
         ("training", TRAINING, film.training_accuracies),
         ("validation", VALIDATION, film.validation_accuracies),
     ):
-        figure.add_scatter(
-            x=film.epochs,
-            y=accuracies,
-            name=name,
-            mode="lines+markers",
-            marker={"size": 4, "symbol": style.symbol},
-            line={"color": style.color, "dash": style.dash, "width": 2},
-            hovertemplate=f"epoch %{{x:,}}<br>{name} accuracy %{{y:.2%}}<extra></extra>",
-        )
+        points = {"size": 4, "symbol": style.symbol}
+        drawn = curve(name, style, film.epochs, accuracies, "accuracy %{y:.2%}")
+        figure.add_trace(drawn.update(mode="lines+markers", marker=points))
     figure.update_layout(
         template=TEMPLATE,
         margin={**_MARGIN, "t": 24},

@@ -5,17 +5,19 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from plotly.colors import get_colorscale, sample_colorscale, unlabel_rgb
-
 from grokking.analysis.scenes import Gallery
 from grokking.analysis.spectra import are_few
 from grokking.experiment import Experiment
 from grokking.pictures.introduction import introduction
 from grokking.pictures.pages import Block, Prose, Widget, write_page
 from grokking.pictures.structure_sentences import groups_told
-from grokking.pictures.style import SEQUENTIAL
-from grokking.pictures.surface_figures import empty_surface_figure, text_of
-from grokking.pictures.surface_views import listed_in_waves
+from grokking.pictures.style import shades
+from grokking.pictures.surface_figures import (
+    empty_surface_figure,
+    script_heights,
+    script_order,
+)
+from grokking.pictures.surface_views import operands_told, orders
 
 
 def write_gallery_page(
@@ -31,7 +33,8 @@ def write_gallery_page(
         Prose(
             [
                 "Each picture runs from 0 (dark) to its neuron's own peak (bright); heights are drawn "
-                "in 255 equal steps of it."
+                "in 255 equal steps of it.",
+                *operands_told(gallery.modulus),
             ]
         ),
     ]
@@ -53,8 +56,9 @@ def gallery_data(gallery: Gallery, keys: Sequence[int]) -> dict[str, Any]:
     groups = groupby(places, key=lambda i: gallery.frequencies[i])
     return {
         "modulus": gallery.modulus,
-        "heights": text_of(gallery.heights),
-        "colors": viridis(),
+        "natural": script_order(orders(gallery.modulus, 0)[0]),
+        "heights": script_heights(gallery.heights),
+        "colors": shades(),
         "figure": empty_surface_figure(),
         "groups": [_group(gallery, frequency, list(of), keys) for frequency, of in groups],
     }
@@ -73,7 +77,7 @@ def _group(
     count = f"{len(places)} neuron{'s' if len(places) != 1 else ''}"
     return {
         "title": f"{named}{key}: {count}",
-        "order": listed_in_waves(gallery.modulus, frequency),
+        "waves": script_order(orders(gallery.modulus, frequency)[1]),
         "neurons": [_neuron(gallery, place) for place in places],
     }
 
@@ -92,10 +96,3 @@ def _neuron(gallery: Gallery, place: int) -> dict[str, Any]:
             f"activation is {peak:.3g}."
         )
     return {"place": place, "peak": peak, "label": label, "told": told}
-
-
-def viridis() -> list[str]:
-    """256 colours as #rrggbb, from little to much."""
-    scale = get_colorscale(SEQUENTIAL)
-    sampled = sample_colorscale(scale, [i / 255 for i in range(256)])
-    return ["#" + "".join(f"{round(part):02x}" for part in unlabel_rgb(color)) for color in sampled]

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from grokking.artifacts import History
 from grokking.pictures.drawings import Drawing, epoch_axis, epoch_buttons
 from grokking.pictures.outcome_sentences import gap, outcome_title
-from grokking.pictures.style import TEMPLATE, TRAINING, VALIDATION, curve, epoch_line
+from grokking.pictures.style import TEMPLATE, TRAINING, VALIDATION, curve, epoch_lines
 
 _AXES = {  # kind of axis -> what it shows
     "log": "The log axis begins at the first probe after epoch 0.",
@@ -58,25 +58,13 @@ def history_figure(history: History, phases: Mapping[str, Any]) -> Drawing:
 
 
 def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A dashed line through both panels for each phase that was reached.
-
-    Named above the upper panel, above the lower one and within it, so that the names never meet.
-    """
+    """Named above the upper panel, above the lower one and within it, so that the names never meet."""
     generalised = "generalised" if phases["grok_epoch"] is None else "grokked"
     named = (
         ("memorised", phases["memorization_epoch"], "x", "left", "end"),
         (generalised, phases["generalization_epoch"], "x2", "right", "end"),
         ("collapsed", phases["collapse_epoch"], "x2", "right", "middle"),
     )
-    return [
-        epoch_line(
-            epoch,
-            axis,
-            f"{name} at {epoch:,}" if axis == home else "",
-            xanchor=anchor,
-            textposition=position,
-        )
-        for name, epoch, home, anchor, position in named
-        if epoch is not None
-        for axis in ("x", "x2")
-    ]
+    return epoch_lines(
+        (f"{name} at {epoch or 0:,}", epoch, *where) for name, epoch, *where in named
+    )

@@ -19,7 +19,7 @@ from grokking.pictures.style import (
     VALIDATION,
     Style,
     curve,
-    epoch_line,
+    epoch_lines,
 )
 
 RESTRICTED = Style(GREEN, "longdash", "diamond")
@@ -71,7 +71,7 @@ def _structure(measures: ProgressMeasures) -> list[tuple[str, Style, Series]]:
 
 
 def _marks(phases: Phases, last: int) -> list[dict[str, Any]]:
-    """A dashed line through both panels at the end of each phase.
+    """The end of each phase.
 
     Named above the upper panel, above the lower one and at its foot, so that the names never meet,
     and towards the middle, so that none is cut off.
@@ -81,15 +81,7 @@ def _marks(phases: Phases, last: int) -> list[dict[str, Any]]:
         ("end of circuit formation", phases.circuit_formation, "x2", "end"),
         ("end of cleanup", phases.cleanup, "x2", "start"),
     )
-    return [
-        epoch_line(
-            epoch,
-            axis,
-            name if axis == home else "",
-            xanchor="left" if epoch < last / 2 else "right",
-            textposition=position,
-        )
+    return epoch_lines(
+        (name, epoch, home, "left" if (epoch or 0) < last / 2 else "right", position)
         for name, epoch, home, position in ends
-        if epoch is not None
-        for axis in ("x", "x2")
-    ]
+    )

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokking.analysis.fourier import strongest_wave
 from grokking.analysis.judging import Row
 from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
@@ -30,6 +29,8 @@ from grokking.pictures.structure_sentences import (
     waves_told,
 )
 from grokking.pictures.surface_figures import surface_figure, wave_heatmap
+from grokking.pictures.surface_views import share
+from grokking.pictures.thinning import log_places
 
 DATA_ROWS = 40  # of the table behind a curve, about
 
@@ -91,7 +92,7 @@ def chapters(story: Story) -> list[Chapter]:
 
 def _curves(history: History, detected: Mapping[str, Any]) -> Chapter:
     drawing = history_figure(history, detected)._replace(title="")
-    rows = _thinned(
+    rows = _rows(
         history.epochs,
         (
             history.training_losses,
@@ -128,7 +129,7 @@ def _measures(
         *("Gini of W_E", "Gini of W_L", "sum of squared weights"),
     ]
     told = growth_told(measures, p, detected)
-    data = _data("progress measures", header, _thinned(measures.epochs, columns))
+    data = _data("progress measures", header, _rows(measures.epochs, columns))
     return Chapter(told.heading, [told.sentence], [Figures([drawing._replace(title="")]), data])
 
 
@@ -169,19 +170,16 @@ def _circles(circles: Sequence[Circle]) -> Chapter:
 
 
 def _surfaces(surfaces: Sequence[Surface], gallery: Gallery) -> Chapter:
-    waves = [(surface, strongest_wave(surface.values)) for surface in surfaces]
     rows = [
         [
-            str(surface.neuron_index),
-            "-" if wave is None else str(wave.frequency),
-            "-" if wave is None else f"{wave.share:.4f}",
-            f"{surface.values.max():.4g}",
-            f"{surface.values.mean():.4g}",
+            str(s.neuron_index),
+            *(("-", "-") if s.wave is None else (str(s.wave.frequency), f"{s.wave.share:.4f}")),
+            f"{s.values.max():.4g}",
+            f"{s.values.mean():.4g}",
         ]
-        for surface, wave in waves
+        for s in surfaces
     ]
-    best, _ = max(waves, key=lambda pair: 0.0 if pair[1] is None else pair[1].share)
-    in_3d = surface_figure(best, waves_first=True)
+    in_3d = surface_figure(max(surfaces, key=share), waves_first=True)
     in_3d.figure.update_layout(height=560)
     told = waves_told(gallery.shares, "neurons")
     names = listed([surface.neuron_index for surface in surfaces])
@@ -191,7 +189,7 @@ def _surfaces(surfaces: Sequence[Surface], gallery: Gallery) -> Chapter:
         [told.sentence, f"Shown: {names}; in 3-D the one nearest to a wave."],
         [
             Figures([in_3d]),
-            Figures([wave_heatmap(surface, wave) for surface, wave in waves]),
+            Figures([wave_heatmap(surface) for surface in surfaces]),
             _data("neurons", header, rows),
         ],
     )
@@ -232,12 +230,9 @@ def _data(what: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> De
     return Details(f"The data: {what}", Table(what, header, rows))
 
 
-def _thinned(epochs: Sequence[int], columns: Sequence[Series]) -> list[list[str]]:
+def _rows(epochs: Sequence[int], columns: Sequence[Series]) -> list[list[str]]:
     """About DATA_ROWS rows, evenly spaced in the logarithm of the epoch and at the end."""
-    last = len(epochs) - 1
-    places = sorted({round(last ** (i / DATA_ROWS)) for i in range(DATA_ROWS + 1)} | {0, last})
     return [
         [f"{epochs[i]:,}", *("-" if c[i] is None else f"{c[i]:.4g}" for c in columns)]
-        for i in places
-        if i <= last
+        for i in sorted(log_places(len(epochs), DATA_ROWS))
     ]

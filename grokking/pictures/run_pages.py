@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grokking.analysis.fourier import strongest_wave
 from grokking.artifacts import History, Surface
 from grokking.experiment import Experiment
 from grokking.pictures.history_figures import history_figure
@@ -13,7 +12,7 @@ from grokking.pictures.pages import Figures, Links, Prose, write_page
 from grokking.pictures.structure_sentences import waves_told
 from grokking.pictures.surface_figures import wave_heatmap
 from grokking.pictures.surface_pages import write_combined_page
-from grokking.pictures.surface_views import surface_title
+from grokking.pictures.surface_views import share, surface_title
 
 GALLERY = 12  # surfaces shown on the index itself
 
@@ -45,7 +44,7 @@ def write_run_pages(
     for surface in surfaces:
         page = folder / f"activation_surface_neuron_{surface.neuron_index}.html"
         pages.append(write_combined_page(page, surface, "shared", described))
-        links.append((page.name, surface_title(surface, strongest_wave(surface.values))))
+        links.append((page.name, surface_title(surface)))
     blocks = [
         *first,
         Figures([training]),
@@ -61,11 +60,9 @@ def write_run_pages(
 
 def _gallery(surfaces: Sequence[Surface]) -> list[Prose | Figures]:
     """Heatmaps of the neurons that are most nearly one wave, in wave order where there is one."""
-    waves = [(surface, strongest_wave(surface.values)) for surface in surfaces]
-    waves.sort(key=lambda pair: 0.0 if pair[1] is None else -pair[1].share)
-    figures = [wave_heatmap(surface, wave) for surface, wave in waves[:GALLERY]]
-    if not figures:
+    if not surfaces:
         return []
-    shares = [0.0 if wave is None else wave.share for _, wave in waves]
-    told = waves_told(shares, "exported neurons")
-    return [Prose([told.sentence], told.heading), Figures(figures)]
+    best_first = sorted(surfaces, key=share, reverse=True)
+    told = waves_told(list(map(share, surfaces)), "exported neurons")
+    heatmaps = [wave_heatmap(surface) for surface in best_first[:GALLERY]]
+    return [Prose([told.sentence], told.heading), Figures(heatmaps)]

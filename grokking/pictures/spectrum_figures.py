@@ -10,6 +10,7 @@ from grokking.analysis.scenes import Film
 from grokking.analysis.spectra import are_few
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE
+from grokking.pictures.thinning import tick_places
 
 _LABELS = 10  # beside each other on an axis without touching
 
@@ -29,7 +30,7 @@ def spectrum_figure(film: Film) -> Drawing:
         hovertemplate="epoch %{customdata}<br>frequency %{y}<br>norm %{z:.3g}<extra></extra>",
         colorbar={"title": {"text": "norm in W_E", "side": "right"}, "thickness": 10},
     )
-    ticks = list(range(0, len(names), max(1, len(names) // 6)))
+    ticks = list(tick_places(len(names)))
     figure.update_layout(
         template=TEMPLATE,
         height=420,
@@ -54,7 +55,7 @@ def frequency_ticks(keys: Sequence[int], p: int) -> dict[str, Any]:
     """
     count = (p - 1) // 2
     if not are_few(keys, p):
-        return {"tickvals": list(range(1, count + 1, max(1, count // 6)))}
+        return {"tickvals": [1 + place for place in tick_places(count)]}
     groups: list[list[int]] = []
     for key in keys:
         if groups and key - groups[-1][-1] < count / _LABELS:

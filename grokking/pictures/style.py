@@ -6,13 +6,12 @@ colour-blind readers. No picture relies on colour alone.
 
 from collections.abc import Iterable, Sequence
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-
-from grokking.artifacts import Series
+from plotly.colors import get_colorscale, sample_colorscale, unlabel_rgb
 
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
@@ -29,6 +28,12 @@ PAGE_COLORS = {  # the variables of static/*.css
 }
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 SEQUENTIAL = "Viridis"  # for sequences from little to much
+
+
+def shades() -> list[str]:
+    """256 colours of SEQUENTIAL as #rrggbb, from little to much."""
+    sampled = sample_colorscale(get_colorscale(SEQUENTIAL), [i / 255 for i in range(256)])
+    return ["#" + "".join(f"{round(part):02x}" for part in unlabel_rgb(color)) for color in sampled]
 
 
 class Style(NamedTuple):
@@ -107,7 +112,7 @@ def curve(
     name: str,
     style: Style,
     epochs: Sequence[int] | NDArray[np.int64],
-    series: Series,
+    series: Sequence[float | None],
     hover: str,
     legend: bool = True,
 ) -> go.Scatter:
@@ -124,8 +129,21 @@ def curve(
     )
 
 
-def epoch_line(epoch: int, axis: str, text: str = "", **label: object) -> dict[str, object]:
-    """A dashed line through the panel of an x axis ("x", "x2") at an epoch, its text above it."""
+def epoch_lines(marks: Iterable[tuple[str, int | None, str, str, str]]) -> list[dict[str, Any]]:
+    """Dashed lines through both panels, on axes "x" and "x2", at the epochs that were reached.
+
+    A mark: its name, its epoch, the axis of the panel that names it, and the name's xanchor and
+    textposition.
+    """
+    return [
+        _epoch_line(epoch, axis, name if axis == home else "", anchor, position)
+        for name, epoch, home, anchor, position in marks
+        if epoch is not None
+        for axis in ("x", "x2")
+    ]
+
+
+def _epoch_line(epoch: int, axis: str, text: str, anchor: str, position: str) -> dict[str, Any]:
     return {
         "type": "line",
         "xref": axis,
@@ -137,9 +155,9 @@ def epoch_line(epoch: int, axis: str, text: str = "", **label: object) -> dict[s
         "line": {"color": MUTED, "width": 1.5, "dash": "dash"},
         "label": {
             "text": text,
-            "textposition": "end",
+            "textposition": position,
             "textangle": 0,
-            **label,
+            "xanchor": anchor,
             "yanchor": "bottom",
             "font": {"color": INK, "size": 12},
         },

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from grokking.analysis.fourier import diagonal_periodicity, strongest_wave
+from grokking.analysis.fourier import diagonal_periodicity
 from grokking.artifacts import Surface
 from grokking.experiment import Experiment
 from grokking.pictures.introduction import introduction
@@ -21,8 +21,7 @@ def surface_facts(surface: Surface) -> list[tuple[str, str]]:
     values = surface.values
     scale = np.abs(values).max() or 1.0  # sums and squares of scaled values stay in range
     unit, diagonal = values / scale, np.diagonal(values) / scale
-    periodicity = diagonal_periodicity(values)
-    wave = strongest_wave(values)
+    periodicity, wave = diagonal_periodicity(values), surface.wave
     return [
         ("minimum", f"{values.min():.4g}"),
         ("maximum", f"{values.max():.4g}"),
@@ -60,7 +59,6 @@ def _write(
     plotly_js: PlotlyJs,
     described: Experiment | None,
 ) -> Path:
-    title = surface_title(surface, strongest_wave(surface.values))
     first = [] if described is None else introduction(described)
     blocks: list[Block] = [*first, figures, Facts(surface_facts(surface))]
-    return write_page(path, title, blocks, plotly_js)
+    return write_page(path, surface_title(surface), blocks, plotly_js)

@@ -1,5 +1,6 @@
 """In which orders a surface's operands are worth listing, and what to say about each."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,49 +17,63 @@ class View(NamedTuple):
     """A surface with both operands listed in one order."""
 
     name: str
-    order: Permutation  # int64 [p]: position -> operand; every n-th of them if p is above DRAWN
+    order: Permutation  # int64: position -> operand, at most DRAWN
     caption: str
     look_for: str
 
 
-def views(surface: Surface, wave: Wave | None) -> list[View]:
-    """Natural order, and then wave order where there is one for the surface's strongest `wave`."""
-    p = surface.modulus
-    natural = np.arange(p, dtype=np.int64)
-    waves = waves_shown(p)
-    order = None if wave is None else wave_order(p, wave.frequency, waves)
-    counted = f"Operands from 0 to {p - 1}, as counted."
-    if wave is None or order is None:
-        return [_thinned(View("Natural order", natural, counted, _no_wave_order(surface, wave)))]
+def orders(p: int, frequency: int) -> tuple[Permutation, Permutation | None]:
+    """Natural order, and the order in which a frequency (0: none) becomes a few waves, where it can."""
+    waves = wave_order(p, frequency, waves_shown(p)) if frequency else None
+    return np.arange(p, dtype=np.int64), waves
+
+
+def drawn(order: Permutation) -> Permutation:
+    """At most DRAWN of the operands, evenly spaced in their order."""
+    return order[:: _every(len(order))]
+
+
+def views(surface: Surface) -> list[View]:
+    """Natural order, and then wave order where there is one for the surface's strongest frequency."""
+    p, wave, told = surface.modulus, surface.wave, left_out(surface.modulus)
+    natural, waves = orders(p, 0 if wave is None else wave.frequency)
+    as_counted = partial(
+        View, "Natural order", drawn(natural), f"Operands from 0 to {p - 1}, as counted.{told}"
+    )
+    if wave is None or waves is None:
+        return [as_counted(_no_wave_order(surface) + told)]
+    step = waves[1]
     listed = (
-        f"The same numbers with both operands listed in steps of {order[1]} (mod {p}): "
-        f"frequency {wave.frequency} becomes {waves} waves along each axis. "
+        f"The same numbers with both operands listed in steps of {step} (mod {p}): "
+        f"frequency {wave.frequency} becomes {waves_shown(p)} waves along each axis. "
     )
     look_for = (
         "Look for smooth hills and diagonal ridges; hovering shows the true operands."
         if wave.share >= _DOMINANT
         else "It holds less than half of this neuron's variance: hills, if any, are faint."
     )
-    stepped = f"Operands in steps of {order[1]} (mod {p})."
+    stepped = f"Operands in steps of {step} (mod {p}).{told}"
     return [
-        _thinned(View("Natural order", natural, counted, _natural(p, wave))),
-        _thinned(View("Wave order", order, stepped, listed + look_for)),
+        as_counted(_natural(p, wave) + told),
+        View("Wave order", drawn(waves), stepped, listed + look_for + told),
     ]
 
 
-def _thinned(view: View) -> View:
-    """At most DRAWN operands, evenly spaced in this order."""
-    step = -(-len(view.order) // DRAWN)  # rounded up
-    if step == 1:
-        return view
-    told = f" Drawn is every {step}{'nd' if step == 2 else 'rd' if step == 3 else 'th'} of them."
-    return View(view.name, view.order[::step], view.caption + told, view.look_for + told)
+def left_out(p: int) -> str:
+    """A sentence on the operands that are not drawn, if there are any."""
+    n = _every(p)
+    nth = {1: "", 2: "2nd", 3: "3rd"}.get(n, f"{n}th")
+    return f" Drawn is every {nth} of them." if nth else ""
 
 
-def listed_in_waves(modulus: int, frequency: int) -> list[int] | None:
-    """The wave order of a frequency as static/surface.js takes it; None where there is none."""
-    order = wave_order(modulus, frequency, waves_shown(modulus)) if frequency else None
-    return None if order is None else order.tolist()
+def operands_told(p: int) -> list[str]:
+    """The same for pictures of many neurons."""
+    told = left_out(p)
+    return [f"Operands run from 0 to {p - 1}.{told}"] if told else []
+
+
+def _every(p: int) -> int:
+    return -(-p // DRAWN)  # rounded up
 
 
 def waves_shown(p: int) -> int:
@@ -81,8 +96,8 @@ def _natural(p: int, wave: Wave) -> str:
     )
 
 
-def _no_wave_order(surface: Surface, wave: Wave | None) -> str:
-    p = surface.modulus
+def _no_wave_order(surface: Surface) -> str:
+    p, wave = surface.modulus, surface.wave
     if not surface.values.any():
         return "This neuron is dead: no pair of operands makes it fire, so it shows no wave."
     if p < 3 or p % 2 == 0:
@@ -95,8 +110,9 @@ def _no_wave_order(surface: Surface, wave: Wave | None) -> str:
     )
 
 
-def surface_title(surface: Surface, wave: Wave | None) -> str:
+def surface_title(surface: Surface) -> str:
     """Neuron, modulus, epoch, and the strongest frequency with its share of the variance."""
+    wave = surface.wave
     where = f"Neuron {surface.neuron_index}, mod {surface.modulus}"
     if surface.epoch is not None:
         where += f", epoch {surface.epoch:,}"
@@ -105,3 +121,8 @@ def surface_title(surface: Surface, wave: Wave | None) -> str:
     if wave is None:
         return f"{where}: no frequency"
     return f"{where}: frequency {wave.frequency} holds {wave.share:.1%} of the variance"
+
+
+def share(surface: Surface) -> float:
+    """Of its variance, in its strongest frequency."""
+    return 0.0 if surface.wave is None else surface.wave.share

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from grokking.analysis.fourier import strongest_wave
 from grokking.artifacts import Surface, check_input, check_output, read_config, read_surface
 from grokking.cli import Parser
 from grokking.errors import UserError
@@ -27,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_surface_page(single, surface, "inline", described)
     write_combined_page(combined, surface, "inline", described)
 
-    print(surface_title(surface, strongest_wave(surface.values)))
+    print(surface_title(surface))
     for name, value in surface_facts(surface):
         print(f"  {name:36} {value}")
     print(f"3-D surface:            {single}")

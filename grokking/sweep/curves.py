@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 from grokking.detection import THRESHOLD
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import GREY, MUTED, TEMPLATE
+from grokking.pictures.thinning import thinned
 from grokking.sweep.look import drawn, marker, styles
 from grokking.sweep.records import RunRecord, Sweep
 from grokking.sweep.survival import median_time
-from grokking.sweep.thinning import thinned
 
 MEASURES = {  # history series -> axis title, jump that is always drawn
     "validation_accuracies": ("validation accuracy", 0.005),

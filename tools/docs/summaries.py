@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from grokking.analysis.fourier import PERIODIC, strongest_wave
+from grokking.analysis.fourier import PERIODIC
 from grokking.artifacts import (
     History,
     read_config,
@@ -72,8 +72,7 @@ def was_set(entry: dict[str, Any]) -> bool:
 def exported_wave(path: Path) -> dict[str, Any]:
     """Neuron, strongest frequency and its share of the surface's variance (0 for a dead neuron)."""
     surface = read_surface(path)
-    wave = strongest_wave(surface.values)
-    found = (None, 0.0) if wave is None else (wave.frequency, wave.share)
+    found = (None, 0.0) if surface.wave is None else surface.wave
     return {"neuron": surface.neuron_index, "frequency": found[0], "share": round(found[1], 4)}
 
 

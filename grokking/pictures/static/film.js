@@ -2,15 +2,13 @@ function film(id, film) {
   const root = document.getElementById(id);
   const part = name => root.querySelector(`[data-part="${name}"]`);
   const last = film.epochs.length - 1;
-  const natural = [...Array(film.modulus).keys()];
+  const p = film.modulus;
   const heights = film.stars.map(star => bytesOf(star.heights));
   let frame = last;
   let star = 0;
-  let waves = film.stars.some(star => star.order !== null);
+  let waves = film.stars.some(star => star.waves !== null);
   let playing = 0; // the number of the showing that goes on, 0: none
   let turn = 0; // the number of the last one
-  const order = () => waves && film.stars[star].order || natural;
-  const start = () => frame * film.modulus ** 2;
 
   plot(part("surface"), film.figures.surface);
   for (const name of ["curves", "spectrum"])
@@ -32,7 +30,9 @@ function film(id, film) {
 
   function stage() {
     tell();
-    return showSurface(part("surface"), heights[star], start(), order(), film.stars[star].peaks[frame]);
+    const shown = film.stars[star];
+    const order = waves && shown.waves || film.natural;
+    return showSurface(part("surface"), heights[star], frame * p * p, p, order, shown.peaks[frame]);
   }
 
   async function show(number) {

@@ -3,7 +3,6 @@ function gallery(id, gallery) {
   const part = name => root.querySelector(`[data-part="${name}"]`);
   const p = gallery.modulus;
   const bytes = bytesOf(gallery.heights);
-  const natural = [...Array(p).keys()];
   const colors = gallery.colors.map(color => parseInt(color.slice(1), 16));
   let chosen = null;
   let waves = true;
@@ -18,17 +17,17 @@ function gallery(id, gallery) {
     tile.setAttribute("aria-current", "true");
     chosen = [group, neuron, tile];
     part("look").textContent = neuron.told;
-    showSurface(part("surface"), bytes, neuron.place * p * p, waves && group.order || natural,
-      neuron.peak);
+    const order = waves && group.waves || gallery.natural;
+    showSurface(part("surface"), bytes, neuron.place * p * p, p, order, neuron.peak);
   }
 
-  function paint(canvas, start, order) {
-    canvas.width = canvas.height = p;
-    const image = new ImageData(p, p);
+  function paint(canvas, start, operands) {
+    const side = canvas.width = canvas.height = operands.length;
+    const image = new ImageData(side, side);
     const pixels = new Uint32Array(image.data.buffer);
-    order.forEach((x, column) => order.forEach((y, row) => {
+    operands.forEach((x, column) => operands.forEach((y, row) => {
       const color = colors[bytes[start + x * p + y]]; // 0xRRGGBB; pixels are 0xAABBGGRR
-      pixels[(p - 1 - row) * p + column] =
+      pixels[(side - 1 - row) * side + column] =
         0xff000000 | (color & 0xff) << 16 | color & 0xff00 | color >> 16;
     }));
     canvas.getContext("2d").putImageData(image, 0, 0);
@@ -47,7 +46,7 @@ function gallery(id, gallery) {
       tile.title = neuron.told;
       label.textContent = neuron.label;
       const canvas = document.createElement("canvas");
-      if (neuron.peak > 0) paint(canvas, neuron.place * p * p, group.order || natural);
+      if (neuron.peak > 0) paint(canvas, neuron.place * p * p, (group.waves || gallery.natural).operands);
       else tile.className = "dead";
       tile.append(canvas, label);
       tile.addEventListener("click", () => show(group, neuron, tile));

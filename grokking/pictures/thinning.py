@@ -1,9 +1,10 @@
-"""Fewer points for the same picture: a curve of 10,000 epochs is drawn with some hundreds."""
+"""Fewer points, rows or labels for the same picture: of 10,000 epochs, a curve is drawn with some hundreds."""
 
 import math
 from collections.abc import Sequence
 
 SAMPLES = 200  # evenly spaced, and as many again evenly on a logarithmic axis
+TICKS = 6
 
 
 def thinned(
@@ -28,11 +29,19 @@ def thinned(
 
 def _samples(count: int) -> set[int]:
     """Positions spaced evenly, and evenly in their logarithm."""
-    if count == 0:
-        return set()
-    last = count - 1
-    even = {round(last * i / SAMPLES) for i in range(SAMPLES + 1)}
-    return even | {round(last ** (i / SAMPLES)) for i in range(SAMPLES + 1)} & set(range(count))
+    even = {round((count - 1) * i / SAMPLES) for i in range(SAMPLES + 1)} if count else set()
+    return even | log_places(count, SAMPLES)
+
+
+def log_places(count: int, steps: int) -> set[int]:
+    """The first and the last of so many places, and some between, evenly spaced in their logarithm."""
+    last = max(0, count - 1)
+    return {0, last, *(round(last ** (i / steps)) for i in range(steps + 1))} & set(range(count))
+
+
+def tick_places(count: int) -> range:
+    """About TICKS of so many places on an axis, evenly spaced."""
+    return range(0, count, max(1, count // TICKS))
 
 
 def _height(value: float | None, logarithmic: bool) -> float | None:
