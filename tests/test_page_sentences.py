@@ -7,7 +7,7 @@ import pytest
 from synthetic import history, phases
 
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.analysis.scenes import Circle, Film, Gallery, Star, circles
+from grokking.analysis.scenes import Circle, Film, FilmedNeuron, Gallery, circles
 from grokking.analysis.spectra import are_few
 from grokking.artifacts import History
 from grokking.pictures.outcome_sentences import gap, outcome_sentence, outcome_title
@@ -95,8 +95,8 @@ def film(keys=KEYS, first=0.1, last=0.9, shares=((0.1, 0.6, 0.9),)):
         spectra[frame, [k - 1 for k in keys]] = (share / max(len(keys), 1)) ** 0.5
         spectra[frame, [k - 1 for k in others]] = ((1 - share) / max(len(others), 1)) ** 0.5
     heights = np.zeros((3, P, P), dtype=np.uint8)
-    stars = [Star(9 + i, 3, [1.0] * 3, heights, list(of)) for i, of in enumerate(shares)]
-    return Film(P, [0, 100, 900], [0.1, 1.0, 1.0], [0.0, 0.07, 1.0], spectra, list(keys), stars)
+    filmed = [FilmedNeuron(9 + i, 3, [1.0] * 3, heights, list(of)) for i, of in enumerate(shares)]
+    return Film(P, [0, 100, 900], [0.1, 1.0, 1.0], [0.0, 0.07, 1.0], spectra, list(keys), filmed)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from grokking.analysis.controls import Control
 from grokking.analysis.judging import Row
 from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.analysis.scenes import Film, Scenes, Star
+from grokking.analysis.scenes import Film, FilmedNeuron, Scenes
 from grokking.artifacts import History
 from grokking.pictures import surface_views
 from grokking.pictures.film_pages import film_data, write_film_page
@@ -45,12 +45,12 @@ class StateDouble:
 
 
 @pytest.fixture(scope="module")
-def shot():
+def scene():
     final = StateDouble(EPOCHS[-1])
     gallery = scenes.gallery(final)
-    stars = scenes.cast(gallery, KEYS)
-    film = scenes.film([StateDouble(epoch) for epoch in EPOCHS], KEYS, stars)
-    surfaces = scenes.final_surfaces(final, [neuron for neuron, _ in stars])
+    filmed = scenes.best_neurons(gallery, KEYS)
+    film = scenes.film([StateDouble(epoch) for epoch in EPOCHS], KEYS, filmed)
+    surfaces = scenes.final_surfaces(final, [neuron for neuron, _ in filmed])
     return Scenes(film, gallery, scenes.circles(final.embedding, KEYS), surfaces)
 
 
@@ -76,7 +76,7 @@ def measures():
     )
 
 
-def story(shot, **changes):
+def story(scene, **changes):
     history = History(EPOCHS, [4.0, 3, 2, 0.1], [4.0, 5, None, 0.1], [0, 0.5, 1, 1], [0, 0, 0.1, 1])
     rows = [
         Row("keys", "5", "2", 2, "3 to 6", "FAIL", "too few", Control("15 <others>", [1, 2]), "so"),
@@ -89,7 +89,7 @@ def story(shot, **changes):
         "measures": measures(),
         "phases": Phases(1, 10, 100),
         "key_control": "20 draws: median 6",
-        "scenes": shot,
+        "scenes": scene,
         "rows": rows,
         "links": [("film.html", "The film")],
         "caution": ["Too early to tell."],
@@ -99,14 +99,14 @@ def story(shot, **changes):
 
 def longer(film, times):
     """The film shown that many times in a row."""
-    stars = [
+    filmed = [
         dataclasses.replace(
-            star,
-            peaks=star.peaks * times,
-            heights=np.tile(star.heights, (times, 1, 1)),
-            shares=star.shares * times,
+            neuron,
+            peaks=neuron.peaks * times,
+            heights=np.tile(neuron.heights, (times, 1, 1)),
+            shares=neuron.shares * times,
         )
-        for star in film.stars
+        for neuron in film.neurons
     ]
     return dataclasses.replace(
         film,
@@ -114,7 +114,7 @@ def longer(film, times):
         training_accuracies=film.training_accuracies * times,
         validation_accuracies=film.validation_accuracies * times,
         spectra=np.tile(film.spectra, (times, 1)),
-        stars=stars,
+        neurons=filmed,
     )
 
 
@@ -125,8 +125,8 @@ def text(page, part):
     return page.evaluate(f"document.querySelector('[data-part={part}]').textContent")
 
 
-def test_the_slider_moves_surface_curve_and_spectrum(tmp_path, shot, chromium: Chromium) -> None:
-    path = write_film_page(tmp_path / "film.html", described(), shot.film)
+def test_the_slider_moves_surface_curve_and_spectrum(tmp_path, scene, chromium: Chromium) -> None:
+    path = write_film_page(tmp_path / "film.html", described(), scene.film)
     with chromium.open(path) as page:
         assert text(page, "epoch") == "epoch 100"
         for frame in (0, 2):
@@ -135,22 +135,22 @@ def test_the_slider_moves_surface_curve_and_spectrum(tmp_path, shot, chromium: C
                 "(document.querySelector('[data-part=slider]'))"
             )
             page.settle()
-            star = shot.film.stars[0]
-            order = film_data(shot.film)["stars"][0]["waves"]["operands"]
+            neuron = scene.film.neurons[0]
+            order = film_data(scene.film)["neurons"][0]["waves"]["operands"]
             shown = np.array(page.evaluate(HEIGHTS))
-            expected = star.heights[frame][np.ix_(order, order)].T / 255 * star.peaks[frame]
+            expected = neuron.heights[frame][np.ix_(order, order)].T / 255 * neuron.peaks[frame]
             np.testing.assert_allclose(shown, expected, rtol=1e-6)
             assert text(page, "epoch") == f"epoch {EPOCHS[frame]}"
             assert f"on the others {EPOCHS[frame]:.1f}%" in text(page, "look")
             spectrum = page.evaluate("document.querySelector('[data-part=spectrum]').data[0].y")
-            np.testing.assert_allclose(spectrum, shot.film.spectra[frame], atol=1e-4)
+            np.testing.assert_allclose(spectrum, scene.film.spectra[frame], atol=1e-4)
             marked = "document.querySelector('[data-part=curves]').layout.shapes[0].x0"
             assert page.evaluate(marked) == max(EPOCHS[frame], 1)
         assert page.errors == [] and len(page.requests) == 1
 
 
-def test_play_runs_through_to_the_last_frame(tmp_path, shot, chromium: Chromium) -> None:
-    path = write_film_page(tmp_path / "film.html", described(), shot.film)
+def test_play_runs_through_to_the_last_frame(tmp_path, scene, chromium: Chromium) -> None:
+    path = write_film_page(tmp_path / "film.html", described(), scene.film)
     seen = (
         "window.seen = []; new MutationObserver(() => seen.push("
         "document.querySelector('[data-part=epoch]').textContent)).observe("
@@ -168,9 +168,9 @@ def test_play_runs_through_to_the_last_frame(tmp_path, shot, chromium: Chromium)
         assert page.errors == []
 
 
-def test_pause_stops_the_film(tmp_path, shot, chromium: Chromium) -> None:
+def test_pause_stops_the_film(tmp_path, scene, chromium: Chromium) -> None:
     """A film of some minutes: however slow the browser, it is still playing when Pause is pressed."""
-    path = write_film_page(tmp_path / "film.html", described(), longer(shot.film, 200))
+    path = write_film_page(tmp_path / "film.html", described(), longer(scene.film, 200))
     with chromium.open(path) as page:
         page.press("Play")
         page.press("Pause")
@@ -180,13 +180,13 @@ def test_pause_stops_the_film(tmp_path, shot, chromium: Chromium) -> None:
         assert page.errors == []
 
 
-def test_another_neuron_and_natural_order(tmp_path, shot, chromium: Chromium) -> None:
-    path = write_film_page(tmp_path / "film.html", described(), shot.film)
+def test_another_neuron_and_natural_order(tmp_path, scene, chromium: Chromium) -> None:
+    path = write_film_page(tmp_path / "film.html", described(), scene.film)
     with chromium.open(path) as page:
         page.press("Natural order")
         page.press("Frequency 5")
-        star = shot.film.stars[1]
-        expected = star.heights[-1].T / 255 * star.peaks[-1]
+        neuron = scene.film.neurons[1]
+        expected = neuron.heights[-1].T / 255 * neuron.peaks[-1]
         np.testing.assert_allclose(np.array(page.evaluate(HEIGHTS)), expected, rtol=1e-6)
         assert "Neuron 2 holds" in text(page, "look")
         labels = page.evaluate(
@@ -196,15 +196,15 @@ def test_another_neuron_and_natural_order(tmp_path, shot, chromium: Chromium) ->
         assert page.errors == []
 
 
-def test_the_film_draws_its_surface(tmp_path, shot, chromium: Chromium) -> None:
-    path = write_film_page(tmp_path / "film.html", described(), shot.film)
+def test_the_film_draws_its_surface(tmp_path, scene, chromium: Chromium) -> None:
+    path = write_film_page(tmp_path / "film.html", described(), scene.film)
     with chromium.open(path) as page:
         colors = page.colors("[data-part=surface]")
     assert len(colors) > 20  # a lit surface in many shades, not an empty scene
 
 
-def test_choosing_a_tile_shows_that_neuron(tmp_path, shot, chromium: Chromium) -> None:
-    path = write_gallery_page(tmp_path / "gallery.html", described(), shot.gallery, KEYS)
+def test_choosing_a_tile_shows_that_neuron(tmp_path, scene, chromium: Chromium) -> None:
+    path = write_gallery_page(tmp_path / "gallery.html", described(), scene.gallery, KEYS)
     with chromium.open(path) as page:
         assert page.evaluate("document.querySelectorAll('.tiles button').length") == 4
         assert page.evaluate("document.querySelectorAll('.tiles .dead').length") == 1
@@ -217,9 +217,9 @@ def test_choosing_a_tile_shows_that_neuron(tmp_path, shot, chromium: Chromium) -
         ]
         assert titles[-1] == "No wave: 1 neuron"
         page.press("Natural order")
-        page.press("2 · " + f"{shot.gallery.shares[shot.gallery.neurons.index(2)]:.0%}")
-        place = shot.gallery.neurons.index(2)
-        expected = shot.gallery.heights[place].T / 255 * shot.gallery.peaks[place]
+        page.press("2 · " + f"{scene.gallery.shares[scene.gallery.neurons.index(2)]:.0%}")
+        place = scene.gallery.neurons.index(2)
+        expected = scene.gallery.heights[place].T / 255 * scene.gallery.peaks[place]
         np.testing.assert_allclose(np.array(page.evaluate(HEIGHTS)), expected, rtol=1e-6)
         assert text(page, "look").startswith("Neuron 2: frequency 5 holds")
         page.press("1 dead")
@@ -228,28 +228,30 @@ def test_choosing_a_tile_shows_that_neuron(tmp_path, shot, chromium: Chromium) -
 
 
 def test_a_large_modulus_is_shown_by_every_nth_operand(
-    tmp_path, shot, chromium: Chromium, monkeypatch
+    tmp_path, scene, chromium: Chromium, monkeypatch
 ) -> None:
     monkeypatch.setattr(surface_views, "DRAWN", 5)
-    path = write_gallery_page(tmp_path / "gallery.html", described(), shot.gallery, KEYS)
-    first = gallery_data(shot.gallery, KEYS)["groups"][0]
+    path = write_gallery_page(tmp_path / "gallery.html", described(), scene.gallery, KEYS)
+    first = gallery_data(scene.gallery, KEYS)["groups"][0]
     order, place = first["waves"]["operands"], first["neurons"][0]["place"]
     assert len(order) == 5 and len(set(order)) == 5
-    expected = shot.gallery.heights[place][np.ix_(order, order)].T / 255 * shot.gallery.peaks[place]
+    expected = (
+        scene.gallery.heights[place][np.ix_(order, order)].T / 255 * scene.gallery.peaks[place]
+    )
     with chromium.open(path) as page:
         np.testing.assert_allclose(np.array(page.evaluate(HEIGHTS)), expected, rtol=1e-6)
         assert page.evaluate("document.querySelector('.tiles canvas').width") == 5
         told = "Operands run from 0 to 12. Drawn is every 3rd of them."
         assert told in page.evaluate("document.body.innerText")
-    film = write_film_page(tmp_path / "film.html", described(), shot.film)
+    film = write_film_page(tmp_path / "film.html", described(), scene.film)
     assert told in film.read_text()
 
 
 def test_a_tile_is_painted_upright_in_the_colours_of_the_scale(
-    tmp_path, shot, chromium: Chromium
+    tmp_path, scene, chromium: Chromium
 ) -> None:
-    path = write_gallery_page(tmp_path / "gallery.html", described(), shot.gallery, KEYS)
-    group = gallery_data(shot.gallery, KEYS)["groups"][0]
+    path = write_gallery_page(tmp_path / "gallery.html", described(), scene.gallery, KEYS)
+    group = gallery_data(scene.gallery, KEYS)["groups"][0]
     place, order, colors = group["neurons"][0]["place"], group["waves"]["operands"], shades()
     with chromium.open(path) as page:
         pixels = page.evaluate(
@@ -257,7 +259,7 @@ def test_a_tile_is_painted_upright_in_the_colours_of_the_scale(
             f".getImageData(0, 0, {P}, {P}).data]"
         )
     painted = np.array(pixels).reshape(P, P, 4)[::-1, :, :3]  # [y][x]
-    heights = shot.gallery.heights[place][np.ix_(order, order)].T
+    heights = scene.gallery.heights[place][np.ix_(order, order)].T
     expected = [
         [[int(colors[h][i : i + 2], 16) for i in (1, 3, 5)] for h in row] for row in heights
     ]
@@ -276,9 +278,9 @@ CHAPTERS = [
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_report_tells_the_story_in_order_on_any_screen(
-    tmp_path, shot, chromium: Chromium, width
+    tmp_path, scene, chromium: Chromium, width
 ) -> None:
-    path = write_report_page(tmp_path / "report.html", story(shot))
+    path = write_report_page(tmp_path / "report.html", story(scene))
     with chromium.open(path, width=width) as page:
         headings = page.evaluate("[...document.querySelectorAll('h2')].map(h => h.textContent)")
         assert [h for h in headings if h in CHAPTERS] == CHAPTERS
@@ -291,9 +293,9 @@ def test_the_report_tells_the_story_in_order_on_any_screen(
 
 
 def test_the_table_behind_a_figure_unfolds_and_holds_its_values(
-    tmp_path, shot, chromium: Chromium
+    tmp_path, scene, chromium: Chromium
 ) -> None:
-    path = write_report_page(tmp_path / "report.html", story(shot))
+    path = write_report_page(tmp_path / "report.html", story(scene))
     with chromium.open(path) as page:
         rows = page.evaluate(
             "(table => [...table.rows].map(r => [...r.cells].map(c => c.textContent)))"
@@ -311,53 +313,55 @@ def test_the_table_behind_a_figure_unfolds_and_holds_its_values(
         ]
 
 
-def test_a_run_without_a_record_still_has_a_report(tmp_path, shot) -> None:
-    bare = Scenes(None, shot.gallery, [], [])
+def test_a_run_without_a_record_still_has_a_report(tmp_path, scene) -> None:
+    bare = Scenes(None, scene.gallery, [], [])
     changes = {"history": None, "measures": None, "phases": None, "scenes": bare}
-    text = write_report_page(tmp_path / "r.html", story(shot, **changes)).read_text()
+    text = write_report_page(tmp_path / "r.html", story(scene, **changes)).read_text()
     assert "1. Is it the paper&#x27;s circuit?" in text
     assert not any(chapter in text for chapter in CHAPTERS)
 
 
-def test_the_card_has_each_verdict_with_its_reason_and_control(tmp_path, shot) -> None:
-    text = write_report_page(tmp_path / "r.html", story(shot)).read_text()
+def test_the_card_has_each_verdict_with_its_reason_and_control(tmp_path, scene) -> None:
+    text = write_report_page(tmp_path / "r.html", story(scene)).read_text()
     assert "<td>FAIL: too few</td><td>keys</td>" in text
     assert "15 &lt;others&gt;, 2 draws: median 1.5 (1 to 2)" in text
     assert "<td>not judged</td><td>excluded loss</td>" in text
     assert "Verdicts: 1 FAIL, 1 not judged." in text
 
 
-def test_the_same_story_gives_the_same_bytes(tmp_path, shot) -> None:
+def test_the_same_story_gives_the_same_bytes(tmp_path, scene) -> None:
     pages = []
     for name in ("one", "two"):
         folder = tmp_path / name
         folder.mkdir()
-        write_film_page(folder / "film.html", described(), shot.film)
-        write_gallery_page(folder / "gallery.html", described(), shot.gallery, KEYS)
-        write_report_page(folder / "report.html", story(shot))
+        write_film_page(folder / "film.html", described(), scene.film)
+        write_gallery_page(folder / "gallery.html", described(), scene.gallery, KEYS)
+        write_report_page(folder / "report.html", story(scene))
         pages.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert pages[0] == pages[1]
 
 
-@pytest.mark.parametrize("stars", [1, 5, 6])
-def test_a_film_of_the_reference_size_stays_under_10_mb(tmp_path, stars) -> None:
-    frames = scenes.frames_that_fit(113, stars)
-    take = np.zeros((frames, 113, 113), dtype=np.uint8)
-    star = Star(511, 56, [1.23456789012345] * frames, take, [0.123456789012345] * frames)
+@pytest.mark.parametrize("filmed", [1, 5, 6])
+def test_a_film_of_the_reference_size_stays_under_10_mb(tmp_path, filmed) -> None:
+    frames = scenes.frames_that_fit(113, filmed)
+    heights = np.zeros((frames, 113, 113), dtype=np.uint8)
+    neuron = FilmedNeuron(
+        511, 56, [1.23456789012345] * frames, heights, [0.123456789012345] * frames
+    )
     film = Film(
         modulus=113,
         epochs=list(range(30_000, 30_000 + frames)),
         training_accuracies=[1 / 3] * frames,
         validation_accuracies=[1 / 3] * frames,
         spectra=np.full((frames, 56), 1 / 3),
-        key_frequencies=list(range(1, stars + 1)),
-        stars=[star] * stars,
+        key_frequencies=list(range(1, filmed + 1)),
+        neurons=[neuron] * filmed,
     )
     path = write_film_page(tmp_path / "film.html", described(), film)
     assert frames == 40
     assert path.stat().st_size < 10_000_000
 
 
-def test_what_the_scripts_are_given_is_strict_json(shot) -> None:
-    plain = {k: v for k, v in film_data(shot.film).items() if k != "figures"}
+def test_what_the_scripts_are_given_is_strict_json(scene) -> None:
+    plain = {k: v for k, v in film_data(scene.film).items() if k != "figures"}
     assert json.loads(json.dumps(plain, allow_nan=False))["epochs"] == EPOCHS

@@ -59,34 +59,34 @@ def test_a_gallery_that_would_be_too_large_keeps_the_neurons_nearest_to_one_wave
     assert found.heights.shape == (2, P, P)
 
 
-def test_the_cast_is_the_best_neuron_of_each_key_frequency():
+def test_filmed_is_the_best_neuron_of_each_key_frequency():
     found = scenes.gallery(StateDouble(four_neurons()))
-    assert scenes.cast(found, [2, 4, 5]) == [(0, 2), (2, 4)]
-    assert scenes.cast(found, [5]) == [(0, 2)]  # no neuron follows 5: the best of any
+    assert scenes.best_neurons(found, [2, 4, 5]) == [(0, 2), (2, 4)]
+    assert scenes.best_neurons(found, [5]) == [(0, 2)]  # no neuron follows 5: the best of any
     dead = scenes.gallery(StateDouble(np.zeros((P, P, 3))))
-    assert scenes.cast(dead, [2]) == []
+    assert scenes.best_neurons(dead, [2]) == []
 
 
-def test_no_more_stars_than_a_film_has_room_for():
+def test_no_more_neurons_than_a_film_has_room_for():
     values = np.stack([wave(k, p=31) for k in range(1, 11)], 2)
     found = scenes.gallery(StateDouble(values))
-    assert len(scenes.cast(found, range(1, 11))) == scenes.STARS
+    assert len(scenes.best_neurons(found, range(1, 11))) == scenes.FILMED
 
 
-def test_the_film_shows_each_star_at_each_epoch_in_steps_of_that_frames_peak():
+def test_the_film_shows_each_neuron_at_each_epoch_in_steps_of_that_frames_peak():
     early, late = StateDouble(0.5 * four_neurons(), 0), StateDouble(four_neurons(), 9)
     film = scenes.film([early, late], [2, 4], [(0, 2), (2, 4)])
     assert (film.epochs, film.modulus, film.key_frequencies) == ([0, 9], P, [2, 4])
     assert film.training_accuracies == [1.0, 1.0] and film.validation_accuracies == [0.25, 0.25]
-    for star in film.stars:
-        whole = four_neurons()[:, :, star.neuron]
-        assert star.heights.shape == (2, P, P)
+    for filmed in film.neurons:
+        whole = four_neurons()[:, :, filmed.neuron]
+        assert filmed.heights.shape == (2, P, P)
         for frame, factor in enumerate((0.5, 1.0)):
-            assert star.peaks[frame] == pytest.approx(factor * whole.max(), rel=1e-6)
-            expected = frequency_shares(whole)[star.frequency - 1]
-            assert star.shares[frame] == pytest.approx(expected, abs=1e-5)
-            shown = star.heights[frame] / 255 * star.peaks[frame]
-            np.testing.assert_allclose(shown, factor * whole, atol=star.peaks[frame] / 500)
+            assert filmed.peaks[frame] == pytest.approx(factor * whole.max(), rel=1e-6)
+            expected = frequency_shares(whole)[filmed.frequency - 1]
+            assert filmed.shares[frame] == pytest.approx(expected, abs=1e-5)
+            shown = filmed.heights[frame] / 255 * filmed.peaks[frame]
+            np.testing.assert_allclose(shown, factor * whole, atol=filmed.peaks[frame] / 500)
 
 
 def test_the_films_spectrum_is_the_norm_of_each_frequency_in_the_embedding():
@@ -102,7 +102,7 @@ def test_values_that_are_not_finite_leave_no_hole_in_a_film():
     broken = four_neurons()
     broken[0, 0, 0] = np.nan
     film = scenes.film([StateDouble(broken)], [2], [(0, 2)])
-    assert np.isfinite(film.stars[0].peaks).all() and film.stars[0].heights[0, 0, 0] == 0
+    assert np.isfinite(film.neurons[0].peaks).all() and film.neurons[0].heights[0, 0, 0] == 0
 
 
 def test_an_embedding_of_one_frequency_is_a_perfect_circle_in_order_of_phase():
@@ -130,7 +130,7 @@ def test_only_the_largest_circles_are_shown():
     W_E = np.random.default_rng(3).normal(size=(31, 16))
     found = scenes.circles(W_E, range(1, 16))
     shown = scenes.largest_circles(found)
-    assert len(shown) == scenes.STARS
+    assert len(shown) == scenes.FILMED
     assert [c.frequency for c in shown] == sorted(c.frequency for c in shown)
     kept = {c.frequency for c in shown}
     left_out = [c.share for c in found if c.frequency not in kept]

@@ -80,7 +80,7 @@ def investigate(
     phases = None if measures is None else find_phases(measures)
     with np.errstate(invalid="ignore", divide="ignore"):  # shares of what does not vary are NaN
         found = findings(state, read_config(directory), keys, phases, directory)
-    pictures = shoot(directory, state, measures, backend, neurons)
+    pictures = render(directory, state, measures, backend, neurons)
     return Investigation(found, measures, pictures)
 
 
@@ -134,11 +134,11 @@ def check_neurons(neurons: Sequence[int], state: State) -> None:
     beyond = [neuron for neuron in neurons if neuron >= d_mlp]
     if beyond:
         raise UserError(f"--neurons names {beyond[0]}, expected indices below {d_mlp}")
-    if len(neurons) > scenes.STARS:
-        raise UserError(f"--neurons names {len(neurons)}, expected at most {scenes.STARS}")
+    if len(neurons) > scenes.FILMED:
+        raise UserError(f"--neurons names {len(neurons)}, expected at most {scenes.FILMED}")
 
 
-def shoot(
+def render(
     directory: Path,
     state: State,
     measures: ProgressMeasures | None,
@@ -148,15 +148,17 @@ def shoot(
     """What the pictures show: the film, all neurons, the circles."""
     keys = state.key_frequencies()
     gallery, film = scenes.gallery(state), None
-    stars = scenes.named(state, neurons) if neurons else scenes.cast(gallery, keys)
-    frames = scenes.frames_that_fit(state.modulus, len(stars))
-    if measures is not None and stars and frames > 1:
+    filmed = (
+        scenes.with_frequencies(state, neurons) if neurons else scenes.best_neurons(gallery, keys)
+    )
+    frames = scenes.frames_that_fit(state.modulus, len(filmed))
+    if measures is not None and filmed and frames > 1:
         paths = trajectory.recorded(directory)
         epochs = scenes.film_epochs(measures, frames)
         earlier = (load_if_there(paths[e]) for e in epochs if e in paths and e < state.epoch)
-        shots = chain((examine(record, backend) for record in earlier if record), [state])
-        film = scenes.film(shots, keys, stars)
-    surfaces = scenes.final_surfaces(state, [neuron for neuron, _ in stars])
+        states = chain((examine(record, backend) for record in earlier if record), [state])
+        film = scenes.film(states, keys, filmed)
+    surfaces = scenes.final_surfaces(state, [neuron for neuron, _ in filmed])
     circles = scenes.largest_circles(scenes.circles(state.embedding, keys))
     return Scenes(film, gallery, circles, surfaces)
 

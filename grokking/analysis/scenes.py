@@ -29,7 +29,7 @@ SHUFFLES, SEED = (
     20,
     0,
 )  # of the numbers, for a circle's control: as many as the card's controls have
-STARS = 6  # neurons in a film, at most
+FILMED = 6  # neurons in a film, at most
 FILM_BYTES = 3_600_000  # heights of a film: with plotly.js and as base64 the page stays under 10 MB
 GALLERY_BYTES = 12_000_000  # heights of a gallery
 
@@ -37,7 +37,7 @@ Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Star:
+class FilmedNeuron:
     """A neuron through the film, and the frequency that it is watched for."""
 
     neuron: int
@@ -57,7 +57,7 @@ class Film:
     validation_accuracies: list[float]
     spectra: Array  # [frame, (p-1)/2]: norm of each frequency in W_E
     key_frequencies: list[int]
-    stars: list[Star]
+    neurons: list[FilmedNeuron]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def gallery(state: State) -> Gallery:
     )
 
 
-def cast(found: Gallery, keys: Sequence[int]) -> list[tuple[int, int]]:
+def best_neurons(found: Gallery, keys: Sequence[int]) -> list[tuple[int, int]]:
     """(neuron, frequency) of the neuron that is most nearly one wave, for each key frequency.
 
     Where no neuron follows a key frequency, the best neuron of any other; none if all are dead.
@@ -139,11 +139,11 @@ def cast(found: Gallery, keys: Sequence[int]) -> list[tuple[int, int]]:
     chosen = [key for key in keys if key in best]
     if not chosen and best:
         chosen = [max(best, key=lambda frequency: best[frequency])]
-    chosen = sorted(chosen, key=lambda key: best[key], reverse=True)[:STARS]
+    chosen = sorted(chosen, key=lambda key: best[key], reverse=True)[:FILMED]
     return [(-best[key][1], key) for key in sorted(chosen)]
 
 
-def named(state: State, neurons: Sequence[int]) -> list[tuple[int, int]]:
+def with_frequencies(state: State, neurons: Sequence[int]) -> list[tuple[int, int]]:
     """(neuron, its strongest frequency) of chosen neurons."""
     shares = surface_shares(state.surfaces(neurons))
     return list(zip(neurons, (shares.argmax(axis=0) + 1).tolist(), strict=True))
@@ -186,11 +186,11 @@ def _roughness(points: Array, waves: Array) -> float:
 
 
 def largest_circles(found: Sequence[Circle]) -> list[Circle]:
-    """Those that hold most of the embedding, as many as a film has stars, by frequency.
+    """Those that hold most of the embedding, as many as a film has neurons, by frequency.
 
     Where nearly every frequency counts as a key, a page of all of them shows nothing.
     """
-    largest = sorted(found, key=lambda circle: circle.share, reverse=True)[:STARS]
+    largest = sorted(found, key=lambda circle: circle.share, reverse=True)[:FILMED]
     return sorted(largest, key=lambda circle: circle.frequency)
 
 
@@ -217,22 +217,25 @@ def film_epochs(measures: ProgressMeasures, limit: int = FRAMES) -> list[int]:
     return [measures.epochs[i] for i in sorted(set(chosen.tolist()))]
 
 
-def film(states: Iterable[State], keys: Sequence[int], stars: Sequence[tuple[int, int]]) -> Film:
-    """The stars (pairs of neuron and frequency, at least one) in every state."""
-    epochs, accuracies, spectra, takes, shares = [], [], [], [], []
-    neurons = [neuron for neuron, _ in stars]
-    columns = range(len(stars))
-    rows = [frequency - 1 for _, frequency in stars]
+def film(states: Iterable[State], keys: Sequence[int], filmed: Sequence[tuple[int, int]]) -> Film:
+    """Neurons (pairs of neuron and frequency, at least one) in every state."""
+    epochs, accuracies, spectra, frames, shares = [], [], [], [], []
+    neurons = [neuron for neuron, _ in filmed]
+    columns = range(len(filmed))
+    rows = [frequency - 1 for _, frequency in filmed]
     for state in states:
         surfaces = np.nan_to_num(state.surfaces(neurons), posinf=0.0)
         epochs.append(state.epoch)
         accuracies.append((state.training_accuracy, state.validation_accuracy))
         spectra.append(frequency_norms(component_norms(state.embedding)))
-        takes.append(np.moveaxis(surfaces, 2, 0))
+        frames.append(np.moveaxis(surfaces, 2, 0))
         shares.append(surface_shares(surfaces)[rows, columns])
         p = state.modulus
-    all_takes, all_shares = np.stack(takes, axis=1), np.stack(shares, axis=1)  # [star, frame, ...]
-    peaks = all_takes.max(axis=(2, 3))  # [star, frame]
+    by_neuron, all_shares = (
+        np.stack(frames, axis=1),
+        np.stack(shares, axis=1),
+    )  # [neuron, frame, ...]
+    peaks = by_neuron.max(axis=(2, 3))  # [neuron, frame]
     return Film(
         modulus=p,
         epochs=epochs,
@@ -240,10 +243,10 @@ def film(states: Iterable[State], keys: Sequence[int], stars: Sequence[tuple[int
         validation_accuracies=[validation for _, validation in accuracies],
         spectra=np.stack(spectra),
         key_frequencies=list(keys),
-        stars=[
-            Star(neuron, frequency, peak.tolist(), to_bytes(take, peak), share.tolist())
-            for (neuron, frequency), peak, take, share in zip(
-                stars, peaks, all_takes, all_shares, strict=True
+        neurons=[
+            FilmedNeuron(neuron, frequency, peak.tolist(), to_bytes(surfaces, peak), share.tolist())
+            for (neuron, frequency), peak, surfaces, share in zip(
+                filmed, peaks, by_neuron, all_shares, strict=True
             )
         ],
     )
@@ -260,9 +263,9 @@ def final_surfaces(state: State, neurons: Sequence[int]) -> list[Surface]:
     ]
 
 
-def frames_that_fit(modulus: int, stars: int) -> int:
+def frames_that_fit(modulus: int, neurons: int) -> int:
     """Frames that a film of so many neurons may have; 0 or 1 if even one surface is too large."""
-    return min(FRAMES, FILM_BYTES // (max(stars, 1) * modulus**2))
+    return min(FRAMES, FILM_BYTES // (max(neurons, 1) * modulus**2))
 
 
 def to_bytes(surfaces: NDArray[np.floating], peaks: NDArray[np.floating]) -> Bytes:

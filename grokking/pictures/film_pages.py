@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
-from grokking.analysis.scenes import Film, Star
+from grokking.analysis.scenes import Film, FilmedNeuron
 from grokking.analysis.spectra import are_few
 from grokking.experiment import Experiment
-from grokking.pictures.introduction import introduction
+from grokking.pictures.introduction import introduce
 from grokking.pictures.pages import Block, Prose, Widget, write_page
 from grokking.pictures.spectrum_figures import frequency_ticks
 from grokking.pictures.structure_sentences import hills_told
@@ -31,7 +31,7 @@ _MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 def write_film_page(path: Path, described: Experiment, film: Film) -> Path:
     """Write the page with plotly.js in it; under 10 MB (see scenes.FILM_BYTES)."""
     blocks: list[Block] = [
-        *introduction(described),
+        *introduce(described),
         Prose([f"Press Play: {len(film.epochs)} recorded epochs. {hills_told(film)}"]),
         Widget("film", film_data(film)),
         Prose([SCALE, *operands_told(film.modulus)]),
@@ -49,17 +49,17 @@ def film_data(film: Film) -> dict[str, object]:
         "training": film.training_accuracies,
         "validation": film.validation_accuracies,
         "spectra": film.spectra.round(4).tolist(),
-        "stars": [
+        "neurons": [
             {
-                "label": label(film, star),
-                "neuron": star.neuron,
-                "frequency": star.frequency,
-                "peaks": star.peaks,
-                "shares": star.shares,
-                "waves": script_order(orders(film.modulus, star.frequency)[1]),
-                "heights": script_heights(star.heights),
+                "label": label(film, filmed),
+                "neuron": filmed.neuron,
+                "frequency": filmed.frequency,
+                "peaks": filmed.peaks,
+                "shares": filmed.shares,
+                "waves": script_order(orders(film.modulus, filmed.frequency)[1]),
+                "heights": script_heights(filmed.heights),
             }
-            for star in film.stars
+            for filmed in film.neurons
         ],
         "figures": {
             "surface": empty_surface_figure(),
@@ -69,10 +69,10 @@ def film_data(film: Film) -> dict[str, object]:
     }
 
 
-def label(film: Film, star: Star) -> str:
-    """Its frequency, and its number where another star has the same one."""
-    alone = [other.frequency for other in film.stars].count(star.frequency) == 1
-    return f"Frequency {star.frequency}" + ("" if alone else f", neuron {star.neuron}")
+def label(film: Film, filmed: FilmedNeuron) -> str:
+    """Its frequency, and its number where another neuron has the same one."""
+    alone = [other.frequency for other in film.neurons].count(filmed.frequency) == 1
+    return f"Frequency {filmed.frequency}" + ("" if alone else f", neuron {filmed.neuron}")
 
 
 def _first_drawn(film: Film) -> int:

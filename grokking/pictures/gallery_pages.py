@@ -8,7 +8,7 @@ from typing import Any
 from grokking.analysis.scenes import Gallery
 from grokking.analysis.spectra import are_few
 from grokking.experiment import Experiment
-from grokking.pictures.introduction import introduction
+from grokking.pictures.introduction import introduce
 from grokking.pictures.pages import Block, Prose, Widget, write_page
 from grokking.pictures.structure_sentences import groups_told
 from grokking.pictures.style import shades
@@ -25,7 +25,7 @@ def write_gallery_page(
 ) -> Path:
     """Write the page with plotly.js in it."""
     blocks: list[Block] = [
-        *introduction(described),
+        *introduce(described),
         Prose(
             [groups_told(gallery, keys), "Choose a neuron to see it in 3-D.", *left_out(gallery)]
         ),

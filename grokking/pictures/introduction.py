@@ -12,7 +12,7 @@ from grokking.pictures.pages import Block, Facts, Prose
 UNFINISHED = "It has not finished: what is shown here is how far it has come."
 
 
-def introduction(described: Experiment) -> list[Block]:
+def introduce(described: Experiment) -> list[Block]:
     """The blocks that a page begins with."""
     return [Facts(described.facts), Prose(described.sentences)]
 

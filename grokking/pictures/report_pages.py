@@ -15,7 +15,7 @@ from grokking.artifacts import History, Series, Surface
 from grokking.experiment import Experiment
 from grokking.pictures.circle_figures import circle_figure
 from grokking.pictures.history_figures import history_figure
-from grokking.pictures.introduction import introduction
+from grokking.pictures.introduction import introduce
 from grokking.pictures.outcome_sentences import outcome_title
 from grokking.pictures.pages import Block, Details, Figures, Links, Prose, Table, write_page
 from grokking.pictures.progress_figures import progress_figure
@@ -67,7 +67,7 @@ def write_report_page(path: Path, story: Story) -> Path:
 
 def report_blocks(story: Story) -> list[Block]:
     """The introduction, and the chapters in order."""
-    blocks = [*introduction(story.described), *([Links(story.links)] if story.links else [])]
+    blocks = [*introduce(story.described), *([Links(story.links)] if story.links else [])]
     for number, chapter in enumerate(chapters(story), start=1):
         blocks += [Prose(chapter.sentences, f"{number}. {chapter.heading}"), *chapter.shown]
     return blocks

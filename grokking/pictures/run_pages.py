@@ -7,7 +7,7 @@ from typing import Any
 from grokking.artifacts import History, Surface
 from grokking.experiment import Experiment
 from grokking.pictures.history_figures import history_figure
-from grokking.pictures.introduction import introduction
+from grokking.pictures.introduction import introduce
 from grokking.pictures.pages import Figures, Links, Prose, write_page
 from grokking.pictures.structure_sentences import waves_told
 from grokking.pictures.surface_figures import wave_heatmap
@@ -31,7 +31,7 @@ def write_run_pages(
     folder = directory / "visualizations"
     folder.mkdir(parents=True, exist_ok=True)
     training = history_figure(history, phases)
-    first = introduction(described)
+    first = introduce(described)
     pages = [
         write_page(
             folder / "training_history.html",

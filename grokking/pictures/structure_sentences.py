@@ -154,24 +154,24 @@ def waves_told(shares: Sequence[float], neurons: str) -> Told:
 
 def hills_told(film: Film) -> str:
     """Whether hills form in the neuron of a film that ends nearest to one wave, and when."""
-    star = max(film.stars, key=lambda star: star.shares[-1])
-    wave = f"of its variance in frequency {star.frequency}"
-    if star.shares[-1] <= PERIODIC:
-        best = int(np.argmax(star.shares))
+    filmed = max(film.neurons, key=lambda filmed: filmed.shares[-1])
+    wave = f"of its variance in frequency {filmed.frequency}"
+    if filmed.shares[-1] <= PERIODIC:
+        best = int(np.argmax(filmed.shares))
         return (
-            f"No neuron of this film ends as one wave: the nearest, neuron {star.neuron}, holds "
-            f"{star.shares[-1]:.1%} {wave} at the end, and {star.shares[best]:.1%} at most (epoch "
+            f"No neuron of this film ends as one wave: the nearest, neuron {filmed.neuron}, holds "
+            f"{filmed.shares[-1]:.1%} {wave} at the end, and {filmed.shares[best]:.1%} at most (epoch "
             f"{film.epochs[best]:,})."
         )
-    below = [frame for frame, share in enumerate(star.shares) if share < HALF]
+    below = [frame for frame, share in enumerate(filmed.shares) if share < HALF]
     if not below:
         return (
-            f"Neuron {star.neuron} is one wave at the end, and has held more than {HALF:.0%} {wave} "
+            f"Neuron {filmed.neuron} is one wave at the end, and has held more than {HALF:.0%} {wave} "
             "from the first frame on."
         )
     since = below[-1] + 1
     return (
-        f"Look for the hills that form out of noise: neuron {star.neuron} has held more than {HALF:.0%} "
+        f"Look for the hills that form out of noise: neuron {filmed.neuron} has held more than {HALF:.0%} "
         f"{wave} since epoch {film.epochs[since]:,}, when the accuracy on unseen pairs was "
         f"{film.validation_accuracies[since]:.0%}."
     )

@@ -8,7 +8,7 @@ import numpy as np
 from grokking.analysis.fourier import diagonal_periodicity
 from grokking.artifacts import Surface
 from grokking.experiment import Experiment
-from grokking.pictures.introduction import introduction
+from grokking.pictures.introduction import introduce
 from grokking.pictures.pages import Block, Facts, Figures, write_page
 from grokking.pictures.surface_figures import combined_figures, surface_figure
 from grokking.pictures.surface_views import surface_title
@@ -59,6 +59,6 @@ def _write(
     plotly_js: PlotlyJs,
     described: Experiment | None,
 ) -> Path:
-    first = [] if described is None else introduction(described)
+    first = [] if described is None else introduce(described)
     blocks: list[Block] = [*first, figures, Facts(surface_facts(surface))]
     return write_page(path, surface_title(surface), blocks, plotly_js)

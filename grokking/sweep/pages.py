@@ -10,7 +10,7 @@ from grokking.cli import Parser
 from grokking.errors import RunError
 from grokking.experiment import experiment
 from grokking.pictures.drawings import Drawing
-from grokking.pictures.introduction import introduction
+from grokking.pictures.introduction import introduce
 from grokking.pictures.pages import Block, Figures, Links, Prose, Table, write_page
 from grokking.sweep.analysis import analyze
 from grokking.sweep.curves import accuracy_figure, facets, loss_figure
@@ -48,7 +48,7 @@ def write_sweep_pages(sweep: Sweep, summary: Summary) -> Path:
     )
 
     def write(name: str, title: str, blocks: Sequence[Block]) -> Path:
-        whole = [*introduction(described), *blocks]
+        whole = [*introduce(described), *blocks]
         return write_page(plots / name, f"{title}: {described.title}", whole, "shared")
 
     contents = [_accuracy_page(sweep), _distribution_page(sweep, summary), _combined_page(sweep)]

@@ -3,10 +3,10 @@ function film(id, film) {
   const part = name => root.querySelector(`[data-part="${name}"]`);
   const last = film.epochs.length - 1;
   const p = film.modulus;
-  const heights = film.stars.map(star => bytesOf(star.heights));
+  const heights = film.neurons.map(neuron => bytesOf(neuron.heights));
   let frame = last;
-  let star = 0;
-  let waves = film.stars.some(star => star.waves !== null);
+  let chosen = 0; // place of the neuron
+  let waves = film.neurons.some(neuron => neuron.waves !== null);
   let playing = 0; // the number of the showing that goes on, 0: none
   let turn = 0; // the number of the last one
 
@@ -14,13 +14,13 @@ function film(id, film) {
   for (const name of ["curves", "spectrum"])
     plot(part(name), film.figures[name], { displayModeBar: false });
   part("slider").max = last;
-  choices(part("stars"), film.stars.map(star => star.label), 0, number => {
-    star = number;
-    stage();
+  choices(part("neurons"), film.neurons.map(neuron => neuron.label), 0, number => {
+    chosen = number;
+    render();
   });
   if (waves) choices(part("orders"), ["Wave order", "Natural order"], 0, number => {
     waves = number === 0;
-    stage();
+    render();
   });
   part("slider").addEventListener("input", event => {
     pause();
@@ -28,25 +28,25 @@ function film(id, film) {
   });
   part("play").addEventListener("click", () => playing ? pause() : play());
 
-  function stage() {
+  function render() {
     tell();
-    const shown = film.stars[star];
+    const shown = film.neurons[chosen];
     const order = waves && shown.waves || film.natural;
-    return showSurface(part("surface"), heights[star], frame * p * p, p, order, shown.peaks[frame]);
+    return showSurface(part("surface"), heights[chosen], frame * p * p, p, order, shown.peaks[frame]);
   }
 
   async function show(number) {
     frame = number;
     const epoch = Math.max(film.epochs[frame], film.first_drawn_epoch);
     await Promise.all([
-      stage(),
+      render(),
       Plotly.relayout(part("curves"), { "shapes[0].x0": epoch, "shapes[0].x1": epoch }),
       Plotly.restyle(part("spectrum"), { y: [film.spectra[frame]] }, 0),
     ]);
   }
 
   function tell() {
-    const { neuron, frequency, shares, peaks } = film.stars[star];
+    const { neuron, frequency, shares, peaks } = film.neurons[chosen];
     part("slider").value = frame;
     part("epoch").textContent = "epoch " + film.epochs[frame].toLocaleString("en");
     part("look").textContent = `Accuracy on the training pairs ${percent(film.training[frame])}, on ` +
