@@ -1,4 +1,4 @@
-"""Embeddings along the key frequencies -> plotly figures: pure functions, without torch or files."""
+"""Embeddings along the key frequencies -> drawings: pure functions, without torch or files."""
 
 import numpy as np
 import plotly.graph_objects as go

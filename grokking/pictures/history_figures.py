@@ -1,4 +1,4 @@
-"""A run's history -> plotly figure: a pure function, without torch and without files."""
+"""A run's history -> drawing: a pure function, without torch and without files."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""A run's progress measures -> plotly figure: a pure function, without torch and without files."""
+"""A run's progress measures -> drawing: a pure function, without torch and without files."""
 
 from typing import Any
 

@@ -91,23 +91,16 @@ def chapters(story: Story) -> list[Chapter]:
 
 
 def _curves(history: History, detected: Mapping[str, Any]) -> Chapter:
-    drawing = history_figure(history, detected)._replace(title="")
-    rows = _rows(
-        history.epochs,
-        (
-            history.training_losses,
-            history.validation_losses,
-            history.training_accuracies,
-            history.validation_accuracies,
-        ),
-    )
-    names = ["training loss", "validation loss", "training accuracy", "validation accuracy"]
+    columns = {
+        "training loss": history.training_losses,
+        "validation loss": history.validation_losses,
+        "training accuracy": history.training_accuracies,
+        "validation accuracy": history.validation_accuracies,
+    }
     title = outcome_title(detected)
-    return Chapter(
-        f"{title[0].upper()}{title[1:]}",
-        [],
-        [Figures([drawing]), _data("losses and accuracies", ["epoch", *names], rows)],
-    )
+    drawing = history_figure(history, detected)._replace(title="")
+    data = _series("losses and accuracies", history.epochs, columns)
+    return Chapter(f"{title[0].upper()}{title[1:]}", [], [Figures([drawing]), data])
 
 
 def _measures(
@@ -115,21 +108,17 @@ def _measures(
 ) -> Chapter:
     few = are_few(measures.key_frequencies, p)
     drawing = progress_figure(measures, phases if few else Phases(None, None, None))
-    columns = (
-        measures.training_losses,
-        measures.validation_losses,
-        measures.restricted_losses,
-        measures.excluded_losses,
-        measures.W_E_gini,
-        measures.W_L_gini,
-        measures.squares_total,
-    )
-    header = [
-        *("epoch", "training loss", "validation loss", "restricted loss", "excluded loss"),
-        *("Gini of W_E", "Gini of W_L", "sum of squared weights"),
-    ]
+    columns = {
+        "training loss": measures.training_losses,
+        "validation loss": measures.validation_losses,
+        "restricted loss": measures.restricted_losses,
+        "excluded loss": measures.excluded_losses,
+        "Gini of W_E": measures.W_E_gini,
+        "Gini of W_L": measures.W_L_gini,
+        "sum of squared weights": measures.squares_total,
+    }
+    data = _series("progress measures", measures.epochs, columns)
     told = growth_told(measures, p, detected)
-    data = _data("progress measures", header, _rows(measures.epochs, columns))
     return Chapter(told.heading, [told.sentence], [Figures([drawing._replace(title="")]), data])
 
 
@@ -151,9 +140,8 @@ def _circles(circles: Sequence[Circle]) -> Chapter:
     rows = [
         [
             str(c.frequency),
-            f"{c.share:.4f}",
-            f"{c.roughness:.4f}",
-            f"{c.control[0]:.4f} to {c.control[1]:.4f}",
+            *(f"{part:.4f}" for part in (c.share, c.roughness)),
+            _interval(c.control),
         ]
         for c in circles
     ]
@@ -163,10 +151,12 @@ def _circles(circles: Sequence[Circle]) -> Chapter:
     ]
     none_is_round = not any(circle.is_round for circle in circles)
     shown = [min(circles, key=lambda c: c.roughness)] if none_is_round else circles
-    figures = [circle_figure(circle) for circle in shown]
-    return Chapter(
-        told.heading, [told.sentence], [Figures(figures), _data("circles", header, rows)]
-    )
+    drawn = Figures([circle_figure(circle) for circle in shown])
+    return Chapter(told.heading, [told.sentence], [drawn, _data("circles", header, rows)])
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:.4f} to {ends[1]:.4f}"
 
 
 def _surfaces(surfaces: Sequence[Surface], gallery: Gallery) -> Chapter:
@@ -230,9 +220,10 @@ def _data(what: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> De
     return Details(f"The data: {what}", Table(what, header, rows))
 
 
-def _rows(epochs: Sequence[int], columns: Sequence[Series]) -> list[list[str]]:
+def _series(what: str, epochs: Sequence[int], columns: Mapping[str, Series]) -> Details:
     """About DATA_ROWS rows, evenly spaced in the logarithm of the epoch and at the end."""
-    return [
-        [f"{epochs[i]:,}", *("-" if c[i] is None else f"{c[i]:.4g}" for c in columns)]
+    rows = [
+        [f"{epochs[i]:,}", *("-" if c[i] is None else f"{c[i]:.4g}" for c in columns.values())]
         for i in sorted(log_places(len(epochs), DATA_ROWS))
     ]
+    return _data(what, ["epoch", *columns], rows)

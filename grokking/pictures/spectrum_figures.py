@@ -1,4 +1,4 @@
-"""Spectra of the embedding through a run -> plotly figures: pure functions, without torch or files."""
+"""Spectra of the embedding through a run -> drawings: pure functions, without torch or files."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -96,8 +96,7 @@ def _curves(sweep: Sweep, series: str) -> go.Figure:
             )
             figure.add_trace(trace)
     figure.update_yaxes(title_text=MEASURES[series][0])
-    figure.update_xaxes(nticks=6)
-    return figure.update_layout(margin_r=32)
+    return figure
 
 
 def _trace(sweep: Sweep, run: RunRecord, series: str, line: dict[str, Any]) -> go.Scatter:

@@ -130,8 +130,6 @@ def survival_figure(sweep: Sweep) -> Drawing:
         )
     figure.add_hline(y=0.5, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(title_text="share not grokked", range=[-0.03, 1.05], tickformat=".0%")
-    figure.update_xaxes(nticks=6)
-    figure.update_layout(margin_r=32)
     title = "Share of runs that have not grokked (Kaplan-Meier)"
     return drawn(figure, title, _fall(sweep), "xaxis")
 

@@ -44,4 +44,6 @@ def drawn(figure: go.Figure, title: str, look_for: str, epochs: str = "") -> Dra
     if not epochs:
         return Drawing(figure, title, look_for)
     figure.update_layout({epochs: {"title": {"text": "epoch"}, "tickformat": ","}})
+    if epochs == "xaxis":
+        figure.update_layout(xaxis_nticks=6, margin_r=32)
     return Drawing(figure, title, look_for, epoch_buttons(epochs))

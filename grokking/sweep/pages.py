@@ -91,6 +91,7 @@ def _combined_page(sweep: Sweep) -> list[Block]:
 
 
 def _index(sweep: Sweep, summary: Summary) -> list[Block]:
+    cells = [_run_cells(run) for run in _ordered(sweep)]
     counted = f"{summary['runs_read']} runs of {summary['sweep']}"
     blocks: list[Block] = [
         Prose([f"{counted}, {summary['runs_not_counted']} not counted.", *summary["warnings"]]),
@@ -101,7 +102,7 @@ def _index(sweep: Sweep, summary: Summary) -> list[Block]:
         Links(list(PAGES.items())),
         Figures([distribution_figure(sweep)]),
         Prose([], "Runs"),
-        Table("Every run", _RUN_HEADER, [_run_row(run) for run in _ordered(sweep)]),
+        Table("Every run", list(cells[0]), [list(row.values()) for row in cells]),
         Links(_run_links(sweep)),
     ]
     if sweep.faults:
@@ -110,28 +111,18 @@ def _index(sweep: Sweep, summary: Summary) -> list[Block]:
     return blocks
 
 
-_RUN_HEADER = (
-    "folder",
-    "weight decay",
-    "seed",
-    "epochs",
-    "memorised",
-    "outcome",
-    "final validation",
-)
-
-
-def _run_row(run: RunRecord) -> list[str]:
+def _run_cells(run: RunRecord) -> dict[str, str]:
+    """Of the table of all runs: column -> text."""
     final = run.final_validation_accuracy
-    return [
-        run.directory,
-        str(run.weight_decay),
-        str(run.seed),
-        f"{run.last_epoch:,}",
-        epoch_text(run.memorization_epoch),
-        run.outcome_in_words,
-        "-" if final is None else f"{final:.1%}",
-    ]
+    return {
+        "folder": run.directory,
+        "weight decay": str(run.weight_decay),
+        "seed": str(run.seed),
+        "epochs": f"{run.last_epoch:,}",
+        "memorised": epoch_text(run.memorization_epoch),
+        "outcome": run.outcome_in_words,
+        "final validation": "-" if final is None else f"{final:.1%}",
+    }
 
 
 def _ordered(sweep: Sweep) -> list[RunRecord]:
