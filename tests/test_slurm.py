@@ -18,7 +18,7 @@ from sweep_folders import write_run
 
 from grokking.errors import RunError, UserError
 from grokking.locks import locked
-from grokking.sweep.axis import WEIGHT_DECAY
+from grokking.sweep.axis import AXIS
 from grokking.sweep.command import main
 from grokking.sweep.options import parse
 from grokking.sweep.plan import Plan
@@ -27,7 +27,7 @@ from grokking.sweep.slurm_scripts import Chunk, array_script, chunks
 
 pytestmark = pytest.mark.timeout(900)
 
-PLAN = Plan(WEIGHT_DECAY.over((0.5, 1.0)), (1, 2, 3), (100, 100), {"GROK_THREADS": "1"})
+PLAN = Plan(AXIS.over((0.5, 1.0)), (1, 2, 3), (100, 100), {"GROK_THREADS": "1"})
 
 
 def directives(script):

@@ -4,24 +4,24 @@ import re
 
 from conftest import ROOT
 
-from grokking.pictures.style import weight_decay_styles
+from grokking.pictures.style import value_styles
 
 
 def test_the_usual_weight_decays_look_the_same_in_every_sweep() -> None:
-    alone = weight_decay_styles([1.0])[1.0]
-    assert weight_decay_styles([0.5, 1.0, 2.0])[1.0] == alone
-    assert weight_decay_styles([7.0, 1.0, 0.123])[1.0] == alone
+    alone = value_styles([1.0])[1.0]
+    assert value_styles([0.5, 1.0, 2.0])[1.0] == alone
+    assert value_styles([7.0, 1.0, 0.123])[1.0] == alone
 
 
 def test_no_two_weight_decays_of_a_sweep_look_alike() -> None:
     many = [n / 10 for n in range(40)]
-    styles = weight_decay_styles([*many, *many])
+    styles = value_styles([*many, *many])
     assert list(styles) == sorted(many)
     assert len(set(styles.values())) == len(many)
 
 
 def test_seven_weight_decays_differ_in_colour_dash_or_marker_each() -> None:
-    styles = list(weight_decay_styles([0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0]).values())
+    styles = list(value_styles([0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0]).values())
     assert len({style.color for style in styles}) == 7
     assert len({(style.dash, style.symbol) for style in styles}) == 7
 

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT, TINY, clean_environment, held_at
 
 from grokking.locks import locked
-from grokking.sweep.axis import WEIGHT_DECAY
+from grokking.sweep.axis import AXIS
 from grokking.sweep.plan import Plan, write_plan
 
 pytestmark = pytest.mark.timeout(900)
@@ -68,9 +68,7 @@ def planned(folder, *weight_decays):
     """The folder of a sweep that has not begun."""
     settings = {n: v for n, v in SMALL.items() if n != "GROK_NUM_EPOCHS"}
     folder.mkdir()
-    write_plan(
-        folder, Plan(WEIGHT_DECAY.over(weight_decays), (42,), (12,) * len(weight_decays), settings)
-    )
+    write_plan(folder, Plan(AXIS.over(weight_decays), (42,), (12,) * len(weight_decays), settings))
     return folder
 
 

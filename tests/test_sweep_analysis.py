@@ -15,7 +15,7 @@ from sweep_folders import typical_sweep, write_run
 from grokking.detection import OUTCOMES
 from grokking.errors import UserError
 from grokking.sweep.analysis import analyze, summarize
-from grokking.sweep.axis import WEIGHT_DECAY
+from grokking.sweep.axis import AXIS
 from grokking.sweep.folder import read_sweep
 from grokking.sweep.plan import Plan, add_session, write_plan
 from grokking.sweep.records import Fault, RunRecord, Sweep
@@ -154,7 +154,7 @@ def test_a_repeated_run_is_counted_once_and_the_longer_one_stays(tmp_path):
 
 
 def test_a_planned_run_without_a_folder_is_missed(tmp_path):
-    write_plan(tmp_path, Plan(WEIGHT_DECAY.over((1.0, 2.0)), (42,), (100, 100), {}))
+    write_plan(tmp_path, Plan(AXIS.over((1.0, 2.0)), (42,), (100, 100), {}))
     write_run(tmp_path, 1.0, 42, None, last_epoch=100)
     (fault,) = read_sweep(tmp_path).faults
     assert fault == Fault("wd2.0_seed42", "planned, but there is no such folder")
@@ -315,7 +315,7 @@ def records(draw):
 
 @given(st.lists(records(), min_size=1, max_size=8, unique_by=lambda run: run.directory))
 def test_no_numbers_make_the_statistics_crash_or_leave_json(runs):
-    summary = summarize(Sweep(Path("sweep"), WEIGHT_DECAY, runs, [], [], {}, [], []))
+    summary = summarize(Sweep(Path("sweep"), AXIS, runs, [], [], {}, [], []))
     json.dumps(summary, allow_nan=False)
     assert terminal_report(summary) and markdown_report(summary)
     if summary["delay_scaling"] is not None:
@@ -388,7 +388,7 @@ def test_the_scripts_report_and_end_with_their_codes(tmp_path):
 
 def test_conditions_and_wall_time_are_part_of_the_summary(tmp_path):
     """Published numbers carry hardware, versions and time; a run that does not say has 'unknown'."""
-    write_plan(tmp_path, Plan(WEIGHT_DECAY.over((1.0, 2.0)), (42,), (100, 100), {}))
+    write_plan(tmp_path, Plan(AXIS.over((1.0, 2.0)), (42,), (100, 100), {}))
     add_session(tmp_path, runs=1, jobs=2, seconds=90.04)
     add_session(tmp_path, runs=1, jobs=1, seconds=30)
     write_run(tmp_path, 1.0, 42, None, last_epoch=100)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweep_folders import typical_sweep, write_run
 
-from grokking.pictures.style import weight_decay_styles
+from grokking.pictures.style import value_styles
 from grokking.pictures.thinning import log_places, thinned
 from grokking.sweep.analysis import analyze
 from grokking.sweep.curves import accuracy_figure, facets, loss_figure
@@ -40,7 +40,7 @@ def plots(sweep):
 
 
 def test_every_run_has_a_curve_in_its_weight_decays_look(sweep):
-    looks = weight_decay_styles([0.5, 1.0, 2.0])
+    looks = value_styles([0.5, 1.0, 2.0])
     lines = [trace for trace in accuracy_figure(sweep).figure.data if trace.mode == "lines"]
     assert len(lines) == 9
     for trace in lines:
@@ -82,7 +82,7 @@ def test_a_box_takes_five_runs_that_grokked(tmp_path):
 
 def test_no_weight_decay_looks_like_a_run_that_has_not_grokked():
     decays = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0, *range(4, 40))
-    used = {style.symbol for style in weight_decay_styles(decays).values()}
+    used = {style.symbol for style in value_styles(decays).values()}
     assert not {glyph.removesuffix("-open") for glyph in (NOT_YET, NEVER)} & used
 
 
@@ -137,7 +137,7 @@ def test_a_facet_shows_its_own_runs_in_colour_over_all_others_in_grey(sweep):
     panels = facets(sweep)
     assert len(panels) == 3
     colours = [trace.line.color for trace in panels[0].figure.data]
-    own = weight_decay_styles([0.5, 1.0, 2.0])[0.5].color
+    own = value_styles([0.5, 1.0, 2.0])[0.5].color
     assert colours == [colours[0]] * 6 + [own] * 3
     assert colours[0] != own
 

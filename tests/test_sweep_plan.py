@@ -16,7 +16,7 @@ from conftest import ROOT, clean_environment
 from grokking.config import identity, load
 from grokking.cores import available_cores
 from grokking.errors import RunError, UserError
-from grokking.sweep.axis import WEIGHT_DECAY
+from grokking.sweep.axis import AXIS
 from grokking.sweep.command import main
 from grokking.sweep.options import parse, plan_from, wanted_directory
 from grokking.sweep.plan import (
@@ -363,7 +363,7 @@ def test_cores_are_those_of_the_affinity_capped_by_the_containers_quota(tmp_path
 
 
 def test_the_sweep_skips_validation_where_it_departs_whatever_the_environment_says():
-    plan = Plan(WEIGHT_DECAY.over((0.5, 1.0)), (42,), (10, 10), {"GROK_SKIP_VALIDATION": "0"})
+    plan = Plan(AXIS.over((0.5, 1.0)), (42,), (10, 10), {"GROK_SKIP_VALIDATION": "0"})
     departing, reference = plan.runs()
     assert load(departing.variables).config.skip_validation
     assert not load(reference.variables).config.skip_validation

@@ -8,7 +8,7 @@ from reliability.forked import TINY, train
 
 from grokking.artifacts import read_grokking
 from grokking.errors import UserError
-from grokking.sweep.axis import WEIGHT_DECAY
+from grokking.sweep.axis import AXIS
 from grokking.sweep.command import main
 from grokking.sweep.plan import Plan, write_plan
 from grokking.sweep.reports import write_reports
@@ -23,7 +23,7 @@ def sweep(tmp_path, monkeypatch):
     folder = tmp_path / "sweep"
     folder.mkdir()
     settings = {name: text for name, text in TINY.items() if name != "GROK_NUM_EPOCHS"}
-    write_plan(folder, Plan(WEIGHT_DECAY.over((1.0,)), (1, 2), (24,), settings))
+    write_plan(folder, Plan(AXIS.over((1.0,)), (1, 2), (24,), settings))
     for seed, name in enumerate(NAMES, 1):
         assert train(folder / name, GROK_SEED=str(seed)) == 0
     return folder

@@ -58,13 +58,13 @@ _WEIGHT_DECAYS = {
 }
 
 
-def weight_decay_styles(weight_decays: Iterable[float]) -> dict[float, Style]:
-    """One style per weight decay, ascending.
+def value_styles(values: Iterable[float]) -> dict[float, Style]:
+    """One style per value of a sweep (of weight decay), ascending.
 
     The usual values always look the same; others take the looks that are left,
     then repeat the colours with another dash and marker.
     """
-    wanted = sorted(set(weight_decays))
+    wanted = sorted(set(values))
     styles = {value: _WEIGHT_DECAYS[value] for value in wanted if value in _WEIGHT_DECAYS}
     free = [style for style in _WEIGHT_DECAYS.values() if style not in styles.values()]
     usual = list(_WEIGHT_DECAYS.values())

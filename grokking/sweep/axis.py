@@ -22,6 +22,10 @@ class Axis:
         """In words: "weight decay"."""
         return self.field.replace("_", " ")
 
+    def named(self, value: float) -> str:
+        """A value in words: "weight decay 0.5"."""
+        return f"{self.name} {value}"
+
     @property
     def key(self) -> str:
         """Of the list of values, or of groups, in a sweep's files: "weight_decays"."""
@@ -56,4 +60,4 @@ class Axis:
         return Axis(self.field, tuple(values))
 
 
-WEIGHT_DECAY = Axis("weight_decay", (0.5, 1.0, 2.0))  # by default
+AXIS = Axis("weight_decay", (0.5, 1.0, 2.0))  # of every sweep so far, with its default values

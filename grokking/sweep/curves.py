@@ -1,4 +1,4 @@
-"""Curves of a sweep's runs over the epochs: all in one figure, or one panel per weight decay."""
+"""Curves of a sweep's runs over the epochs: all in one figure, or one panel per value of the axis."""
 
 from itertools import pairwise
 from typing import Any
@@ -22,22 +22,22 @@ MEASURES = {  # history series -> axis title, jump that is always drawn
 def accuracy_figure(sweep: Sweep) -> Drawing:
     """Validation accuracy of every run over the epochs, grok epochs marked."""
     figure = _curves(sweep, "validation_accuracies")
-    for weight_decay, runs in sweep.groups().items():
+    for value, runs in sweep.groups().items():
         grokked = [run for run in runs if run.grok_epoch is not None]
         figure.add_scatter(
             x=[run.grok_epoch for run in grokked],
             y=[THRESHOLD] * len(grokked),
             mode="markers",
-            marker=marker(styles(sweep)[weight_decay]),
-            legendgroup=str(weight_decay),
+            marker=marker(styles(sweep)[value]),
+            legendgroup=str(value),
             showlegend=False,
             text=[f"seed {run.seed}" for run in grokked],
             hovertemplate="grokked at epoch %{x:,}<br>%{text}<extra>"
-            f"weight decay {weight_decay}</extra>",
+            f"{sweep.axis.named(value)}</extra>",
         )
     figure.add_hline(y=THRESHOLD, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
-    return drawn(figure, "Validation accuracy of every run", _jump(sweep), "xaxis")
+    return drawn(sweep, figure, "Validation accuracy of every run", _jump(sweep), "xaxis")
 
 
 def _jump(sweep: Sweep) -> str:
@@ -45,7 +45,7 @@ def _jump(sweep: Sweep) -> str:
     grokked = sum(run.grokked for run in sweep.runs)
     if grokked == 0:
         return f"Each line is one run. None of {len(sweep.runs)} has grokked."
-    further_left = " The more weight decay, the further left." if _is_in_order(sweep) else ""
+    further_left = f" The more {sweep.axis.name}, the further left." if _is_in_order(sweep) else ""
     return (
         f"Each line is one run. Look for the jump: {grokked} of {len(sweep.runs)} grokked.{further_left} "
         f"Markers: where the run crossed {THRESHOLD:.0%} for good."
@@ -53,7 +53,7 @@ def _jump(sweep: Sweep) -> str:
 
 
 def _is_in_order(sweep: Sweep) -> bool:
-    """Does every weight decay, of two or more, have an earlier median grok epoch than the one below?"""
+    """Does every value, of two or more, have an earlier median grok epoch than the one below?"""
     medians = [
         median_time([run.followed.observation for run in runs]) for runs in sweep.groups().values()
     ]
@@ -79,19 +79,19 @@ def loss_figure(sweep: Sweep) -> Drawing:
     """Validation loss of every run on a logarithmic axis."""
     figure = _curves(sweep, "validation_losses")
     figure.update_yaxes(type="log", dtick=1, exponentformat="power")
-    return drawn(figure, "Validation loss of every run", _climb(sweep), "xaxis")
+    return drawn(sweep, figure, "Validation loss of every run", _climb(sweep), "xaxis")
 
 
 def _curves(sweep: Sweep, series: str) -> go.Figure:
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
-    for weight_decay, runs in sweep.groups().items():
+    for value, runs in sweep.groups().items():
         for number, run in enumerate(runs):
-            style = styles(sweep)[weight_decay]
+            style = styles(sweep)[value]
             line = {"color": style.color, "dash": style.dash, "width": 1.6}
             trace = _trace(sweep, run, series, line)
             trace.update(
-                name=str(weight_decay),
-                legendgroup=str(weight_decay),
+                name=str(value),
+                legendgroup=str(value),
                 showlegend=number == 0,
             )
             figure.add_trace(trace)
@@ -109,26 +109,26 @@ def _trace(sweep: Sweep, run: RunRecord, series: str, line: dict[str, Any]) -> g
         y=values,
         mode="lines",
         line=line,
-        hovertemplate=f"epoch %{{x:,}}<br>{label} %{{y:.3g}}<extra>weight decay "
-        f"{run.weight_decay}, seed {run.seed}</extra>",
+        hovertemplate=f"epoch %{{x:,}}<br>{label} %{{y:.3g}}<extra>"
+        f"{sweep.axis.named(sweep.value(run))}, seed {run.seed}</extra>",
     )
 
 
 def facets(sweep: Sweep) -> list[Drawing]:
-    """One small panel per weight decay: its runs in colour, all others grey behind them."""
-    return [_facet(sweep, weight_decay) for weight_decay in sweep.groups()]
+    """One small panel per value of the axis: its runs in colour, all others grey behind them."""
+    return [_facet(sweep, value) for value in sweep.groups()]
 
 
-def _facet(sweep: Sweep, weight_decay: float) -> Drawing:
+def _facet(sweep: Sweep, value: float) -> Drawing:
     figure = go.Figure(layout={"template": TEMPLATE, "height": 260, "showlegend": False})
-    for run in sorted(sweep.runs, key=lambda r: r.weight_decay == weight_decay):  # grey first
-        mine = run.weight_decay == weight_decay
+    for run in sorted(sweep.runs, key=lambda r: sweep.value(r) == value):  # grey first
+        mine = sweep.value(run) == value
         line = {
-            "color": styles(sweep)[weight_decay].color if mine else GREY,
+            "color": styles(sweep)[value].color if mine else GREY,
             "width": 1.8 if mine else 1,
         }
         trace = _trace(sweep, run, "validation_accuracies", line)
         figure.add_trace(trace if mine else trace.update(hoverinfo="skip", hovertemplate=None))
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
     figure.update_xaxes(title_text="epoch", tickformat=",", nticks=5)
-    return Drawing(figure, f"Weight decay {weight_decay}")
+    return Drawing(figure, sweep.axis.named(value).capitalize())

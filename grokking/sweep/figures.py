@@ -16,21 +16,21 @@ BOXED = 5  # runs that grokked, from which their quartiles are drawn
 
 
 def distribution_figure(sweep: Sweep) -> Drawing:
-    """Grok epochs per weight decay: every run as a point, in a box where BOXED of them grokked."""
+    """Grok epochs per value of the axis: every run as a point, in a box where BOXED of them grokked."""
     groups = sweep.groups()
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460, "showlegend": False})
-    for position, (weight_decay, runs) in enumerate(groups.items()):
-        for trace in _column(position, runs, styles(sweep)[weight_decay]):
+    for position, (value, runs) in enumerate(groups.items()):
+        for trace in _column(position, runs, styles(sweep)[value]):
             figure.add_trace(trace)
     figure.update_xaxes(
-        title_text="weight decay",
+        title_text=sweep.axis.name,
         tickvals=list(range(len(groups))),
-        ticktext=[str(weight_decay) for weight_decay in groups],
+        ticktext=[str(value) for value in groups],
         range=[-0.6, len(groups) - 0.4],
     )
     figure.update_yaxes(rangemode="tozero")
     title = "When each run grokked, and what else became of it"
-    return drawn(figure, title, _legend(sweep), "yaxis")
+    return drawn(sweep, figure, title, _legend(sweep), "yaxis")
 
 
 def _legend(sweep: Sweep) -> str:
@@ -53,7 +53,7 @@ def _legend(sweep: Sweep) -> str:
 def _column(
     position: int, runs: Sequence[RunRecord], style: Style
 ) -> Iterator[go.Box | go.Scatter]:
-    """The runs of one weight decay, by what became of them."""
+    """The runs of one value, by what became of them."""
     places = dict(
         zip((run.directory for run in runs), _spread_out(position, len(runs)), strict=True)
     )
@@ -99,10 +99,10 @@ def _spread_out(position: int, count: int) -> list[float]:
 
 
 def survival_figure(sweep: Sweep) -> Drawing:
-    """Kaplan-Meier: share of runs that have not grokked, per weight decay, censorings ticked."""
+    """Kaplan-Meier: share of runs that have not grokked, per value of the axis, censorings ticked."""
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
-    for weight_decay, runs in sweep.groups().items():
-        style = styles(sweep)[weight_decay]
+    for value, runs in sweep.groups().items():
+        style = styles(sweep)[value]
         observations = [run.followed.observation for run in runs]
         steps = [(step.time, float(step.survival)) for step in kaplan_meier(observations)]
         start, end = (1, 1.0), (max(o.time for o in observations), steps[-1][1] if steps else 1.0)
@@ -112,10 +112,10 @@ def survival_figure(sweep: Sweep) -> Drawing:
             y=[y for _, y in points],
             mode="lines",
             line={"shape": "hv", "color": style.color, "dash": style.dash, "width": 2.2},
-            name=str(weight_decay),
-            legendgroup=str(weight_decay),
+            name=str(value),
+            legendgroup=str(value),
             hovertemplate="epoch %{x:,}<br>%{y:.0%} not grokked<extra>"
-            f"weight decay {weight_decay}</extra>",
+            f"{sweep.axis.named(value)}</extra>",
         )
         times = [o.time for o in observations if not o.event]
         figure.add_scatter(
@@ -123,15 +123,15 @@ def survival_figure(sweep: Sweep) -> Drawing:
             y=[min((y for x, y in points if x <= time), default=1.0) for time in times],
             mode="markers",
             marker={"symbol": "line-ns", "size": 12, "line": {"width": 2, "color": style.color}},
-            legendgroup=str(weight_decay),
+            legendgroup=str(value),
             showlegend=False,
             hovertemplate="run ended at epoch %{x:,} without grokking<extra>"
-            f"weight decay {weight_decay}</extra>",
+            f"{sweep.axis.named(value)}</extra>",
         )
     figure.add_hline(y=0.5, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(title_text="share not grokked", range=[-0.03, 1.05], tickformat=".0%")
     title = "Share of runs that have not grokked (Kaplan-Meier)"
-    return drawn(figure, title, _fall(sweep), "xaxis")
+    return drawn(sweep, figure, title, _fall(sweep), "xaxis")
 
 
 def _fall(sweep: Sweep) -> str:
@@ -148,17 +148,17 @@ def _fall(sweep: Sweep) -> str:
 def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> Drawing:
     """Median delay against 1 / (lr * wd) on logarithmic axes, every run, and the fitted line."""
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
-    for weight_decay, runs in sweep.groups().items():
+    for value, runs in sweep.groups().items():
         known = [run for run in runs if (run.delay or 0) > 0 and 0 < run.timescale < math.inf]
         figure.add_scatter(
             x=[run.timescale for run in known],
             y=[run.delay for run in known],
             mode="markers",
-            marker=marker(styles(sweep)[weight_decay]),
-            name=str(weight_decay),
+            marker=marker(styles(sweep)[value]),
+            name=str(value),
             text=[f"seed {run.seed}" for run in known],
             hovertemplate="delay %{y:,} epochs<br>%{text}<extra>"
-            f"weight decay {weight_decay}</extra>",
+            f"{sweep.axis.named(value)}</extra>",
         )
     x = [point["timescale"] for point in scaling["medians"]]
     y = [point["median_delay"] for point in scaling["medians"]]
@@ -188,9 +188,10 @@ def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> Drawing:
     ticks = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
     figure.update_yaxes(type="log", title_text="delay, epochs", tickvals=ticks, tickformat=",")
     return drawn(
+        sweep,
         figure,
         "Does the delay scale as 1 / (learning rate x weight decay)?",
-        "On these axes a slope of 1 is exact proportion. Bars: Kaplan-Meier median of each weight "
-        "decay. Runs that did not generalise, or not after memorising, are no points, but count in the "
+        "On these axes a slope of 1 is exact proportion. Bars: Kaplan-Meier median of each "
+        "value. Runs that did not generalise, or not after memorising, are no points, but count in the "
         "medians.",
     )

@@ -12,15 +12,13 @@ from grokking.artifacts import Run, read_run
 from grokking.config import FIELDS
 from grokking.detection import DIVERGED, GENERALISED, delay
 from grokking.errors import UserError
-from grokking.sweep.axis import WEIGHT_DECAY
+from grokking.sweep.axis import AXIS
 from grokking.sweep.plan import PLAN_FILE, RESERVED, read_plan, read_sessions
 from grokking.sweep.records import Condition, Fault, RunRecord, Sweep
 
 # What makes two runs the same experiment, beside the value of the axis and the seed.
 EXPERIMENT = tuple(
-    name
-    for name, field in FIELDS.items()
-    if field.metadata["strict"] and name != WEIGHT_DECAY.field
+    name for name, field in FIELDS.items() if field.metadata["strict"] and name != AXIS.field
 )
 
 
@@ -45,7 +43,7 @@ def read_sweep(directory: Path) -> Sweep:
     kept = {name: run for name, run in read.items() if name not in duplicates}
     return Sweep(
         directory,
-        WEIGHT_DECAY.over(sorted({float(run.config[WEIGHT_DECAY.field]) for run in kept.values()})),
+        AXIS.over(sorted({float(run.config[AXIS.field]) for run in kept.values()})),
         [_record(name, run) for name, run in kept.items()],
         faults,
         [*_warnings(kept.values()), *_odd_ends(kept)],
@@ -96,7 +94,7 @@ def _duplicates(runs: dict[str, Run]) -> dict[str, str]:
     repeats = {}
     for name in sorted(runs, key=lambda n: (-runs[n].history.epochs[-1], n)):
         config = runs[name].config
-        same = tuple(config.get(field) for field in [WEIGHT_DECAY.field, "seed", *EXPERIMENT])
+        same = tuple(config.get(field) for field in [AXIS.field, "seed", *EXPERIMENT])
         if kept.setdefault(same, name) != name:
             repeats[name] = kept[same]
     return repeats

@@ -1,24 +1,24 @@
-"""What the figures of a sweep share: looks of the weight decays, legend, axis of epochs."""
+"""What the figures of a sweep share: looks of the groups, legend, axis of epochs."""
 
 from typing import Any
 
 import plotly.graph_objects as go
 
 from grokking.pictures.drawings import Drawing, epoch_buttons
-from grokking.pictures.style import Style, weight_decay_styles
+from grokking.pictures.style import Style, value_styles
 from grokking.sweep.records import Sweep
 
-# Glyphs that no weight decay has.
+# Glyphs that no group has.
 NOT_YET, NEVER = "arrow-bar-up", "asterisk-open"
 
 
 def styles(sweep: Sweep) -> dict[float, Style]:
-    """One look per weight decay of the sweep."""
-    return weight_decay_styles(sweep.groups())
+    """One look per group of the sweep."""
+    return value_styles(sweep.groups())
 
 
 def marker(style: Style) -> dict[str, Any]:
-    """A weight decay's marker, with a white rim so that crowded ones stay apart."""
+    """A group's marker, with a white rim so that crowded ones stay apart."""
     return {
         "color": style.color,
         "symbol": style.symbol,
@@ -27,13 +27,13 @@ def marker(style: Style) -> dict[str, Any]:
     }
 
 
-def drawn(figure: go.Figure, title: str, look_for: str, epochs: str = "") -> Drawing:
+def drawn(sweep: Sweep, figure: go.Figure, title: str, look_for: str, epochs: str = "") -> Drawing:
     """The figure with its words, the legend below it, and buttons for the axis of `epochs`.
 
     That is "xaxis", "yaxis" or none.
     """
     legend = {
-        "title": {"text": "weight decay", "side": "top"},
+        "title": {"text": sweep.axis.name, "side": "top"},
         "orientation": "h",
         "yref": "container",
         "y": 0,

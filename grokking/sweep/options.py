@@ -15,10 +15,10 @@ from grokking.cli import Parser
 from grokking.config import FIELDS, IDENTITY, IN_USE, VARIABLES, Config, variables
 from grokking.errors import UserError
 from grokking.schema import integer
-from grokking.sweep.axis import WEIGHT_DECAY, Axis
+from grokking.sweep.axis import AXIS, Axis
 from grokking.sweep.plan import Plan, passed_through, read_plan
 
-_DEFAULT_VALUES = " ".join(map(str, WEIGHT_DECAY.values))
+_DEFAULT_VALUES = " ".join(map(str, AXIS.values))
 DEFAULT_SEEDS = "42 123 456"
 QUICK_EPOCHS = "100"
 MAX_RUNS = 10_000
@@ -36,18 +36,18 @@ def parser() -> argparse.ArgumentParser:
     """All options; the help text is the reference."""
     sweep = Parser(
         prog=program(),
-        description=f"Train one run per {WEIGHT_DECAY.name} and seed, then analyse and plot them. "
+        description=f"Train one run per {AXIS.name} and seed, then analyse and plot them. "
         "GROK_ variables other than the sweep's own reach every run.",
         epilog="exit codes: 0 done; 1 a run failed; 2 wrong input; 128+n signal n",
         allow_abbrev=False,
     )
     add = sweep.add_argument
-    add(WEIGHT_DECAY.option, dest="values", metavar="LIST", help=f"[{_DEFAULT_VALUES}]")
+    add(AXIS.option, dest="values", metavar="LIST", help=f"[{_DEFAULT_VALUES}]")
     add("--seeds", metavar="LIST", help=f"[{DEFAULT_SEEDS}]")
     add(
         "--epochs",
         metavar="N",
-        help=f"one number, or one per {WEIGHT_DECAY.name} [GROK_NUM_EPOCHS or 10000]; with --resume: "
+        help=f"one number, or one per {AXIS.name} [GROK_NUM_EPOCHS or 10000]; with --resume: "
         "more of them",
     )
     add("--quick", action="store_true", help=f"{QUICK_EPOCHS} epochs: a test of the machinery")
@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--output",
         metavar="DIR",
-        help=f"folder of the sweep [artifacts/sweep_{WEIGHT_DECAY.field}_DATE_TIME]",
+        help=f"folder of the sweep [artifacts/sweep_{AXIS.field}_DATE_TIME]",
     )
     add(
         "--resume",
@@ -99,7 +99,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if options.resume is not None:
         if not options.resume.strip():
             raise UserError("--resume is empty, expected the folder of a sweep")
-        clashing = {"values": WEIGHT_DECAY.option, "seeds": "--seeds", "quick": "--quick"}
+        clashing = {"values": AXIS.option, "seeds": "--seeds", "quick": "--quick"}
         clashing |= {"output": "--output", "dry_run": "--dry-run"}
         for name, option in clashing.items():
             if getattr(options, name) not in (None, False):
@@ -125,10 +125,10 @@ def plan_from(options: argparse.Namespace) -> Plan:
     settings = passed_through(os.environ)
     if options.resume is not None:
         return continued(read_plan(Path(options.resume)), settings, options)
-    for name in (WEIGHT_DECAY.variable, "GROK_SEED", "GROK_RESUME", "GROK_OVERWRITE"):
+    for name in (AXIS.variable, "GROK_SEED", "GROK_RESUME", "GROK_OVERWRITE"):
         if os.environ.get(name):
             print(f"{name} is ignored: it belongs to the sweep, see --help", file=sys.stderr)
-    axis = WEIGHT_DECAY
+    axis = AXIS
     values = _values(axis.option, _default(options.values, _DEFAULT_VALUES), axis.field)
     seeds = _values("--seeds", _default(options.seeds, DEFAULT_SEEDS), "seed")
     if len(values) * len(seeds) > MAX_RUNS:
@@ -168,7 +168,7 @@ def wanted_directory(options: argparse.Namespace) -> Path:
     if options.output is not None:
         return _new_directory(options.output)
     parent = Path(os.environ.get("GROK_ARTIFACTS_DIR") or Config.artifacts_dir)
-    return parent / time.strftime(f"sweep_{WEIGHT_DECAY.field}_%Y%m%d_%H%M%S")
+    return parent / time.strftime(f"sweep_{AXIS.field}_%Y%m%d_%H%M%S")
 
 
 def _new_directory(text: str) -> Path:

@@ -13,6 +13,7 @@ from grokking.pictures.drawings import Drawing
 from grokking.pictures.introduction import introduce
 from grokking.pictures.pages import Block, Figures, Links, Prose, Table, write_page
 from grokking.sweep.analysis import analyze
+from grokking.sweep.axis import AXIS
 from grokking.sweep.curves import accuracy_figure, facets, loss_figure
 from grokking.sweep.figures import distribution_figure, scaling_figure, survival_figure
 from grokking.sweep.records import RunRecord, Sweep
@@ -28,8 +29,8 @@ from grokking.sweep.tables import (
 )
 
 PAGES = {
-    "validation_accuracy_comparison.html": "Validation accuracy by weight decay",
-    "grokking_epoch_distribution.html": "Grok epochs by weight decay",
+    "validation_accuracy_comparison.html": f"Validation accuracy by {AXIS.name}",
+    "grokking_epoch_distribution.html": f"Grok epochs by {AXIS.name}",
     "combined_comparison.html": "Accuracy, loss, grok epochs and survival together",
 }
 Summary = dict[str, Any]
@@ -61,7 +62,8 @@ def _accuracy_page(sweep: Sweep) -> list[Block]:
     return [
         Figures([accuracy_figure(sweep)]),
         Prose(
-            ["The same, one panel per weight decay; grey: the runs of the others."], "One by one"
+            [f"The same, one panel per {sweep.axis.name}; grey: the runs of the others."],
+            "One by one",
         ),
         *_in_rows(facets(sweep)),
     ]
@@ -97,7 +99,7 @@ def _index(sweep: Sweep, summary: Summary) -> list[Block]:
         Prose([f"{counted}, {summary['runs_not_counted']} not counted.", *summary["warnings"]]),
         Prose(session_lines(summary)),
         Prose([verdict_line(verdict) for verdict in summary["verdicts"]], "Verdicts"),
-        Table("Per weight decay", HEADER, rows(summary)),
+        Table(f"Per {sweep.axis.name}", HEADER, rows(summary)),
         Prose([LEGEND, scaling_line(summary)] if scaling_line(summary) else [LEGEND]),
         Links(list(PAGES.items())),
         Figures([distribution_figure(sweep)]),
@@ -116,7 +118,7 @@ def _run_cells(run: RunRecord) -> dict[str, str]:
     final = run.final_validation_accuracy
     return {
         "folder": run.directory,
-        "weight decay": str(run.weight_decay),
+        AXIS.name: str(getattr(run, AXIS.field)),
         "seed": str(run.seed),
         "epochs": f"{run.last_epoch:,}",
         "memorised": epoch_text(run.memorization_epoch),

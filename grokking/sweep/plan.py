@@ -13,13 +13,13 @@ from typing import Any
 from grokking.config import VARIABLES, load, recorded_kind, variables
 from grokking.errors import RunError, UserError
 from grokking.schema import AMOUNT, OBJECT, VERSION, Kind
-from grokking.sweep.axis import WEIGHT_DECAY, Axis
+from grokking.sweep.axis import AXIS, Axis
 
 PLAN_FILE = "sweep.json"
 DAMAGED_FOLDER = "damaged"
 RESERVED = ("plots", "slurm", DAMAGED_FOLDER)  # folders of a sweep that are no runs
 OWNED = (  # variables that each run gets from the sweep
-    WEIGHT_DECAY.variable,
+    AXIS.variable,
     "GROK_SEED",
     "GROK_NUM_EPOCHS",
     "GROK_ARTIFACTS_DIR",
@@ -121,7 +121,7 @@ def read_plan(directory: Path) -> Plan:
     from grokking.artifacts import read_record
 
     record = read_record(directory / PLAN_FILE)
-    axis = WEIGHT_DECAY
+    axis = AXIS
     values = record.series(axis.key, axis.kind)
     seeds = record.series("seeds", recorded_kind("seed"))
     epochs = record.series("epochs", recorded_kind("num_epochs"), like=axis.key)

@@ -8,11 +8,10 @@ from grokking.artifacts import atomic_write_text, read_json
 from grokking.cli import Parser
 from grokking.durations import clock
 from grokking.errors import UserError
-from grokking.sweep.axis import WEIGHT_DECAY
+from grokking.sweep.axis import AXIS
 from grokking.sweep.verdicts import FAIL
 
 SUMMARY_FILE = "analysis_summary.json"
-AXIS = WEIGHT_DECAY
 HEADER = (
     AXIS.name,
     "grokked",

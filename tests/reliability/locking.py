@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.sweep import runner
-from grokking.sweep.axis import WEIGHT_DECAY
+from grokking.sweep.axis import AXIS
 from grokking.sweep.plan import Plan, write_plan
 from reliability.forked import Ended, differences, forked_run, outcome
 from reliability.outcome import Outcome
@@ -24,7 +24,7 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # the file system has
 HELD = errno.EWOULDBLOCK
 ERRORS = (*NO_LOCKS, errno.EIO, errno.EINTR, HELD)  # EINTR: Python itself tries again, and hides it
 EVERY = 0  # instead of the number of a call
-PLAN = Plan(WEIGHT_DECAY.over((1.0,)), (1, 2), (EPOCHS,), SETTINGS)
+PLAN = Plan(AXIS.over((1.0,)), (1, 2), (EPOCHS,), SETTINGS)
 
 
 class Failure(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 
 from grokking.artifacts import History, write_history, write_json
 from grokking.config import FIELDS, Config
-from grokking.sweep.axis import WEIGHT_DECAY
+from grokking.sweep.axis import AXIS
 from grokking.sweep.plan import PLAN_FILE, Plan, write_plan
 from reliability.spoiling import FLIPPED, JSON_FILE, RUN_FILES
 
@@ -34,9 +34,7 @@ def mix(directory: Path, chance: random.Random) -> Mixture:
     mixture = Mixture()
     decays = chance.sample(_DECAYS, chance.randint(1, 3))
     decays += chance.sample(_ODD_DECAYS, chance.choice((0, 0, 0, 1)))
-    plan = Plan(
-        WEIGHT_DECAY.over(decays), tuple(range(1, chance.randint(2, 5))), (10,) * len(decays), {}
-    )
+    plan = Plan(AXIS.over(decays), tuple(range(1, chance.randint(2, 5))), (10,) * len(decays), {})
     for cell in plan.runs():
         _fill(directory / cell.name, cell.variables, mixture, chance)
     for name in chance.sample(NAMES, chance.randint(0, 3)):
