@@ -230,7 +230,8 @@ def test_a_run_that_cannot_grok_any_more_is_not_told_to_wait(outcome):
     ("decay", "departures", "judged"),
     [
         (1.0, (), {"phases", "grok"}),
-        (2.0, ("weight_decay",), {"grok"}),
+        (3.0, ("weight_decay",), {"grok"}),
+        (2.0, ("weight_decay",), set()),  # one figure, without a spread
         (0.7, ("weight_decay",), set()),
         (0.1, ("weight_decay",), set()),
         (1.0, ("train_fraction",), set()),
@@ -279,6 +280,19 @@ def test_a_row_is_not_yet_failed_while_it_comes_nearer(earlier, now, verdict):
             "still on its way since epoch 30,000; run on to epoch 80,000"
         )
         assert rows["neurons"].passed is None
+
+
+def test_a_network_that_has_only_begun_to_compute_is_given_time():
+    """Its ablations at three quarters of the run are those of a memoriser: nothing to compare with."""
+    worse = {"periodic_neurons": 300}
+    for accuracy, verdict in ((0.989, "NOT YET"), (0.99, "FAIL")):
+        row = card(now=worse, earlier={**worse, "validation_accuracy": accuracy})["neurons"]
+        assert row.verdict == verdict
+    assert card(now=worse, earlier={"validation_accuracy": 0.4})["neurons"].reason == (
+        "it did not compute yet at epoch 30,000; run on to epoch 80,000"
+    )
+    good = card(now={"periodic_neurons": 400}, earlier={"validation_accuracy": 0.4})
+    assert good["neurons"].verdict == "PASS"
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,12 @@ def judged(claim: Claim, findings: Findings) -> Verdict:
         return Verdict(
             NOT_JUDGED, "no weights were recorded along the way: it may still be changing"
         )
+    if findings.earlier.validation_accuracy < COMPUTES:
+        return Verdict(
+            NOT_YET,
+            f"it did not compute yet at epoch {findings.earlier.epoch:,}; run on to epoch "
+            f"{findings.next_epoch:,}",
+        )
     if distance <= SHRUNK * claim.distance(findings.earlier) and math.isfinite(distance):
         return Verdict(
             NOT_YET,

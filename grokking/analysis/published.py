@@ -34,6 +34,11 @@ class GrokEpochs(NamedTuple):
     latest: int | None
     told: str
 
+    @property
+    def has_spread(self) -> bool:
+        """Is it more than one figure, which says nothing of how seeds differ?"""
+        return self.earliest != self.latest
+
 
 GROK_EPOCHS = {  # by weight decay
     3.0: GrokEpochs(1_300, 3_000, "1,300 to 3,000"),

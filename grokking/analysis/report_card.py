@@ -316,8 +316,12 @@ def _grok_epoch(findings: Findings) -> Row:
     figures = published.GROK_EPOCHS.get(decay)
     accepted = "no figure is published"
     if figures is not None and figures.earliest is not None and figures.latest is not None:
-        low, high = accepted_groks(figures.earliest, figures.latest)
-        accepted = f"{low:,.0f} to {high:,.0f}: rounding alone moves it by {ROUNDING_SPREAD:.0%}"
+        accepted = "one figure is published, and seeds differ by more than its rounding"
+        if figures.has_spread:
+            low, high = accepted_groks(figures.earliest, figures.latest)
+            accepted = (
+                f"{low:,.0f} to {high:,.0f}: rounding alone moves it by {ROUNDING_SPREAD:.0%}"
+            )
     verdict = _judged_grok_epoch(findings, figures)
     return Row(
         f"grok epoch at weight decay {decay:g}",
@@ -343,6 +347,8 @@ def _judged_grok_epoch(findings: Findings, figures: published.GrokEpochs | None)
         return Verdict(
             NOT_JUDGED, f"no figure is published for weight decay {findings.weight_decay:g}"
         )
+    if not figures.has_spread:
+        return Verdict(NOT_JUDGED, "one figure is published, without a spread over seeds")
     other = of_other_settings(findings, findings.weight_decay)
     if other is not None:
         return other
