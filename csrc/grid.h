@@ -26,9 +26,11 @@ struct Shape {
     int64_t classes;  // c
 };
 
+using Extent = int64_t Shape::*;  // nvcc's host code warns of the type where it is not named
+
 struct Axis {
     const char* name;
-    int64_t Shape::*size;
+    Extent size;
 };
 namespace axis {
 inline constexpr Axis p{"p", &Shape::p}, heads{"H", &Shape::heads}, d_mlp{"d_mlp", &Shape::d_mlp},

@@ -16,6 +16,7 @@ from needs import NotPossible
 from sweep_folders import write_run
 
 from grokking.artifacts import read_run, read_surface
+from grokking.config import FIELDS, recorded_kind
 from grokking.errors import RunError, UserError
 from grokking.pictures.introduction import run_described
 from grokking.pictures.run_pages import write_run_pages
@@ -105,7 +106,7 @@ def _pages(sweep: Path, text: str) -> list[Path]:
             record = json.loads(path.read_text())
             if path.name == "config.json":
                 record |= {"device_name": "", "kernel": "", "versions": {"torch": "", "python": ""}}
-            path.write_text(json.dumps({**_poisoned(record, text), text: text}))
+            path.write_text(json.dumps(_hostile(record, text)))
         (run / "visualizations").mkdir()
         (run / "visualizations" / "index.html").touch()
     _link(sweep / "linked", sweep / "plain")
@@ -128,13 +129,22 @@ def _report_pages(run: Path, trained: Path, text: str) -> list[Path]:
     """The story, the film and the gallery of a trained run whose JSON files hold the text."""
     shutil.copytree(trained, run)
     for path in run.glob("*.json"):
-        path.write_text(json.dumps({**_poisoned(json.loads(path.read_text()), text), text: text}))
+        path.write_text(json.dumps(_hostile(json.loads(path.read_text()), text)))
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             report(run)
     except (UserError, RunError):
         pass  # refused in a line
     return [path for path in map(run.joinpath, (REPORT, FILM, GALLERY)) if path.exists()]
+
+
+def _hostile(record: dict[str, Any], text: str) -> dict[str, Any]:
+    """A record that is still read: the text stands wherever no kind of value forbids it."""
+    hostile = {**_poisoned(record, text), text: text}
+    for name, entry in record.get("config", {}).items():
+        if name in FIELDS and not recorded_kind(name).accepts(text):
+            hostile["config"][name]["value"] = entry["value"]
+    return hostile
 
 
 def _poisoned(value: Any, text: str) -> Any:
