@@ -153,7 +153,7 @@ PROMISES = {
         "one, of a run, a resumed run, a sweep with its runs, and a report; then it works again",
         locking.lock_errors,
         300,
-        6,
+        12,
     ),
     "sbatch_errors": Promise(
         "Whatever sbatch does, each job that it gave is told, on one line if it failed, and the folder can "

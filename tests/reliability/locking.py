@@ -54,9 +54,9 @@ def lock_errors(count: int, chance: random.Random, folder: Path) -> Outcome:
     result = Outcome()
     expected = _templates(folder)
     directory = folder / "work"
-    for _ in range(count):
+    for attempt in range(count):
         kind = chance.choice((_run, _run, _resumed_run, _resumed_run, _sweep, _sweep, _report))
-        failure = Failure(chance.choice(ERRORS), chance.choice((EVERY, 1, 2, 3)))
+        failure = Failure(ERRORS[attempt % len(ERRORS)], chance.choice((EVERY, 1, 2, 3)))
         if kind is not _sweep:
             failure = failure._replace(number=EVERY)  # it makes one call, or none
         result.tried += 1
@@ -73,10 +73,12 @@ def _templates(folder: Path) -> dict[str, Any]:
         assert forked_run(folder / run.name, **run.variables).code == 0
     first = PLAN.runs()[0]
     stop = signalling(signal.SIGTERM)
-    forked_run(folder / "stopped", lambda: at_epoch(8, stop), **first.variables)
+    ended = forked_run(folder / "stopped", lambda: at_epoch(8, stop), **first.variables)
+    assert ended.code == 128 + signal.SIGTERM, ended
     expected: dict[str, Any] = {run.name: outcome(folder / run.name) for run in PLAN.runs()}
     shutil.copytree(folder / first.name, folder / "reported")
-    assert forked_report(folder / "reported").code == 0
+    ended = forked_report(folder / "reported")
+    assert ended.code == 0, ended
     return expected | {"reported": content(folder / "reported")}
 
 

@@ -108,7 +108,8 @@ def _templates(folder: Path) -> dict[str, Path]:
 
 def _add_old_report(directory: Path, source: Path) -> None:
     """The report of another run, or of another epoch of this one."""
-    assert forked_report(source, f"--output={directory.parent / 'old'}").code == 0
+    ended = forked_report(source, f"--output={directory.parent / 'old'}")
+    assert ended.code == 0, ended
     shutil.copytree(directory.parent / "old", directory, dirs_exist_ok=True)
     shutil.rmtree(directory.parent / "old")
 
