@@ -107,7 +107,7 @@ PROMISES = {
         "in a thousand of 30 to 60 MB, with reason or without",
         hostile.any_json,
         10_000,
-        1_000,
+        500,
     ),
     "sweep_folders": Promise(
         "Of a sweep's folder every run is counted or named with its fault, whatever else lies there; the "
@@ -180,7 +180,7 @@ PROMISES = {
         "each page opened in headless Chromium with a trap and a log of requests; counted in pages",
         pages.hostile_strings,
         50,
-        2,
+        1,
     ),
     "wrong_arguments": Promise(
         "Wrong arguments to the extension raise, never crash",
