@@ -190,7 +190,8 @@ def _control(control: Mapping[str, Any]) -> str:
 
 def pages(results: Path) -> str:
     """Size and build time of the pages of a report, over the runs of report_cards.json."""
-    runs = _card_runs(results)
+    record = read_json(results / "report_cards.json")
+    runs = record["runs"]
 
     def megabytes(name: str) -> str:
         sizes = [run["pages"]["bytes"][name] / 1e6 for run in runs if name in run["pages"]["bytes"]]
@@ -202,7 +203,7 @@ def pages(results: Path) -> str:
     seconds = [run["pages"]["seconds"] for run in runs]
     return (
         f"{table}\n`grokking report` took {min(seconds):.0f} to {max(seconds):.0f} s for all of it; "
-        f"{len(runs)} runs, {machine(runs[0])}\n"
+        f"{len(runs)} runs, {machine(runs[0])}{note(record)}\n"
     )
 
 
