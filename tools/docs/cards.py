@@ -16,7 +16,7 @@ from tools.docs.summaries import summarize
 
 
 def cards(directories: list[Path]) -> dict[str, Any]:
-    """One entry per finished run, by its folder's name: its summary (run_summary.py), card and pages."""
+    """One entry per finished run, by its folder's name: its summary (summaries.py), card and pages."""
     runs = []
     for directory in directories:
         began = time.perf_counter()
