@@ -31,7 +31,8 @@ from grokking.detection import DIVERGED, LATENESS, RULE, THRESHOLD, Phases, dete
 from grokking.durations import clock
 from grokking.engine import Engine, choose_engine
 from grokking.environment import choose_threads, denormals_as_zero, device_name, versions
-from grokking.errors import Diverged, UserError
+from grokking.errors import Diverged, RunError, UserError
+from grokking.experiment import Experiment
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose, choose_device
 from grokking.pictures.introduction import run_described
@@ -237,8 +238,7 @@ def export(state: TrainingState, engine: Engine, recorder: Recorder, directory: 
         write_surface(directory, surface)
     forget_report(directory, state.epoch)
     result = grokking_record(state, phases)
-    described = run_described(directory, state.epoch, history, result)
-    write_run_pages(directory, described, history, result, surfaces)
+    write_run_pages(directory, described(directory, state, result), history, result, surfaces)
     write_json(directory / "grokking.json", result)
     print(summary(result, directory, len(surfaces)))
 
@@ -253,9 +253,16 @@ def export_diverged(state: TrainingState, recorder: Recorder, directory: Path) -
         recorder.save_grokked(phases.grok_epoch)
     forget_results(directory)
     result = grokking_record(state, phases)
-    described = run_described(directory, state.epoch, history, result)
-    write_run_pages(directory, described, history, result, [])
+    write_run_pages(directory, described(directory, state, result), history, result, [])
     write_json(directory / "grokking.json", result)
+
+
+def described(directory: Path, state: TrainingState, result: dict[str, Any]) -> Experiment:
+    """The run in words; RunError where it cannot read the config.json that it has written itself."""
+    try:
+        return run_described(directory, state.epoch, state.history, result)
+    except UserError as error:
+        raise RunError(str(error)) from error
 
 
 def grokking_record(state: TrainingState, phases: Phases) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from conftest import ROOT, TINY, clean_environment, held_at, unavailable
 
 from grokking.artifacts import read_run, read_surface
 from grokking.checkpoint import load_checkpoint
+from grokking.errors import RunError
+from grokking.run import described
 
 FILES = {
     "config.json",
@@ -329,3 +332,10 @@ def test_help_version_and_print_config(grokking, tmp_path):
 
 def test_an_unknown_subcommand_is_one_line(grokking):
     assert "'trian'" in assert_one_line(grokking("trian"), 2)
+
+
+def test_a_config_that_cannot_be_read_back_is_the_disks_failure_not_the_users(tmp_path):
+    """EACCES while the pages were written ended in exit code 2."""
+    state = SimpleNamespace(epoch=1, history=None)
+    with pytest.raises(RunError, match=r"config\.json: no such file"):
+        described(tmp_path, state, {})
