@@ -279,7 +279,7 @@ def reliability(results: Path) -> str:
     table = markdown(["promise", "tried by", "attempts", "broken", "again"], rows)
     of = record["versions"]
     share = (
-        "All attempts, but where a promise was tried again"
+        "All attempts of `--full`, but of a promise that was tried again later as many as the table says"
         if record["full"]
         else "CI's share of the attempts; not yet run in full"
     )
