@@ -4,7 +4,6 @@ A value that is no such thing is told in one line: where it stands, what it is, 
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -55,7 +54,7 @@ def real(accept: Callable[[float], bool], expected: str) -> Kind:
         if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
             return None
         value = float(text)
-        return value if math.isfinite(value) and accept(value) else None
+        return value if accepts(value) else None
 
     return Kind(expected, accepts, parse)
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from grokking import config
-from grokking.config import Config, load
+from grokking.config import FIELDS, Config, as_record, load, recorded_kind
 from grokking.errors import UserError
 
 
@@ -213,3 +213,12 @@ def test_the_command_that_repeats_a_run_holds_what_was_set_and_what_is_changed()
     assert config.command_line(loaded.chosen | {"resume": True, "overwrite": None}) == (
         "GROK_STOP_AFTER_GROK=10 GROK_ARTIFACTS_DIR='a b' GROK_RESUME=1 python -m grokking"
     )
+
+
+def test_no_number_is_taken_that_a_runs_files_could_not_give_back():
+    """1.5e308 was taken, and config.json of that run was then called damaged."""
+    with pytest.raises(UserError, match=r"GROK_WEIGHT_DECAY is '1\.5e308', expected a number >= 0"):
+        load({"GROK_WEIGHT_DECAY": "1.5e308", "GROK_SKIP_VALIDATION": "1"})
+    for name, field in FIELDS.items():
+        assert recorded_kind(name).accepts(as_record(Config())[name]), name
+        assert recorded_kind(name).expected.startswith(field.metadata["kind"].expected)

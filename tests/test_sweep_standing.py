@@ -160,6 +160,18 @@ def test_a_finished_run_that_the_statistics_refuse_is_no_finished_one(sweep, cap
     assert read_grokking(sweep / NAMES[0])["grok_epoch"] != 999
 
 
+@pytest.mark.parametrize("key", ["config", "starts"])
+def test_an_unfinished_run_with_a_damaged_config_runs_again(sweep, capsys, key):
+    """Its run would refuse to go on, every time."""
+    folder = sweep / NAMES[1]
+    (folder / "grokking.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: 5}))
+    assert resume(sweep) == 0
+    assert f"{NAMES[1]} is damaged and runs again" in capsys.readouterr().out
+    assert read_grokking(folder)["final_epoch"] == 24
+
+
 def test_an_unfinished_run_with_damaged_measures_runs_again(sweep, capsys):
     folder = sweep / NAMES[1]
     (folder / "grokking.json").unlink()

@@ -43,7 +43,7 @@ def read_sweep(directory: Path) -> Sweep:
     kept = {name: run for name, run in read.items() if name not in duplicates}
     return Sweep(
         directory,
-        AXIS.over(sorted({float(run.config[AXIS.field]) for run in kept.values()})),
+        AXIS,
         [_record(name, run) for name, run in kept.items()],
         faults,
         [*_warnings(kept.values()), *_odd_ends(kept)],

@@ -138,7 +138,7 @@ def read_plan(directory: Path) -> Plan:
     except UserError as error:
         raise record.fail(f"not the plan of a sweep ({error})") from error
     record.check_rewritable()
-    read_sessions(directory)
+    record.series("sessions", _SESSION, default=[])
     return plan
 
 
@@ -146,8 +146,7 @@ def read_sessions(directory: Path) -> list[dict[str, Any]]:
     """The sittings of a sweep, see add_session; UserError if sweep.json is missing or damaged."""
     from grokking.artifacts import read_record
 
-    record = read_record(directory / PLAN_FILE)
-    return record.series("sessions", _SESSION, default=[])
+    return read_record(directory / PLAN_FILE).series("sessions", _SESSION, default=[])
 
 
 def add_session(directory: Path, runs: int, jobs: int, seconds: float) -> None:

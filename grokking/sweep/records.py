@@ -111,7 +111,7 @@ class Sweep:
     """What a sweep's folder holds. `histories` is keyed by the records' directory."""
 
     directory: Path
-    axis: Axis  # its values: those that were read, ascending
+    axis: Axis
     runs: list[RunRecord]
     faults: list[Fault]
     warnings: list[str]

@@ -4,7 +4,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from grokking.analysis import measures
-from grokking.artifacts import read_config
+from grokking.artifacts import read_config, read_starts
 from grokking.config import load
 from grokking.continuation import check_same_experiment, finished_run
 from grokking.errors import RunError, UserError
@@ -35,6 +35,7 @@ def fault_of(folder: Path, run: PlannedRun) -> str:
     try:
         if (folder / "config.json").exists():
             read_config(folder)
+            read_starts(folder)
         finished = finished_run(folder, load(run.variables).config)
         if finished is None and (folder / measures.NAME).exists():
             measures.read(folder)
