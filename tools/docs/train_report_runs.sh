@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Train the runs behind docs/results/report_cards.json, then write it:
 # train_report_runs.sh OUTPUT_DIR OUT.json     (published: docs/results/report_cards.json)
-# Seeds of the reference experiment, and beside them what must not pass as one: an untrained network, a
-# memoriser, the quickstart's run, which stops early, and weight decay 2.
+# Seeds of the reference experiment, and beside them an untrained network and a memoriser, of which nothing
+# may pass, weight decay 2, and the quickstart's run, which stops early.
 # EPOCHS, SEEDS and JOBS (runs at a time, one core each) can be set. Run again, it goes on where it was.
 set -euo pipefail
 
