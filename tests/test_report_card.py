@@ -289,7 +289,7 @@ def test_a_network_that_has_only_begun_to_compute_is_given_time():
         row = card(now=worse, earlier={**worse, "validation_accuracy": accuracy})["neurons"]
         assert row.verdict == verdict
     assert card(now=worse, earlier={"validation_accuracy": 0.4})["neurons"].reason == (
-        "it did not compute yet at epoch 30,000; run on to epoch 80,000"
+        "validation was below 99% still at epoch 30,000; run on to epoch 80,000"
     )
     good = card(now={"periodic_neurons": 400}, earlier={"validation_accuracy": 0.4})
     assert good["neurons"].verdict == "PASS"

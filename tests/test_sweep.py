@@ -161,6 +161,7 @@ def test_reports_can_be_left_out_and_caught_up_with(finished, tmp_path):
     assert done.returncode == 0
     assert [report.exists() for report in reports] == [True, False, True]
     assert done.stderr.startswith("wd1.0_seed42 has no report: ")
+    assert "final.pt: not a readable checkpoint" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -1,6 +1,7 @@
 """What a resumed sweep makes of the runs it finds: one answer to what is finished and what is damaged."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -99,8 +100,8 @@ def test_the_finished_run_of_another_seed_is_not_the_planned_one(sweep, capsys):
     shutil.rmtree(sweep / NAMES[0])
     shutil.copytree(sweep / NAMES[1], sweep / NAMES[0])
     assert resume(sweep) == 1
-    assert f"{NAMES[0]}  failed with exit code 2" in capsys.readouterr().out
-    told = "GROK_SEED is 1, but the run in"
+    out, told = capsys.readouterr().out, "GROK_SEED is 1, but the run in"
+    assert re.search(rf"{NAMES[0]}  failed with exit code 2 after 0:\S+: {told}", out)
     assert told in (sweep / NAMES[0] / "training_output.log").read_text()
 
 

@@ -150,8 +150,8 @@ def judged(claim: Claim, findings: Findings) -> Verdict:
     if findings.earlier.validation_accuracy < COMPUTES:
         return Verdict(
             NOT_YET,
-            f"it did not compute yet at epoch {findings.earlier.epoch:,}; run on to epoch "
-            f"{findings.next_epoch:,}",
+            f"validation was below {COMPUTES:.0%} still at epoch {findings.earlier.epoch:,}; run on to "
+            f"epoch {findings.next_epoch:,}",
         )
     if distance <= SHRUNK * claim.distance(findings.earlier) and math.isfinite(distance):
         return Verdict(
