@@ -182,7 +182,8 @@ def test_circles_are_told_from_scribbles_and_both_from_chance():
     )
     assert "off their hours by at most 10% of the radius" in told.sentence
     assert told.sentence.endswith(
-        "In random order they would be off by 30% to 50%. No circles: 11."
+        "In random order they would be off by 30% to 50%. Not so 11: up to 10%, and less than by "
+        "chance, counts as a circle."
     )
     for scribble in (circle(3, 0.11), circle(3, 0.09, control=(0.08, 0.5))):
         assert circles_told([scribble]).heading == "The numbers do not lie on circles"

@@ -113,6 +113,7 @@ def circles_told(circles: Sequence[Circle]) -> Told:
     lowest = min(circle.control[0] for circle in circles)
     highest = max(circle.control[1] for circle in circles)
     control = f"In random order they would be off by {lowest:.0%} to {highest:.0%}."
+    limit = f"up to {ROUND:.0%}, and less than by chance, counts as a circle"
     round_ones = [circle for circle in circles if circle.is_round]
     if not round_ones:
         nearest = min(circles, key=lambda circle: circle.roughness)
@@ -120,12 +121,11 @@ def circles_told(circles: Sequence[Circle]) -> Told:
             "The numbers do not lie on circles",
             "In a network that has grokked they lie like the hours of a dial, along cos and sin of a key "
             f"frequency. Here the nearest to that is frequency {nearest.frequency}, whose numbers are "
-            f"off their hours by {nearest.roughness:.0%} of the radius; up to {ROUND:.0%}, and less than by "
-            f"chance, counts as a circle. {control}",
+            f"off their hours by {nearest.roughness:.0%} of the radius; {limit}. {control}",
         )
     most = max(circle.roughness for circle in round_ones)
     others = [circle.frequency for circle in circles if not circle.is_round]
-    beside = f" No circles: {listed(others)}." if others else ""
+    beside = f" Not so {listed(others)}: {limit}." if others else ""
     return Told(
         "Numbers on circles",
         f"Look for circles: along cos and sin of frequency "
