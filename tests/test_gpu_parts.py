@@ -1,11 +1,14 @@
 """The parts of the one call: what each makes of its tools, as far as that needs no GPU."""
 
+import gc
+import inspect
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 import zipfile
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -264,6 +267,11 @@ def test_capturing_an_epoch_leaves_weights_and_moments_as_they_were(experiment, 
     assert len(replays) == 1
     for _ in range(2):  # as if nothing had been trained
         assert torch.equal(used.epoch(), fresh.epoch())
+    pairs = weakref.ref(inspect.getclosurevars(used.epoch).nonlocals["train"][0])
+    weights = weakref.ref(next(used.model.parameters()))
+    del used
+    gc.collect()
+    assert pairs() is not None and weights() is not None  # the graph holds their addresses
 
 
 @pytest.mark.parametrize(
@@ -543,6 +551,14 @@ def test_parts_get_the_callers_paths_first_and_none_of_its_settings(tmp_path):
         ("", ""),
         ("\x1b[31mred\x1b[0m\x07", "[31mred[0m"),
         ("x" * 999, "x" * 300),
+        (
+            "torch.AcceleratorError: CUDA error: device-side assert triggered\n"
+            "Search for `cudaErrorAssert' in https://docs.nvidia.com for more information.\n"
+            "CUDA kernel errors might be asynchronously reported at some other API call.\n"
+            "For debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
+            "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n",
+            "torch.AcceleratorError: CUDA error: device-side assert triggered",
+        ),
     ],
 )
 def test_a_reason_is_one_printable_line(text, expected):

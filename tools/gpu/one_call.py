@@ -40,6 +40,12 @@ from tools.gpu.surroundings import environment, unpack_wheels
 PACKAGE = "tools.gpu.parts"
 FILES = ("gpu.json", "report.md", "log.txt")
 REASON = 300  # characters of a reason, at most
+HINTS = (  # what torch says after every error of CUDA
+    "Search for `cuda",
+    "CUDA kernel errors might be asynchronously reported",
+    "For debugging consider passing CUDA_LAUNCH_BLOCKING",
+    "Compile with `TORCH_USE_CUDA_DSA`",
+)
 
 
 class Stopped(Exception):
@@ -193,9 +199,9 @@ def outcome(ended: limited.Ended) -> tuple[str, str | None]:
 
 
 def last_line(text: str) -> str:
-    """The last line with something on it, without what no terminal should get."""
+    """The last line that says something, without what no terminal should get."""
     lines = ("".join(filter(str.isprintable, line)).strip() for line in text.splitlines())
-    return ([line for line in lines if line] or [""])[-1][:REASON]
+    return ([line for line in lines if line and not line.startswith(HINTS)] or [""])[-1][:REASON]
 
 
 if __name__ == "__main__":

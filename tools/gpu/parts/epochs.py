@@ -146,6 +146,18 @@ def plain_epoch(experiment: Experiment, compiled: bool) -> Plain:
     return Plain(epoch, model, optimizer)
 
 
+class Captured(NamedTuple):
+    """An epoch as a CUDA graph, with all whose addresses it holds: freed, others would get them."""
+
+    graph: torch.cuda.CUDAGraph
+    loss: Tensor
+    recorded: Plain
+
+    def __call__(self) -> Tensor:
+        self.graph.replay()
+        return self.loss
+
+
 def captured(plain: Plain) -> Epoch:
     """The same epoch, recorded once as a CUDA graph and then replayed.
 
@@ -168,12 +180,7 @@ def captured(plain: Plain) -> Epoch:
             parameter.copy_(weight)
             for moment in plain.optimizer.state[parameter].values():
                 moment.zero_()
-
-    def epoch() -> Tensor:
-        graph.replay()
-        return loss
-
-    return epoch
+    return Captured(graph, loss, plain)
 
 
 def check_parity(ways: dict[str, Epoch]) -> None:
