@@ -157,18 +157,33 @@ def test_the_readme_says_what_ran_where_and_how_fast(record):
     assert text.startswith("**Run on NVIDIA H100.**")
     assert "- First use against plain PyTorch and float64: done." in text
     assert "`tests/test_cuda_gpu.py`: done (21 of 21 passed)." in text
-    assert "racecheck: nothing found; a planted fault is reported." in text
+    assert (
+        f"{', '.join(gpu_tables.SANITIZERS)}: nothing found; a planted fault is reported." in text
+    )
     for row in (
-        "| kernel | 1.000 | 1.0x |",
-        "| eager | 4.000 | 4.0x |",
-        "| eager, CUDA graph | 2.000 | 2.0x |",
-        "| compiled | 5.000 | 2.5x |",
+        "| kernel | 1.000 | 1.00x |",
+        "| eager | 4.000 | 4.00x |",
+        "| eager, CUDA graph | 2.000 | 2.00x |",
+        "| kernel, again beside these | 2.000 | 1.00x |",
+        "| compiled | 5.000 | 2.50x |",
         "| cuda \\| device, kernel cuda | 3,960 | 8.1 | 500 |",
         "| avx512 \\| device, kernel avx512, 16 threads | 3,960 | 8.1 | 500 |",
     ):
         assert f"{row}\n" in text
     assert f"Within twice their bound: {len(roofline.works())} of" in text
     assert "driver 580.1, Cuda compilation tools, release 13.0" in text
+
+
+def test_the_kernels_of_an_epoch_are_added_up(record):
+    record["results"]["roofline"] = {
+        "kernels": [
+            {"call": call, "microseconds": time}
+            for call, time in (("pair_loss", 100.0), ("evaluate the rest", 50.0), ("other", 7.0))
+        ]
+    }
+    assert "| of which the kernel's own launches | 0.150 | 0.15x |\n" in gpu_tables.epochs(record)
+    record["results"]["roofline"] = None
+    assert "launches" not in gpu_tables.epochs(record)
 
 
 def test_ceilings_are_rates(record):
@@ -245,7 +260,9 @@ def test_a_record_is_published_and_taken_back_without_a_trace(tree, record):
     for name in PAGES:
         assert "No GPU has run it yet" not in (tree / name).read_text(encoding="utf-8")
         assert "NVIDIA H100" in (tree / name).read_text(encoding="utf-8")
-    assert "| kernel | 1.000 | 1.0x |" in (tree / "docs/results/gpu.md").read_text(encoding="utf-8")
+    assert "| kernel | 1.000 | 1.00x |" in (tree / "docs/results/gpu.md").read_text(
+        encoding="utf-8"
+    )
     assert python(tree, "-m", "tools.docs.tables", "--check").returncode == 0
     published = files(tree)
     assert publish(tree, record).stdout == "updated: gpu.json, gpu.md\n"

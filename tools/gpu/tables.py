@@ -62,8 +62,11 @@ def proven(record: Record) -> str:
         f"- First use against plain PyTorch and float64: {ending(record, 'first_use')}.",
         f"- `tests/test_cuda_gpu.py`: {ending(record, 'gpu_tests')}{passed}.",
     ]
+    names_of: dict[str, list[str]] = {}
     for name in SANITIZERS:
-        lines.append(f"- compute-sanitizer, {name}: {sanitized(record, name)}.")
+        names_of.setdefault(sanitized(record, name), []).append(name)
+    for outcome, names in names_of.items():
+        lines.append(f"- compute-sanitizer, {', '.join(names)}: {outcome}.")
     return "\n".join(lines) + "\n"
 
 
@@ -79,16 +82,27 @@ def sanitized(record: Record, name: str) -> str:
 def epochs(record: Record) -> str:
     """Milliseconds of an epoch in every way, and how many times the kernel's."""
     rows = []
+    alone = kernels_alone(record)
     for part in ("epochs", "compiled_epochs"):
         times = result(record, part).get("milliseconds") or {}
         for name, time in times.items():
-            if name != "kernel" or part == "epochs":
-                rows.append([name, f"{time:.3f}", f"{time / times['kernel']:.1f}x"])
+            again = ", again beside these" if name == "kernel" and part != "epochs" else ""
+            rows.append([name + again, f"{time:.3f}", f"{time / times['kernel']:.2f}x"])
+            if name == "kernel" and part == "epochs" and alone:
+                share = f"{alone / time:.2f}x"
+                rows.append(["of which the kernel's own launches", f"{alone:.3f}", share])
         if not times:
             rows.append([part.replace("_", " "), ending(record, part), ""])
     return table(
         ["a training step and the score of the other pairs", "ms", "against the kernel"], rows
     )
+
+
+def kernels_alone(record: Record) -> float:
+    """Milliseconds of the kernels of an epoch, launched back to back; 0 if none was timed."""
+    timed = result(record, "roofline").get("kernels") or []
+    calls = ("pair_loss", "evaluate the rest")
+    return sum(float(kernel["microseconds"]) for kernel in timed if kernel["call"] in calls) / 1e3
 
 
 def runs(record: Record) -> str:
