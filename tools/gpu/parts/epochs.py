@@ -9,6 +9,7 @@ other pairs. All start from the same weights and must compute the same losses.
 import statistics
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,7 +147,8 @@ def plain_epoch(experiment: Experiment, compiled: bool) -> Plain:
     return Plain(epoch, model, optimizer)
 
 
-class Captured(NamedTuple):
+@dataclass(frozen=True)
+class Captured:
     """An epoch as a CUDA graph, with all whose addresses it holds: freed, others would get them."""
 
     graph: torch.cuda.CUDAGraph
