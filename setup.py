@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = pathlib.Path(__file__).resolve().parent
@@ -163,13 +163,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     package_dir={"": "."},  # installed with -e, it is found before a folder of its own name
-    packages=[
-        "grokking",
-        "grokking.analysis",
-        "grokking.kernels",
-        "grokking.pictures",
-        "grokking.sweep",
-    ],
+    packages=find_packages(include=["grokking", "grokking.*"]),
     package_data={"grokking.pictures": ["static/*"]},
     install_requires=[
         "torch>=2.10",

@@ -1,4 +1,4 @@
-// Cross-entropy of a tile by the formulas of grokking/loss.py, which do not saturate.
+// Cross-entropy of a tile by the formulas of grokking/model/loss.py, which do not saturate.
 // Included by cpu_tile.cpp only; everything has internal linkage (see cpu_kernels.h).
 #pragma once
 

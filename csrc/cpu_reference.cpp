@@ -50,7 +50,7 @@ void forward(const Shape& s, const Tables& t, int64_t a, int64_t b, PairState& s
             state.logits[j] += state.post[k] * t.W_L[k * s.classes + j];
 }
 
-// Loss of one pair, whose logits become the gradient g of grokking/loss.py.
+// Loss of one pair, whose logits become the gradient g of grokking/model/loss.py.
 Score score(std::vector<double>& logits, int64_t target) {
     double peak = -std::numeric_limits<double>::infinity();
     int64_t first_peak = 0;

@@ -234,7 +234,7 @@ __global__ void __launch_bounds__(THREADS)
 }
 
 // Loss of each pair (nats) and whether its first largest logit is the target: a warp a pair.
-// With `gradient` the logits become scale * g of grokking/loss.py.
+// With `gradient` the logits become scale * g of grokking/model/loss.py.
 __global__ void score_pairs(Sizes s, const int64_t* targets, int count, float scale, bool gradient,
                             float* logits, float* losses, int* correct) {
     const int i = static_cast<int>(blockIdx.x) * WARPS + warp();

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from grokking import __version__, config
-from grokking.cli import environment, run_main
-from grokking.errors import UserError
+from grokking.commands.cli import environment, run_main
+from grokking.system.errors import UserError
 
 # numpy, imported later, works on matrices about 113 wide: more threads would only spin on the cores
 # that the kernel uses.
@@ -56,19 +56,19 @@ def dispatch(arguments: list[str]) -> int:
     elif first == "--print-config":
         return print_config(environment(strict=True))
     elif first == "sweep":
-        from grokking.sweep.command import main as sweep
+        from grokking.sweeps.command import main as sweep
 
         return sweep(rest)
     elif first == "report":
-        from grokking.report import main as report
+        from grokking.commands.report import main as report
 
         return report(rest)
     elif first == "export":
-        from grokking.interchange import main as export
+        from grokking.commands.export import main as export
 
         return export(rest)
     elif first == "doctor":
-        from grokking.doctor import main as doctor
+        from grokking.commands.doctor import main as doctor
 
         return doctor(rest)
     else:
@@ -79,7 +79,7 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def print_config(loaded: config.Loaded) -> int:
-    from grokking.run import resolved
+    from grokking.training.run import resolved
 
     print(config.describe(loaded, resolved(loaded.config)))
     return 0
@@ -87,15 +87,15 @@ def print_config(loaded: config.Loaded) -> int:
 
 def train_one(loaded: config.Loaded) -> int:
     """Refuse what can be refused before torch is imported, then run."""
+    from grokking.files.folder import check_folder, check_free
     from grokking.kernels import choice
-    from grokking.run_folder import check_folder, check_free
 
     directory = Path(loaded.config.artifacts_dir)
     choice.check(loaded.config.kernel)
     check_folder(directory)
     if not (loaded.config.resume or loaded.config.overwrite):
         check_free(directory)
-    from grokking.run import run
+    from grokking.training.run import run
 
     return run(loaded)
 

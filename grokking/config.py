@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
-from grokking.errors import UserError
-from grokking.foreign_names import check_foreign
 from grokking.schema import LIST, NATURAL, Kind, choice, integer, one_of, or_null, real, string
+from grokking.system.errors import UserError
+from grokking.system.foreign_names import check_foreign
 
 IGNORED = ("GROK_BUILD_EXT", "GROK_BUILD_CUDA")  # read by the build
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from grokking.errors import UserError
+from grokking.system.errors import UserError
 
 VERSION = 1  # of every file that is written; `schema_version` in it
 LARGEST = 1e308  # of a number; beyond it sums are no longer finite

@@ -22,4 +22,4 @@ def run(module: str) -> NoReturn:
         cure = "pip install -r scripts/requirements.txt"
         print(f"error: {error.name} is missing: {cure}", file=sys.stderr)
         raise SystemExit(2) from None
-    sys.exit(import_module("grokking.cli").run_main(main))
+    sys.exit(import_module("grokking.commands.cli").run_main(main))

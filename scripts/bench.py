@@ -38,14 +38,14 @@ from bench_peers import (
     transformer_lens,
 )
 
-from grokking.artifacts import check_writable
-from grokking.cli import Parser, run_main
-from grokking.cores import available_cores
-from grokking.errors import RunError, UserError
+from grokking.commands.cli import Parser, run_main
+from grokking.files.artifacts import check_writable
 from grokking.kernels.backend import Backend, multiply_adds
 from grokking.kernels.choice import AUTO, choose_on_cpu
 from grokking.kernels.cpu import on_cpu
-from grokking.model import fold
+from grokking.model.transformer import fold
+from grokking.system.cores import available_cores
+from grokking.system.errors import RunError, UserError
 
 MODULI = [59, 113, 251, 509]
 JOBS = ("epoch", "evaluate", "surfaces", "tables")

@@ -85,7 +85,7 @@ def extra_memory(p: int, implementation: str) -> float:
     program = f"""
 import numpy as np
 from grokking.kernels.compiled import load
-from grokking.tables import table_shapes
+from grokking.model.tables import table_shapes
 module, _ = load()
 p = {p}
 tables = [np.full(shape, 0.01, np.float32) for shape in table_shapes(p, 4, 512, p).values()]

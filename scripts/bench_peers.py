@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from grokking.data import all_pairs, generators, split_pairs, targets
 from grokking.kernels.backend import Backend
-from grokking.model import Transformer, fold, fold_for_surfaces
-from grokking.tables import Tables
+from grokking.model.tables import Tables
+from grokking.model.transformer import Transformer, fold, fold_for_surfaces
+from grokking.task import all_pairs, generators, split_pairs, targets
 
 D_MODEL, NUM_HEADS, D_MLP = 128, 4, 512
 COMPILED, TRANSFORMER_LENS = "last position, compiled", "TransformerLens"

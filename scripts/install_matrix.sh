@@ -25,7 +25,7 @@ trap 'rm -rf "$work"' EXIT
 cat >"$work/check.py" <<'PYTHON'
 import math
 from grokking.kernels.compiled import implementations, load
-from grokking.tables import table_shapes
+from grokking.model.tables import table_shapes
 module, reason = load()
 if module:
     import numpy as np

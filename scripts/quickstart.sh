@@ -31,8 +31,8 @@ surface="$("$PYTHON" - "$folder" <<'PYTHON'
 import sys
 from pathlib import Path
 
-from grokking.analysis.fourier import strongest_wave
-from grokking.artifacts import read_surface
+from grokking.fourier import strongest_wave
+from grokking.files.artifacts import read_surface
 
 
 def share(path):

@@ -19,8 +19,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from grokking.cli import Parser, run_main  # noqa: E402
-from grokking.errors import RunError, UserError  # noqa: E402
+from grokking.commands.cli import Parser, run_main  # noqa: E402
+from grokking.system.errors import RunError, UserError  # noqa: E402
 
 LONGEST = ("hostile_strings", "faults")
 
@@ -42,8 +42,8 @@ def main() -> int:
 
     from reliability import PROMISES
 
-    from grokking.artifacts import check_output, read_json, write_json
-    from grokking.environment import versions
+    from grokking.files.artifacts import check_output, read_json, write_json
+    from grokking.system.environment import versions
 
     if arguments.only is not None and arguments.only not in PROMISES:
         raise UserError(f"--only is {arguments.only!r}, expected one of {', '.join(PROMISES)}")

@@ -9,7 +9,7 @@ from emulation import Answer, Request
 
 from grokking.kernels.backend import Backend
 from grokking.kernels.reference import Reference
-from grokking.tables import Tables
+from grokking.model.tables import Tables
 
 CPU, PLAIN = torch.device("cpu"), Reference()
 UNIT = torch.finfo(torch.float32).eps

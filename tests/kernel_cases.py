@@ -8,8 +8,8 @@ from torch import Tensor
 
 from grokking.kernels.backend import Backend
 from grokking.kernels.reference import Reference, forward
-from grokking.loss import cross_entropy
-from grokking.tables import Tables
+from grokking.model.loss import cross_entropy
+from grokking.model.tables import Tables
 
 EPSILON = torch.finfo(torch.float32).eps
 PLAIN = Reference()

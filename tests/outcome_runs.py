@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from grokking.analysis.hindsight import examine
-from grokking.artifacts import History, Surface, write_history, write_json, write_surface
-from grokking.checkpoint import labeled_path, save_checkpoint
+from grokking.commands.report import report
 from grokking.config import Config, as_record
 from grokking.detection import detect
+from grokking.files.artifacts import History, Surface, write_history, write_json, write_surface
+from grokking.files.checkpoint import labeled_path, save_checkpoint
+from grokking.files.trajectory import record
 from grokking.kernels.reference import Reference
-from grokking.model import Transformer
+from grokking.model.transformer import Transformer
 from grokking.pictures.introduction import run_described
-from grokking.pictures.run_pages import write_run_pages
-from grokking.report import report
-from grokking.trajectory import record
+from grokking.pictures.pages.run import write_run_pages
 
 D_MODEL, D_MLP, HEADS = 32, 48, 2
 KEYS = (3, 8, 11)

@@ -4,9 +4,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import History, write_history, write_json
 from grokking.config import FIELDS, Config
 from grokking.detection import detect
+from grokking.files.artifacts import History, write_history, write_json
 
 
 def write_run(

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from grokking.analysis.fourier import Array
-from grokking.artifacts import History, Surface
 from grokking.detection import DIVERGED, is_late, outcome
-from grokking.experiment import Experiment
+from grokking.files.artifacts import History, Surface
+from grokking.fourier import Array
+from grokking.pictures.experiment import Experiment
 
 
 def neuron(p: int, k: int, phase: float = 0.7) -> Array:

@@ -7,9 +7,9 @@ import os
 import numpy as np
 import pytest
 
-from grokking import artifacts
-from grokking.artifacts import History, Surface, read_history, read_surface, write_surface
-from grokking.errors import RunError, UserError
+from grokking.files import artifacts
+from grokking.files.artifacts import History, Surface, read_history, read_surface, write_surface
+from grokking.system.errors import RunError, UserError
 
 
 def surface_text(**changes):

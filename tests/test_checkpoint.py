@@ -5,8 +5,8 @@ import pickle
 import pytest
 import torch
 
-from grokking.checkpoint import digest, load_checkpoint, save_checkpoint
-from grokking.errors import UserError
+from grokking.files.checkpoint import digest, load_checkpoint, save_checkpoint
+from grokking.system.errors import UserError
 
 
 def record():

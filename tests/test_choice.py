@@ -8,7 +8,6 @@ import pytest
 import torch
 from conftest import ROOT
 
-from grokking.errors import UserError
 from grokking.kernels import choice, parity
 from grokking.kernels.choice import AUTO, CUDA, choose, choose_on_cpu
 from grokking.kernels.compiled import cuda_devices, implementations, load
@@ -16,8 +15,9 @@ from grokking.kernels.cpu import Cpu
 from grokking.kernels.cuda import Cuda
 from grokking.kernels.parity import compare, disagreement, everything, first_use_fault
 from grokking.kernels.reference import Reference
-from grokking.model import Transformer, fold
-from grokking.tables import Tables
+from grokking.model.tables import Tables
+from grokking.model.transformer import Transformer, fold
+from grokking.system.errors import UserError
 
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
 FALLBACK = "the extension could not be built (no compiler)"

@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import ROOT, clean_environment
 
-from grokking.cli import Parser, run_main
-from grokking.errors import RunError, UserError
+from grokking.commands.cli import Parser, run_main
+from grokking.system.errors import RunError, UserError
 
 
 def failing(error: BaseException) -> object:
@@ -73,7 +73,9 @@ def test_a_closed_stream_is_no_fault(redirection: str) -> None:
 
 
 def test_a_name_that_stdout_cannot_encode_is_written_all_the_same() -> None:
-    program = "from grokking.cli import run_main; run_main(lambda: print('caf\\u00e9 \\udcff'))"
+    program = (
+        "from grokking.commands.cli import run_main; run_main(lambda: print('caf\\u00e9 \\udcff'))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,

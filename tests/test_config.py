@@ -6,7 +6,7 @@ import pytest
 
 from grokking import config
 from grokking.config import FIELDS, Config, as_record, load, recorded_kind
-from grokking.errors import UserError
+from grokking.system.errors import UserError
 
 
 def test_defaults_are_the_reference_experiment():

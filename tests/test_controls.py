@@ -8,10 +8,10 @@ import torch
 
 from grokking.analysis import controls
 from grokking.analysis.controls import Control, draw_controls, other_frequencies, other_spans
-from grokking.analysis.fourier import frequency_shares
 from grokking.analysis.hindsight import examine
+from grokking.fourier import frequency_shares
 from grokking.kernels.reference import Reference
-from grokking.state import labeled_record, new_state, weights_of
+from grokking.training.state import labeled_record, new_state, weights_of
 
 P = 13
 

@@ -13,13 +13,13 @@ from conftest import require
 from cuda_cases import SIZES, answer_of, assert_accurate
 from emulation import compile_module, make_request
 
-from grokking.data import generators, split_pairs, targets
-from grokking.engine import FoldedEngine, PlainEngine
 from grokking.kernels import cuda
 from grokking.kernels.cuda import Cuda
 from grokking.kernels.parity import disagreement
-from grokking.model import Transformer, fold
-from grokking.tables import Tables
+from grokking.model.tables import Tables
+from grokking.model.transformer import Transformer, fold
+from grokking.task import generators, split_pairs, targets
+from grokking.training.engine import FoldedEngine, PlainEngine
 
 KERNEL, CPU = Cuda(), torch.device("cpu")
 

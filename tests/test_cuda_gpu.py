@@ -5,13 +5,13 @@ import torch
 from cuda_cases import SIZES, answer_of, assert_accurate
 from emulation import make_request
 
-from grokking.data import generators, split_pairs, targets
-from grokking.engine import FoldedEngine, PlainEngine
 from grokking.kernels.compiled import cuda_devices
 from grokking.kernels.cuda import Cuda
 from grokking.kernels.parity import disagreement
-from grokking.model import Transformer, fold
-from grokking.tables import Tables
+from grokking.model.tables import Tables
+from grokking.model.transformer import Transformer, fold
+from grokking.task import generators, split_pairs, targets
+from grokking.training.engine import FoldedEngine, PlainEngine
 
 pytestmark = pytest.mark.skipif(
     cuda_devices()[0] == 0 or not torch.cuda.is_available(),

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from grokking.config import IGNORED, VARIABLES
-from grokking.errors import UserError
+from grokking.system.errors import UserError
 from tools.docs import tables as docs_tables
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("scripts/*.md")])

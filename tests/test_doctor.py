@@ -8,12 +8,12 @@ import pytest
 import torch
 from conftest import unavailable
 
-from grokking import doctor
+from grokking.commands import doctor
+from grokking.commands.doctor import Finding, main
 from grokking.config import Config
-from grokking.doctor import Finding, main
-from grokking.errors import UserError
 from grokking.kernels import choice, compiled, parity
 from grokking.kernels.compiled import implementations
+from grokking.system.errors import UserError
 
 FALLBACK = "the extension was not built (run: pip install -e .)"
 

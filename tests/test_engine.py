@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from grokking.data import all_pairs, generators, split_pairs, targets
-from grokking.engine import FoldedEngine, PlainEngine
 from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.compiled import implementations
-from grokking.model import Transformer
+from grokking.model.transformer import Transformer
+from grokking.task import all_pairs, generators, split_pairs, targets
+from grokking.training.engine import FoldedEngine, PlainEngine
 
 
 @pytest.fixture(
@@ -22,7 +22,7 @@ def setting(request, monkeypatch):
     model = Transformer(13, 16, 2, 24, for_weights)
     split = split_pairs(13, 0.4, for_split)
     if request.param.endswith("in chunks"):
-        monkeypatch.setattr("grokking.engine.CHUNK", 50)
+        monkeypatch.setattr("grokking.training.engine.CHUNK", 50)
         monkeypatch.setattr("grokking.kernels.reference.CHUNK", 50)
     if request.param.startswith("plain"):
         return model, split, PlainEngine(13, split, torch.device("cpu"))

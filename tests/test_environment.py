@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from grokking.environment import denormals_as_zero
+from grokking.system.environment import denormals_as_zero
 
 
 def halved() -> list[float]:

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from grokking.artifacts import write_json
 from grokking.config import Config, as_record
-from grokking.errors import UserError
-from grokking.experiment import LISTED, experiment
+from grokking.files.artifacts import write_json
+from grokking.pictures.experiment import LISTED, experiment
+from grokking.system.errors import UserError
 
 START: dict[str, Any] = {
     "time": "2026-11-22T23:59:59Z",

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT, clean_environment, unavailable
 
 from grokking.kernels.compiled import implementations, load
-from grokking.tables import table_shapes
+from grokking.model.tables import table_shapes
 
 module, missing = load()
 compiled = pytest.mark.skipif(module is None, reason=missing)
@@ -146,7 +146,7 @@ def test_evaluation_never_holds_the_hidden_units_of_every_pair():
 import resource
 import numpy as np
 from grokking.kernels.compiled import implementations, load
-from grokking.tables import table_shapes
+from grokking.model.tables import table_shapes
 module, _ = load()
 p = 251
 tables = [np.full(shape, 0.01, np.float32) for shape in table_shapes(p, 4, 512, p).values()]

@@ -7,7 +7,7 @@ import sys
 
 from conftest import ROOT, clean_environment
 
-from grokking.failure import ask, tell, told
+from grokking.system.failure import ask, tell, told
 
 
 def test_a_command_that_fails_tells_whoever_asked(tmp_path):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from grokking.data import all_pairs, generators, targets
 from grokking.kernels.reference import Reference, forward
-from grokking.loss import cross_entropy
-from grokking.model import Transformer, fold, fold_for_surfaces
+from grokking.model.loss import cross_entropy
+from grokking.model.transformer import Transformer, fold, fold_for_surfaces
+from grokking.task import all_pairs, generators, targets
 
 PLAIN = Reference()
 

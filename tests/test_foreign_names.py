@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT, clean_environment
 
 from grokking.config import Config, load
-from grokking.errors import UserError
-from grokking.foreign_names import ALIASES, edits
+from grokking.system.errors import UserError
+from grokking.system.foreign_names import ALIASES, edits
 
 
 @pytest.mark.parametrize(

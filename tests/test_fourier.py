@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from synthetic import neuron
 
-from grokking.analysis.fourier import (
+from grokking.fourier import (
     Array,
     diagonal_periodicity,
     fourier_basis,

@@ -12,17 +12,17 @@ import torch
 from conftest import ROOT
 
 from grokking.analysis import measures, progress_measures
-from grokking.artifacts import read_run, read_surface
-from grokking.checkpoint import load_checkpoint, save_checkpoint
+from grokking.commands.export import main as export
+from grokking.commands.report import main as report
 from grokking.config import FIELDS, IDENTITY, load
-from grokking.errors import UserError
-from grokking.interchange import main as export
-from grokking.report import main as report
-from grokking.run import run
-from grokking.sweep.analysis import analyze
-from grokking.sweep.plan import read_plan
-from grokking.sweep.tables import markdown_report
-from grokking.trajectory import read_recorded
+from grokking.files.artifacts import read_run, read_surface
+from grokking.files.checkpoint import load_checkpoint, save_checkpoint
+from grokking.files.trajectory import read_recorded
+from grokking.sweeps.analysis import analyze
+from grokking.sweeps.plan import read_plan
+from grokking.sweeps.tables import markdown_report
+from grokking.system.errors import UserError
+from grokking.training.run import run
 
 VERSIONS = sorted((ROOT / "tests" / "golden").iterdir())
 

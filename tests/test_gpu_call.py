@@ -19,7 +19,7 @@ from tools.gpu.record import sources_sha256
 # main() with other parts: modules of the package `fakes`, each named like what it does.
 DRIVER = """
 import json, sys
-from grokking.cli import run_main
+from grokking.commands.cli import run_main
 from tools.gpu import one_call, plan
 plan.PARTS = tuple(plan.Part(name, limit, name) for name, limit in json.loads(sys.argv[1]))
 one_call.PACKAGE = "fakes"

@@ -21,7 +21,7 @@ from grokking.analysis.circuit import (
 from grokking.analysis.hindsight import examine, look_back
 from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.compiled import implementations
-from grokking.state import labeled_record, new_state, weights_of
+from grokking.training.state import labeled_record, new_state, weights_of
 
 P, KEYS = 7, [1, 3]
 

@@ -7,9 +7,9 @@ import pytest
 from browser import Chromium
 from synthetic import history, phases
 
-from grokking.artifacts import History
-from grokking.pictures.history_figures import history_figure
-from grokking.pictures.pages import Figures, write_page
+from grokking.files.artifacts import History
+from grokking.pictures.figures.history import history_figure
+from grokking.pictures.pages.page import Figures, write_page
 
 
 def test_all_four_series_are_drawn_against_their_epochs() -> None:

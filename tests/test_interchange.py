@@ -14,10 +14,10 @@ import torch
 from conftest import ROOT, clean_environment, unavailable
 from textbook import EPSILON, rounding
 
-from grokking.checkpoint import load_checkpoint, save_checkpoint
-from grokking.errors import UserError
-from grokking.interchange import FORMATS, NAMES, TRANSFORMER_LENS, main
-from grokking.model import Transformer
+from grokking.commands.export import FORMATS, NAMES, TRANSFORMER_LENS, main
+from grokking.files.checkpoint import load_checkpoint, save_checkpoint
+from grokking.model.transformer import Transformer
+from grokking.system.errors import UserError
 
 P, D_MODEL, HEADS, D_MLP = 7, 12, 3, 10
 

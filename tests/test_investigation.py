@@ -6,7 +6,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from grokking.analysis import investigation
 from grokking.analysis.investigation import MEMORY, investigate, states_at_a_time
-from grokking.errors import UserError
+from grokking.system.errors import UserError
 
 
 def threads_in_use():

@@ -17,11 +17,11 @@ from kernel_cases import (
     references,
 )
 
-from grokking.data import generators, split_pairs, targets
 from grokking.kernels.compiled import implementations
 from grokking.kernels.cpu import Cpu, on_cpu
-from grokking.model import Transformer, fold
-from grokking.tables import Tables, table_shapes
+from grokking.model.tables import Tables, table_shapes
+from grokking.model.transformer import Transformer, fold
+from grokking.task import generators, split_pairs, targets
 
 every_implementation = pytest.mark.parametrize("name", implementations())
 

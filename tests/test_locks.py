@@ -12,8 +12,8 @@ import threading
 import pytest
 from conftest import ROOT, TINY, clean_environment
 
-from grokking.errors import RunError, UserError
-from grokking.locks import is_locked, locked
+from grokking.system.errors import RunError, UserError
+from grokking.system.locks import is_locked, locked
 
 LINUX = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux can be asked who holds a lock"
@@ -22,7 +22,7 @@ LINUX = pytest.mark.skipif(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from grokking.locks import locked
+from grokking.system.locks import locked
 
 with locked(Path(sys.argv[1]), "taken", shared=sys.argv[2] == "shared"):
     print("held", flush=True)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from grokking.loss import cross_entropy, is_correct
+from grokking.model.loss import cross_entropy, is_correct
 
 
 def test_equals_log_softmax_in_float64():

@@ -13,13 +13,13 @@ from grokking.analysis import measures
 from grokking.analysis.hindsight import examine
 from grokking.analysis.measures import append, forget_after, measure, read
 from grokking.analysis.spectra import cosine_amplitudes
-from grokking.engine import FoldedEngine, PlainEngine
-from grokking.errors import UserError
 from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.compiled import implementations
 from grokking.kernels.reference import Reference
-from grokking.recorder import Recorder
-from grokking.state import labeled_record, new_state, weights_of
+from grokking.system.errors import UserError
+from grokking.training.engine import FoldedEngine, PlainEngine
+from grokking.training.recorder import Recorder
+from grokking.training.state import labeled_record, new_state, weights_of
 
 
 @pytest.fixture

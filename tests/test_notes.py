@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from grokking.analysis import progress_measures
-from grokking.analysis.fourier import diagonal_periodicity, frequency_shares, wave_order
+from grokking.fourier import diagonal_periodicity, frequency_shares, wave_order
 
 NOTES = (ROOT / "docs" / "NOTES.md").read_text()
 P = 113

@@ -13,9 +13,8 @@ from browser import Chromium
 from conftest import ROOT, clean_environment
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
-from grokking.errors import RunError
 from grokking.pictures.drawings import Button, Buttons, Drawing
-from grokking.pictures.pages import (
+from grokking.pictures.pages.page import (
     Block,
     Details,
     Facts,
@@ -26,6 +25,7 @@ from grokking.pictures.pages import (
     write_page,
 )
 from grokking.pictures.style import PAGE_COLORS
+from grokking.system.errors import RunError
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>&\"\u2028"
 

@@ -7,11 +7,11 @@ import pytest
 from test_sweep_screen import Clock, Terminal
 from test_train import CPU, TINY
 
-from grokking.artifacts import History, read_history
-from grokking.durations import clock
-from grokking.progress import PLAIN_INTERVAL, Progress, describe
-from grokking.recorder import HISTORY_INTERVAL, Recorder
-from grokking.state import append_probe, new_state
+from grokking.files.artifacts import History, read_history
+from grokking.system.durations import clock
+from grokking.training.progress import PLAIN_INTERVAL, Progress, describe
+from grokking.training.recorder import HISTORY_INTERVAL, Recorder
+from grokking.training.state import append_probe, new_state
 
 HISTORY = History([0, 7], [4.7, 1.5e-7], [4.8, None], [0.01, 1.0], [0.0, 0.123])
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.pictures.progress_figures import progress_figure
+from grokking.pictures.figures.progress import progress_figure
 
 EPOCHS = [0, 8, 64]
 MEASURES = ProgressMeasures(

@@ -8,7 +8,7 @@ import pytest
 
 from grokking.analysis import progress_measures
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.errors import UserError
+from grokking.system.errors import UserError
 
 MEASURES = ProgressMeasures(
     key_frequencies=[2, 5],

@@ -14,11 +14,11 @@ from grokking.analysis.judging import Row
 from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import Film, FilmedNeuron, Scenes
-from grokking.artifacts import History
+from grokking.files.artifacts import History
 from grokking.pictures import surface_views
-from grokking.pictures.film_pages import film_data, write_film_page
-from grokking.pictures.gallery_pages import gallery_data, write_gallery_page
-from grokking.pictures.report_pages import Story, write_report_page
+from grokking.pictures.pages.film import film_data, write_film_page
+from grokking.pictures.pages.gallery import gallery_data, write_gallery_page
+from grokking.pictures.pages.report import Story, write_report_page
 from grokking.pictures.style import shades
 
 P, KEYS = 13, [2, 5]

@@ -7,11 +7,11 @@ import pytest
 from reliability.forked import train
 
 from grokking import detection
-from grokking.artifacts import read_grokking, read_json, read_surface, write_json
-from grokking.checkpoint import load_checkpoint, save_checkpoint
 from grokking.config import IDENTITY
-from grokking.errors import RunError, UserError
-from grokking.recorder import newest_checkpoint
+from grokking.files.artifacts import read_grokking, read_json, read_surface, write_json
+from grokking.files.checkpoint import load_checkpoint, save_checkpoint
+from grokking.system.errors import RunError, UserError
+from grokking.training.recorder import newest_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_a_run_that_its_stop_rule_ended_goes_on_without_it_and_stays_as_it_is_wi
 
 def test_results_of_an_earlier_end_go_when_the_first_checkpoint_after_it_stands(run, monkeypatch):
     """Not before: until then they are the only results that there are."""
-    from grokking import recorder
+    from grokking.training import recorder
 
     with_report(run)
     seen = []
@@ -158,7 +158,7 @@ def test_results_of_an_earlier_end_go_when_the_first_checkpoint_after_it_stands(
 
 
 def test_an_error_before_the_first_checkpoint_leaves_the_earlier_results(run, monkeypatch):
-    from grokking import trajectory
+    from grokking.files import trajectory
 
     before = contents(with_report(run))
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from conftest import ROOT, TINY, clean_environment, held_at, unavailable
 
-from grokking.artifacts import read_run, read_surface
-from grokking.checkpoint import load_checkpoint
-from grokking.errors import RunError
-from grokking.run import described
+from grokking.files.artifacts import read_run, read_surface
+from grokking.files.checkpoint import load_checkpoint
+from grokking.system.errors import RunError
+from grokking.training.run import described
 
 FILES = {
     "config.json",

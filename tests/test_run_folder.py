@@ -3,10 +3,10 @@
 import pytest
 from reliability.forked import train
 
-from grokking.errors import UserError
-from grokking.report import main as report
-from grokking.run_folder import clear, run_files
-from grokking.sweep.options import MAX_RUNS, parse, plan_from
+from grokking.commands.report import main as report
+from grokking.files.folder import clear, run_files
+from grokking.sweeps.options import MAX_RUNS, parse, plan_from
+from grokking.system.errors import UserError
 
 
 def files(folder):

@@ -7,8 +7,8 @@ from browser import Chromium
 from plotly.offline import get_plotlyjs_version
 from synthetic import described, flat_surface, history, phases, surface
 
-from grokking.artifacts import Surface
-from grokking.pictures.run_pages import write_run_pages
+from grokking.files.artifacts import Surface
+from grokking.pictures.pages.run import write_run_pages
 
 LIBRARY = f"plotly-{get_plotlyjs_version()}.min.js"
 SURFACES = [surface(31, 7, 102), flat_surface(31)]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from grokking.analysis import scenes
-from grokking.analysis.fourier import frequency_shares
 from grokking.analysis.progress_measures import ProgressMeasures
+from grokking.fourier import frequency_shares
 
 P = 11
 

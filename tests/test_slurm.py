@@ -16,14 +16,14 @@ from conftest import ROOT, TINY, clean_environment, require
 from slurm_cluster import cluster
 from sweep_folders import write_run
 
-from grokking.errors import RunError, UserError
-from grokking.locks import locked
-from grokking.sweep.axis import AXIS
-from grokking.sweep.command import main
-from grokking.sweep.options import parse
-from grokking.sweep.plan import Plan
-from grokking.sweep.slurm import DEFAULT_ARRAY_LIMIT
-from grokking.sweep.slurm_scripts import Chunk, array_script, chunks
+from grokking.sweeps.axis import AXIS
+from grokking.sweeps.command import main
+from grokking.sweeps.options import parse
+from grokking.sweeps.plan import Plan
+from grokking.sweeps.slurm import DEFAULT_ARRAY_LIMIT
+from grokking.sweeps.slurm_scripts import Chunk, array_script, chunks
+from grokking.system.errors import RunError, UserError
+from grokking.system.locks import locked
 
 pytestmark = pytest.mark.timeout(900)
 

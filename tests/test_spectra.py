@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from grokking.analysis.fourier import frequency_shares
 from grokking.analysis.spectra import (
     component_norms,
     cosine_amplitudes,
@@ -17,6 +16,7 @@ from grokking.analysis.spectra import (
     restricted_loss,
     surface_shares,
 )
+from grokking.fourier import frequency_shares
 
 P = 11
 

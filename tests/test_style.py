@@ -27,8 +27,11 @@ def test_seven_weight_decays_differ_in_colour_dash_or_marker_each() -> None:
 
 
 def test_every_colour_of_a_picture_has_its_name_in_one_table() -> None:
-    package = ROOT / "grokking"
-    folders = (package / "pictures", package / "pictures" / "static", package / "sweep")
-    files = [path for folder in folders for path in folder.iterdir() if path.is_file()]
+    files = [
+        path
+        for kind in ("py", "js", "css", "html")
+        for path in (ROOT / "grokking").rglob(f"*.{kind}")
+    ]
+    assert {"page.js", "figures.py"} <= {path.name for path in files}
     colored = {path.name for path in files if re.search(r"#[0-9a-fA-F]{6}\b", path.read_text())}
     assert colored == {"style.py"}

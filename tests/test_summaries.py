@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 from sweep_folders import write_run
 
-from grokking.artifacts import Surface, write_surface
-from grokking.errors import UserError
+from grokking.files.artifacts import Surface, write_surface
+from grokking.system.errors import UserError
 from tools.docs.summaries import summarize
 
 

@@ -9,12 +9,12 @@ import pytest
 from browser import Chromium, Page
 from synthetic import flat_surface, neuron, surface
 
-from grokking.analysis.fourier import strongest_wave, wave_order
-from grokking.artifacts import Surface
+from grokking.files.artifacts import Surface
+from grokking.fourier import strongest_wave, wave_order
 from grokking.pictures.drawings import Drawing
-from grokking.pictures.pages import Facts, Figures, write_page
-from grokking.pictures.surface_figures import combined_figures, heatmap_figure, surface_figure
-from grokking.pictures.surface_pages import surface_facts, write_surface_page
+from grokking.pictures.figures.surfaces import combined_figures, heatmap_figure, surface_figure
+from grokking.pictures.pages.page import Facts, Figures, write_page
+from grokking.pictures.pages.surfaces import surface_facts, write_surface_page
 from grokking.pictures.surface_views import surface_title, views
 
 

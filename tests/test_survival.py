@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grokking.sweep import survival
-from grokking.sweep.survival import (
+from grokking.sweeps import survival
+from grokking.sweeps.survival import (
     Observation,
     follow_up_to,
     kaplan_meier,

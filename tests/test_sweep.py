@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TINY, clean_environment, held_at
 
-from grokking.locks import locked
-from grokking.sweep.axis import AXIS
-from grokking.sweep.plan import Plan, write_plan
+from grokking.sweeps.axis import AXIS
+from grokking.sweeps.plan import Plan, write_plan
+from grokking.system.locks import locked
 
 pytestmark = pytest.mark.timeout(900)
 

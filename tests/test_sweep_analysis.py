@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from sweep_folders import typical_sweep, write_run
 
 from grokking.detection import OUTCOMES
-from grokking.errors import UserError
-from grokking.sweep.analysis import analyze, summarize
-from grokking.sweep.axis import AXIS
-from grokking.sweep.folder import read_sweep
-from grokking.sweep.plan import Plan, add_session, write_plan
-from grokking.sweep.records import Fault, RunRecord, Sweep
-from grokking.sweep.scaling import fit, left_out
-from grokking.sweep.survival import Observation
-from grokking.sweep.tables import markdown_report, terminal_report
+from grokking.sweeps.analysis import analyze, summarize
+from grokking.sweeps.axis import AXIS
+from grokking.sweeps.folder import read_sweep
+from grokking.sweeps.plan import Plan, add_session, write_plan
+from grokking.sweeps.records import Fault, RunRecord, Sweep
+from grokking.sweeps.scaling import fit, left_out
+from grokking.sweeps.survival import Observation
+from grokking.sweeps.tables import markdown_report, terminal_report
+from grokking.system.errors import UserError
 
 
 def run_script(name, *arguments):
@@ -437,12 +437,12 @@ def test_a_file_that_is_no_summary_makes_no_table(tmp_path, text):
 def test_the_analysis_needs_neither_torch_nor_plotly():
     """None in sys.modules makes an import fail."""
     program = (
-        "import sys; sys.modules.update(torch=None, plotly=None); import grokking.sweep.analysis"
+        "import sys; sys.modules.update(torch=None, plotly=None); import grokking.sweeps.analysis"
     )
     subprocess.run(
         [sys.executable, "-c", program], env=clean_environment(PYTHONPATH=str(ROOT)), check=True
     )
-    program = "import sys; sys.modules.update(torch=None); import grokking.sweep.pages"
+    program = "import sys; sys.modules.update(torch=None); import grokking.sweeps.pages"
     subprocess.run(
         [sys.executable, "-c", program], env=clean_environment(PYTHONPATH=str(ROOT)), check=True
     )

@@ -9,12 +9,12 @@ from sweep_folders import typical_sweep, write_run
 
 from grokking.pictures.style import value_styles
 from grokking.pictures.thinning import log_places, thinned
-from grokking.sweep.analysis import analyze
-from grokking.sweep.curves import accuracy_figure, facets, loss_figure
-from grokking.sweep.figures import distribution_figure, scaling_figure, survival_figure
-from grokking.sweep.folder import read_sweep
-from grokking.sweep.look import NEVER, NOT_YET
-from grokking.sweep.pages import write_sweep_pages
+from grokking.sweeps.analysis import analyze
+from grokking.sweeps.curves import accuracy_figure, facets, loss_figure
+from grokking.sweeps.figures import distribution_figure, scaling_figure, survival_figure
+from grokking.sweeps.folder import read_sweep
+from grokking.sweeps.look import NEVER, NOT_YET
+from grokking.sweeps.pages import write_sweep_pages
 
 PAGES = (
     "index.html",

@@ -14,12 +14,10 @@ import pytest
 from conftest import ROOT, clean_environment
 
 from grokking.config import identity, load
-from grokking.cores import available_cores
-from grokking.errors import RunError, UserError
-from grokking.sweep.axis import AXIS
-from grokking.sweep.command import main
-from grokking.sweep.options import parse, plan_from, wanted_directory
-from grokking.sweep.plan import (
+from grokking.sweeps.axis import AXIS
+from grokking.sweeps.command import main
+from grokking.sweeps.options import parse, plan_from, wanted_directory
+from grokking.sweeps.plan import (
     PLAN_FILE,
     Plan,
     create_directory,
@@ -27,7 +25,9 @@ from grokking.sweep.plan import (
     read_plan,
     write_plan,
 )
-from grokking.sweep.resources import choose
+from grokking.sweeps.resources import choose
+from grokking.system.cores import available_cores
+from grokking.system.errors import RunError, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -338,8 +338,8 @@ def test_a_sweep_can_be_taken_further_and_not_back(tmp_path, monkeypatch):
 
 
 def test_one_single_threaded_run_per_core_and_all_cores_for_a_single_job(monkeypatch):
-    monkeypatch.setattr("grokking.sweep.resources.available_cores", lambda: 8)
-    monkeypatch.setattr("grokking.sweep.resources.cuda_devices", lambda device: ())
+    monkeypatch.setattr("grokking.sweeps.resources.available_cores", lambda: 8)
+    monkeypatch.setattr("grokking.sweeps.resources.cuda_devices", lambda device: ())
     assert choose(None, {}) == (8, 1, ())
     assert choose(3, {}) == (3, 1, ())
     assert choose(1, {}) == (1, None, ())
@@ -347,14 +347,14 @@ def test_one_single_threaded_run_per_core_and_all_cores_for_a_single_job(monkeyp
 
 
 def test_one_run_per_gpu(monkeypatch):
-    monkeypatch.setattr("grokking.sweep.resources.cuda_devices", lambda device: ("0", "1"))
+    monkeypatch.setattr("grokking.sweeps.resources.cuda_devices", lambda device: ("0", "1"))
     assert choose(None, {}) == (2, None, ("0", "1"))
     assert choose(6, {}) == (6, None, ("0", "1"))
 
 
 def test_cores_are_those_of_the_affinity_capped_by_the_containers_quota(tmp_path, monkeypatch):
     quota = tmp_path / "cpu.max"
-    monkeypatch.setattr("grokking.cores._CPU_QUOTA", quota)
+    monkeypatch.setattr("grokking.system.cores._CPU_QUOTA", quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
     assert available_cores() == 16
     for text, cores in (("max 100000", 16), ("250000 100000", 2), ("50000 100000", 1)):

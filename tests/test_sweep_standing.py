@@ -7,12 +7,12 @@ import shutil
 import pytest
 from reliability.forked import TINY, train
 
-from grokking.artifacts import read_grokking
-from grokking.errors import UserError
-from grokking.sweep.axis import AXIS
-from grokking.sweep.command import main
-from grokking.sweep.plan import Plan, write_plan
-from grokking.sweep.reports import write_reports
+from grokking.files.artifacts import read_grokking
+from grokking.sweeps.axis import AXIS
+from grokking.sweeps.command import main
+from grokking.sweeps.plan import Plan, write_plan
+from grokking.sweeps.reports import write_reports
+from grokking.system.errors import UserError
 
 NAMES = ("wd1.0_seed1", "wd1.0_seed2")
 
@@ -20,7 +20,7 @@ NAMES = ("wd1.0_seed1", "wd1.0_seed2")
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
     """A sweep of two tiny runs, both finished."""
-    monkeypatch.setattr("grokking.sweep.command.analyze_and_plot", analysed)
+    monkeypatch.setattr("grokking.sweeps.command.analyze_and_plot", analysed)
     folder = tmp_path / "sweep"
     folder.mkdir()
     settings = {name: text for name, text in TINY.items() if name != "GROK_NUM_EPOCHS"}
@@ -32,7 +32,7 @@ def sweep(tmp_path, monkeypatch):
 
 def analysed(directory):
     """As in a sweep, without its pages."""
-    from grokking.sweep.analysis import analyze
+    from grokking.sweeps.analysis import analyze
 
     return analyze(directory)[0].is_whole
 

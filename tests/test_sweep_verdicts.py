@@ -2,8 +2,8 @@
 
 import pytest
 
-from grokking.sweep.survival import Observation
-from grokking.sweep.verdicts import Followed, verdicts
+from grokking.sweeps.survival import Observation
+from grokking.sweeps.verdicts import Followed, verdicts
 
 
 def runs(text: str, followed_to: int = 10_000) -> list[Followed]:

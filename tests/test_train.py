@@ -6,17 +6,17 @@ import math
 import pytest
 import torch
 
-from grokking.artifacts import read_history
-from grokking.checkpoint import labeled_path, load_checkpoint
 from grokking.config import Config
 from grokking.detection import detect
-from grokking.engine import PlainEngine, Step
-from grokking.errors import RunError
+from grokking.files.artifacts import read_history
+from grokking.files.checkpoint import labeled_path, load_checkpoint
 from grokking.kernels.backend import Evaluation
-from grokking.recorder import Recorder, newest_checkpoint
-from grokking.signals import StopRequest
-from grokking.state import from_record, new_state, to_record
-from grokking.train import advance, train
+from grokking.system.errors import RunError
+from grokking.system.signals import StopRequest
+from grokking.training.engine import PlainEngine, Step
+from grokking.training.loop import advance, train
+from grokking.training.recorder import Recorder, newest_checkpoint
+from grokking.training.state import from_record, new_state, to_record
 
 CPU = torch.device("cpu")
 TINY = Config(

@@ -7,11 +7,11 @@ import pytest
 import torch
 from test_train import CPU, TINY, Scripted, assert_identical, resume, run
 
-from grokking import trajectory
-from grokking.checkpoint import load_checkpoint
-from grokking.errors import UserError
-from grokking.state import new_state
-from grokking.trajectory import forget_after, is_kept, read_recorded, record, recorded
+from grokking.files import trajectory
+from grokking.files.checkpoint import load_checkpoint
+from grokking.files.trajectory import forget_after, is_kept, read_recorded, record, recorded
+from grokking.system.errors import UserError
+from grokking.training.state import new_state
 
 
 def kept(newest):

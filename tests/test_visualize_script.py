@@ -13,7 +13,7 @@ from browser import Chromium
 from conftest import ROOT
 from synthetic import flat_surface, surface
 
-from grokking.artifacts import surface_path, write_surface
+from grokking.files.artifacts import surface_path, write_surface
 
 SCRIPT = ROOT / "scripts" / "visualize_activation_surface.py"
 Visualize = Callable[..., "subprocess.CompletedProcess[str]"]

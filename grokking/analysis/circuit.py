@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from grokking.analysis.fourier import Array, fourier_basis
 from grokking.analysis.hindsight import State
 from grokking.analysis.spectra import cosine_amplitudes, project
+from grokking.fourier import Array, fourier_basis
 
 
 class DirectionFit(NamedTuple):

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from grokking.analysis.circuit import ablate, key_span, output_residuals
-from grokking.analysis.fourier import PERIODIC, Array, fourier_basis
 from grokking.analysis.hindsight import State
 from grokking.analysis.spectra import component_norms, frequency_norms, key_frequencies
+from grokking.fourier import PERIODIC, Array, fourier_basis
 
 DRAWS, SEED = 20, 0
 

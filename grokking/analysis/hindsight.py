@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from grokking.analysis.fourier import PERIODIC, Array
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.spectra import (
     component_norms,
@@ -28,10 +27,11 @@ from grokking.analysis.spectra import (
     restricted_loss,
     surface_shares,
 )
-from grokking.data import targets
+from grokking.fourier import PERIODIC, Array
 from grokking.kernels.backend import Backend
-from grokking.model import Transformer, fold
-from grokking.tables import Tables
+from grokking.model.tables import Tables
+from grokking.model.transformer import Transformer, fold
+from grokking.task import targets
 
 
 class Excluded(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from grokking import detection, trajectory
+from grokking import detection
 from grokking.analysis import circuit, scenes
 from grokking.analysis.controls import draw_controls
 from grokking.analysis.hindsight import State, examine, look_back
@@ -19,13 +19,14 @@ from grokking.analysis.judging import Findings, Measured
 from grokking.analysis.phases import Phases, find_phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import Scenes
-from grokking.artifacts import read_config, read_grokking, read_history
-from grokking.checkpoint import labeled_path, load_checkpoint, save_checkpoint
 from grokking.config import departures
-from grokking.cores import available_cores
-from grokking.errors import UserError
+from grokking.files import trajectory
+from grokking.files.artifacts import read_config, read_grokking, read_history
+from grokking.files.checkpoint import labeled_path, load_checkpoint, save_checkpoint
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose_on_cpu
+from grokking.system.cores import available_cores
+from grokking.system.errors import UserError
 
 MEMORY = 2_000_000_000  # bytes that the states which are examined at a time may take
 

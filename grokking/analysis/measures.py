@@ -44,8 +44,8 @@ from grokking.analysis.spectra import (
     key_frequencies,
     restricted_loss,
 )
-from grokking.artifacts import atomic_write, open_file
-from grokking.errors import RunError, UserError
+from grokking.files.artifacts import atomic_write, open_file
+from grokking.system.errors import RunError, UserError
 
 NAME = "measures.npy"
 DIGEST, DIGEST_BYTES = "digest", 8

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grokking.analysis.fourier import Array
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.artifacts import Series
+from grokking.files.artifacts import Series
+from grokking.fourier import Array
 
 HALF = 0.5  # of the largest validation loss: below it the loss is on its way down
 CLOSED = 2.0  # validation loss over training loss: below it the gap is closed

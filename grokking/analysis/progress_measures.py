@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import (
+from grokking.files.artifacts import (
     Series,
     finite_or_none,
     read_record,

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from grokking.analysis.fourier import Array, fourier_basis
 from grokking.analysis.phases import reals
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.spectra import component_norms, frequency_norms, surface_shares
-from grokking.artifacts import Surface
+from grokking.files.artifacts import Surface
+from grokking.fourier import Array, fourier_basis
 
 if TYPE_CHECKING:  # at run time that would import torch
     from grokking.analysis.hindsight import State

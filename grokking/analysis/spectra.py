@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grokking.analysis.fourier import Array, fourier_basis
+from grokking.fourier import Array, fourier_basis
 
 KEY_SHARE = 0.25  # of the largest norm in W_L: what a frequency must exceed to be a key frequency
 FEW = 0.25  # of all frequencies: key frequencies that are more than this are not said to be a few
@@ -92,7 +92,7 @@ def gini(values: Array) -> float:
 
 
 def cross_entropy(logits: NDArray[Any], targets: NDArray[np.int64]) -> NDArray[Any]:
-    """Loss of each row in nats, [n], from logits [n, c] and classes [n]: grokking/loss.py in numpy.
+    """Loss of each row in nats, [n], from logits [n, c] and classes [n]: grokking/model/loss.py in numpy.
 
     In the precision of the logits; float32 holds 1e-30 as there.
     """

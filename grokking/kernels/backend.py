@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from grokking.tables import Tables
+from grokking.model.tables import Tables
 
 
 class Evaluation(NamedTuple):
@@ -58,7 +58,7 @@ class Backend(Protocol):
         """(mean loss of the pairs, differentiable in every table; their score).
 
         pairs, targets: int64 [n], n >= 1, on the tables' device. The gradients are those of the
-        formulas in grokking/loss.py, which do not saturate.
+        formulas in grokking/model/loss.py, which do not saturate.
         """
 
     def evaluate(

@@ -5,8 +5,8 @@ The one place that chooses and refuses. Torch is imported when something is chos
 
 from typing import TYPE_CHECKING
 
-from grokking.errors import UserError
 from grokking.kernels.compiled import cuda_devices, implementations, load
+from grokking.system.errors import UserError
 
 if TYPE_CHECKING:
     import torch

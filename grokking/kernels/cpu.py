@@ -9,7 +9,7 @@ from torch import Tensor
 
 from grokking.kernels.backend import Backend, Evaluation, no_class_sums, with_gradients
 from grokking.kernels.compiled import implementations, load
-from grokking.tables import Tables
+from grokking.model.tables import Tables
 
 
 @dataclass

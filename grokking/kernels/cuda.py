@@ -13,7 +13,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from grokking.kernels.backend import Backend, Evaluation, no_class_sums, with_gradients
 from grokking.kernels.compiled import load
-from grokking.tables import Tables, table_shapes
+from grokking.model.tables import Tables, table_shapes
 
 CHUNK = 2**26  # logits evaluated at once, which bounds the memory of `evaluate`
 

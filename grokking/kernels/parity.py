@@ -5,12 +5,12 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from grokking.data import targets
 from grokking.kernels.backend import Backend
 from grokking.kernels.cuda import Cuda
 from grokking.kernels.reference import Reference
-from grokking.model import Transformer, fold
-from grokking.tables import Tables
+from grokking.model.tables import Tables
+from grokking.model.transformer import Transformer, fold
+from grokking.task import targets
 
 MODULUS, D_MODEL, HEADS, D_MLP = 37, 24, 3, 75  # odd, and no multiple of any tile
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from grokking.kernels.backend import Backend, Evaluation, no_class_sums
-from grokking.loss import cross_entropy, is_correct
-from grokking.model import relu
-from grokking.tables import Tables
+from grokking.model.loss import cross_entropy, is_correct
+from grokking.model.tables import Tables
+from grokking.model.transformer import relu
 
 CHUNK = 4096  # pairs evaluated at once, which bounds the memory
 

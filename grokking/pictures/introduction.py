@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import History
-from grokking.experiment import Experiment, experiment
+from grokking.files.artifacts import History
+from grokking.pictures.experiment import Experiment, experiment
 from grokking.pictures.outcome_sentences import outcome_sentence
-from grokking.pictures.pages import Block, Facts, Prose
+from grokking.pictures.pages.page import Block, Facts, Prose
 
 UNFINISHED = "It has not finished: what is shown here is how far it has come."
 

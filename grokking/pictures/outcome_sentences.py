@@ -6,8 +6,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from grokking.artifacts import History
 from grokking.detection import COLLAPSED, DIVERGED, LATENESS, MEMORIZED, THRESHOLD
+from grokking.files.artifacts import History
 
 Phases = Mapping[str, Any]
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from grokking.analysis.fourier import Permutation, Wave, wave_order
-from grokking.artifacts import Surface
+from grokking.files.artifacts import Surface
+from grokking.fourier import Permutation, Wave, wave_order
 
 DRAWN = 1000  # operands on an axis, at most: more than that no screen shows, and few browsers open
 _LONG_PERIOD = 10  # operands a wave must span to look smooth on natural axes

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from grokking.cli import run_main
+from grokking.commands.cli import run_main
 
 
 class Called(NamedTuple):

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import torch
 
 from grokking import config
-from grokking.artifacts import read_json
-from grokking.checkpoint import load_checkpoint
-from grokking.cli import run_main
-from grokking.run import run
+from grokking.commands.cli import run_main
+from grokking.files.artifacts import read_json
+from grokking.files.checkpoint import load_checkpoint
+from grokking.training.run import run
 
 TINY = {
     "GROK_MODULUS": "5",

@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from grokking.checkpoint import load_checkpoint
-from grokking.errors import UserError
-from grokking.pictures.visualize import main as visualize
-from grokking.sweep.analysis import main as analyze
-from grokking.sweep.pages import main as plot
+from grokking.commands.surfaces import main as visualize
+from grokking.files.checkpoint import load_checkpoint
+from grokking.sweeps.analysis import main as analyze
+from grokking.sweeps.pages import main as plot
+from grokking.system.errors import UserError
 from reliability.calls import called
 from reliability.forked import Fork, plain, train
 from reliability.outcome import Outcome

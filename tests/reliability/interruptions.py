@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from grokking.artifacts import read_history
-from grokking.checkpoint import load_checkpoint
-from grokking.engine import Step
-from grokking.errors import UserError
+from grokking.files.artifacts import read_history
+from grokking.files.checkpoint import load_checkpoint
 from grokking.kernels.compiled import implementations
+from grokking.system.errors import UserError
+from grokking.training.engine import Step
 from reliability.forked import (
     TINY,
     Fork,
@@ -137,7 +137,7 @@ def cuts(count: int, chance: random.Random, folder: Path) -> Outcome:
 
 
 def _die_exporting() -> None:
-    from grokking import run as module
+    from grokking.training import run as module
 
     module.write_run_pages = lambda *_: die()  # type: ignore[assignment]
 

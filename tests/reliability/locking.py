@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokking.sweep import runner
-from grokking.sweep.axis import AXIS
-from grokking.sweep.plan import Plan, write_plan
+from grokking.sweeps import runner
+from grokking.sweeps.axis import AXIS
+from grokking.sweeps.plan import Plan, write_plan
 from reliability.forked import Ended, differences, forked_run, outcome
 from reliability.outcome import Outcome
 from reliability.reports import content, forked_report

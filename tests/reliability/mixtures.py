@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import History, write_history, write_json
 from grokking.config import FIELDS, Config
-from grokking.sweep.axis import AXIS
-from grokking.sweep.plan import PLAN_FILE, Plan, write_plan
+from grokking.files.artifacts import History, write_history, write_json
+from grokking.sweeps.axis import AXIS
+from grokking.sweeps.plan import PLAN_FILE, Plan, write_plan
 from reliability.spoiling import FLIPPED, JSON_FILE, RUN_FILES
 
 NAMES = ("copy of a run", "<b>&amp;", "-rf", "a\nb", "100%#?", "ü" * 100, "\udcff", "'\"`$(x)")

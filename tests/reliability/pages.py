@@ -15,15 +15,15 @@ from browser import Chromium
 from needs import NotPossible
 from sweep_folders import write_run
 
-from grokking.artifacts import read_run, read_surface
+from grokking.commands.report import FILM, GALLERY, REPORT, report
 from grokking.config import FIELDS, recorded_kind
-from grokking.errors import RunError, UserError
+from grokking.files.artifacts import read_run, read_surface
 from grokking.pictures.introduction import run_described
-from grokking.pictures.run_pages import write_run_pages
-from grokking.pictures.surface_pages import write_combined_page
-from grokking.report import FILM, GALLERY, REPORT, report
-from grokking.sweep.analysis import analyze
-from grokking.sweep.pages import write_sweep_pages
+from grokking.pictures.pages.run import write_run_pages
+from grokking.pictures.pages.surfaces import write_combined_page
+from grokking.sweeps.analysis import analyze
+from grokking.sweeps.pages import write_sweep_pages
+from grokking.system.errors import RunError, UserError
 from reliability.forked import Fork, differences, train, undated
 from reliability.outcome import Outcome
 

@@ -11,12 +11,12 @@ from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
-from grokking import trajectory
 from grokking.analysis import investigation
-from grokking.checkpoint import labeled_path, load_checkpoint
-from grokking.errors import UserError
-from grokking.report import main as report
-from grokking.run_folder import REPORT_FILES
+from grokking.commands.report import main as report
+from grokking.files import trajectory
+from grokking.files.checkpoint import labeled_path, load_checkpoint
+from grokking.files.folder import REPORT_FILES
+from grokking.system.errors import UserError
 from reliability.forked import Ended, Fork, forked_run, unreadable_file
 from reliability.outcome import Outcome
 from reliability.small_sweeps import DIVERGING

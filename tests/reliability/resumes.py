@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokking.artifacts import read_json
-from grokking.failure import FILE
-from grokking.sweep.axis import AXIS
-from grokking.sweep.plan import PLAN_FILE, Plan, PlannedRun, write_plan
+from grokking.files.artifacts import read_json
+from grokking.sweeps.axis import AXIS
+from grokking.sweeps.plan import PLAN_FILE, Plan, PlannedRun, write_plan
+from grokking.system.failure import FILE
 from reliability.forked import differences, forked_run, outcome, unreadable
 from reliability.outcome import Outcome
 from reliability.small_sweeps import DIVERGING, EPOCHS, SETTINGS, forked_sweep

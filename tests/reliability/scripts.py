@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from grokking.pictures.visualize import main as visualize
-from grokking.sweep.analysis import main as analyze
-from grokking.sweep.pages import PAGES
-from grokking.sweep.pages import main as plot
-from grokking.sweep.tables import SUMMARY_FILE
+from grokking.commands.surfaces import main as visualize
+from grokking.sweeps.analysis import main as analyze
+from grokking.sweeps.pages import PAGES
+from grokking.sweeps.pages import main as plot
+from grokking.sweeps.tables import SUMMARY_FILE
 from reliability.calls import Called, called
 from reliability.forked import Fork, forked_run
 from reliability.mixtures import mix

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from sweep_folders import write_run
 
-from grokking.sweep.command import main as sweep
-from grokking.sweep.plan import read_plan
-from grokking.sweep.slurm import DEFAULT_ARRAY_LIMIT
+from grokking.sweeps.command import main as sweep
+from grokking.sweeps.plan import read_plan
+from grokking.sweeps.slurm import DEFAULT_ARRAY_LIMIT
 from reliability.batches import in_batches
 from reliability.calls import Called, called
 from reliability.outcome import Outcome

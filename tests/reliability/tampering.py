@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from grokking.engine import FoldedEngine, PlainEngine, Step
+from grokking.training.engine import FoldedEngine, PlainEngine, Step
 from reliability.forked import Fork
 
 ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)  # of a disk

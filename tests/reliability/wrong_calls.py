@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from grokking.kernels.compiled import implementations, load
-from grokking.tables import table_shapes
+from grokking.model.tables import table_shapes
 
 
 def call_wrongly(module: Any, seed: int, count: int) -> None:

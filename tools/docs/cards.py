@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import check_output, write_json
-from grokking.cli import Parser, run_main
-from grokking.report import FILM, GALLERY, REPORT, report
+from grokking.commands.cli import Parser, run_main
+from grokking.commands.report import FILM, GALLERY, REPORT, report
+from grokking.files.artifacts import check_output, write_json
 from grokking.schema import VERSION
 from tools.docs.summaries import summarize
 

@@ -16,9 +16,9 @@ from browser import Chromium  # noqa: E402
 
 from grokking.analysis import progress_measures  # noqa: E402
 from grokking.analysis.phases import find_phases  # noqa: E402
-from grokking.cli import Parser, run_main  # noqa: E402
-from grokking.pictures.pages import Figures, write_page  # noqa: E402
-from grokking.pictures.progress_figures import progress_figure  # noqa: E402
+from grokking.commands.cli import Parser, run_main  # noqa: E402
+from grokking.pictures.figures.progress import progress_figure  # noqa: E402
+from grokking.pictures.pages.page import Figures, write_page  # noqa: E402
 
 
 def main() -> None:

@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-from grokking.artifacts import write_json  # noqa: E402
-from grokking.cli import Parser, run_main  # noqa: E402
-from grokking.environment import versions  # noqa: E402
+from grokking.commands.cli import Parser, run_main  # noqa: E402
+from grokking.files.artifacts import write_json  # noqa: E402
 from grokking.schema import VERSION  # noqa: E402
-from grokking.sweep.estimate import MEASURED_EPOCHS, disk_use, measured_in  # noqa: E402
+from grokking.sweeps.estimate import MEASURED_EPOCHS, disk_use, measured_in  # noqa: E402
+from grokking.system.environment import versions  # noqa: E402
 
 EPOCHS = 10_000
 

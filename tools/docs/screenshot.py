@@ -13,8 +13,8 @@ sys.path.insert(0, str(ROOT / "tests"))  # for the tests' own driver of Chromium
 
 from browser import Chromium  # noqa: E402
 
-from grokking.cli import Parser, run_main  # noqa: E402
-from grokking.errors import UserError  # noqa: E402
+from grokking.commands.cli import Parser, run_main  # noqa: E402
+from grokking.system.errors import UserError  # noqa: E402
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from grokking.analysis.fourier import PERIODIC
-from grokking.artifacts import (
+from grokking.commands.cli import Parser, run_main
+from grokking.files.artifacts import (
     History,
     read_config,
     read_grokking,
@@ -18,7 +18,7 @@ from grokking.artifacts import (
     read_json,
     read_surface,
 )
-from grokking.cli import Parser, run_main
+from grokking.fourier import PERIODIC
 
 LEVELS = (0.1, 0.5, 0.9, 0.99)
 MEASURED = (

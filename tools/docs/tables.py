@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from grokking.analysis.published import GROK_EPOCHS
-from grokking.artifacts import atomic_write_text, read_json
-from grokking.cli import Parser, run_main
+from grokking.commands.cli import Parser, run_main
 from grokking.config import Config
-from grokking.errors import UserError
+from grokking.files.artifacts import atomic_write_text, read_json
 from grokking.markdown import table as markdown
-from grokking.sweep.tables import markdown_report, scaling_line
+from grokking.sweeps.tables import markdown_report, scaling_line
+from grokking.system.errors import UserError
 from tools.gpu import tables as gpu_tables
 
 ROOT = Path(__file__).resolve().parents[2]

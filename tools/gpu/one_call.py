@@ -18,9 +18,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from grokking.cli import Parser, run_main
-from grokking.errors import UserError
-from grokking.locks import locked
+from grokking.commands.cli import Parser, run_main
+from grokking.system.errors import UserError
+from grokking.system.locks import locked
 from tools.gpu import limited
 from tools.gpu.parts.part import EXIT_MISSING
 from tools.gpu.plan import TOTAL, Part, chosen

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from grokking.errors import UserError
+from grokking.system.errors import UserError
 
 TOTAL = 480  # seconds; the limits add up to less
 OUT = "{out}"  # stands for the folder of the call among a part's arguments

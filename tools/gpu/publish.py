@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import atomic_write_text, read_json
-from grokking.cli import Parser, run_main
-from grokking.environment import git_commit
-from grokking.errors import UserError
+from grokking.commands.cli import Parser, run_main
+from grokking.files.artifacts import atomic_write_text, read_json
+from grokking.system.environment import git_commit
+from grokking.system.errors import UserError
 from tools.docs import tables as docs_tables
 from tools.gpu import tables as gpu_tables
 from tools.gpu.measured import measured

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from grokking.data import Split, all_pairs, generators, split_pairs, targets
 from grokking.kernels.backend import Backend
 from grokking.kernels.cuda import Cuda
-from grokking.model import Transformer, fold
+from grokking.model.transformer import Transformer, fold
+from grokking.task import Split, all_pairs, generators, split_pairs, targets
 from tools.gpu.parts.part import gpus
 from tools.gpu.record import write_json
 

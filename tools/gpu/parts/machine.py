@@ -30,7 +30,7 @@ def main(result: Path) -> None:
     print(*(f"{name}: {value}" for name, value in found.items()), sep="\n", flush=True)
     import torch
 
-    from grokking.environment import cpu_name, git_commit
+    from grokking.system.environment import cpu_name, git_commit
 
     found |= {"processor": cpu_name(), "git_commit": git_commit(), "torch": of_torch()}
     write_json(result, found)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grokking.artifacts import read_json
+from grokking.files.artifacts import read_json
 from tools.docs.summaries import summarize
 from tools.gpu.parts.part import extension, gpus
 from tools.gpu.record import write_json
@@ -24,8 +24,6 @@ SETTINGS = {  # seed 456 is the first of the default sweep's to grok
 
 def main(result: Path, device: str) -> None:
     import plotly  # noqa: F401  (Missing, if it is: a run draws at its end)
-
-    from grokking import recorder  # noqa: F401  (torch now: at the limit there is no time for it)
 
     check_kernel(device)
     folder = result.with_suffix("")
@@ -52,7 +50,7 @@ def check_kernel(device: str) -> None:
 
 def unfinished(folder: Path) -> dict[str, Any] | None:
     """The figures of a run up to the checkpoint that it was stopped at; None if it left none."""
-    from grokking.recorder import newest_checkpoint
+    from grokking.training.recorder import newest_checkpoint
 
     record, _ = newest_checkpoint(folder)
     if record is None:

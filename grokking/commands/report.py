@@ -1,0 +1,243 @@
+"""`python -m grokking report RUN_DIR`: what a run has learned, held against the paper's figures.
+
+Torch-free until the run's folder has been checked.
+"""
+
+import os
+import textwrap
+from argparse import ArgumentTypeError
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from grokking.analysis import progress_measures
+from grokking.analysis.judging import FAIL, NOT_YET, PASS, Findings, Row
+from grokking.analysis.report_card import report_card
+from grokking.analysis.spectra import has_spectrum
+from grokking.commands.cli import Parser
+from grokking.config import NEURONS, departures, load
+from grokking.files.artifacts import (
+    check_writable,
+    read_config,
+    read_history,
+    write_json,
+)
+from grokking.files.continuation import command_to_go_on
+from grokking.pictures.introduction import run_described
+from grokking.pictures.pages.film import write_film_page
+from grokking.pictures.pages.gallery import write_gallery_page
+from grokking.pictures.pages.report import Story, write_report_page
+from grokking.schema import VERSION
+from grokking.system.errors import UserError
+
+NAME, REPORT, FILM, GALLERY = "report_card.json", "report.html", "film.html", "gallery.html"
+DESCRIPTION = (
+    "Tell the story of a run and hold it against the figures of Nanda et al. (2023): prints the "
+    "report card and writes report.html, film.html, gallery.html, report_card.json, "
+    "progress_measures.json and the phases' labelled checkpoints."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Report on one run folder; UserError if it holds nothing that can be reported on."""
+    parser = Parser(prog="grokking report", description=DESCRIPTION)
+    parser.add_argument(
+        "run", type=Path, metavar="RUN_DIR", help="folder of a run, finished or not"
+    )
+    parser.add_argument(
+        "--neurons",
+        type=neuron_list,
+        default=[],
+        metavar="LIST",
+        help="neurons of the film, 408,251 [the best one of each key frequency]",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder for all that is written, made if need be [the run's own]",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="states examined at a time [GROK_THREADS, or all cores]",
+    )
+    parser.add_argument("--brief", action="store_true", help="print one line per row")
+    given = parser.parse_args(arguments)
+    if given.threads is not None and given.threads < 1:
+        raise UserError(f"--threads is {given.threads}, expected an integer >= 1")
+    directory: Path = given.run
+    config = load(os.environ, strict=False).config
+    output: Path = given.output or directory
+    check_output_folder(output, directory)
+    threads = given.threads or config.threads
+    record, rows = report(directory, given.neurons, threads, config.kernel, output)
+    text = brief_text if given.brief else card_text
+    print(text(record, rows, directory))
+    print(f"written: {output / NAME}")
+    print(f"open {output / REPORT}")
+    return 0
+
+
+def check_output_folder(output: Path, directory: Path) -> None:
+    """UserError for a file, or for the folder of another run, whose report this would replace."""
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output is {output}, which is a file, expected a folder")
+    if (output / "config.json").exists() and output.resolve() != directory.resolve():
+        raise UserError(
+            f"--output is {output}, which holds another run; choose another folder for the report"
+        )
+
+
+def neuron_list(text: str) -> list[int]:
+    """Indices separated by commas, each once; ArgumentTypeError for anything else."""
+    found = NEURONS.parse(text)
+    if not isinstance(found, tuple):
+        raise ArgumentTypeError(f"{text!r}, expected indices separated by commas (408,251)")
+    return list(found)
+
+
+def report(
+    directory: Path,
+    neurons: Sequence[int] = (),
+    threads: int | None = None,
+    kernel: str = "auto",
+    output: Path | None = None,
+) -> tuple[dict[str, Any], list[Row]]:
+    """Write every file of the report into `output`, the run's own folder unless another is named.
+
+    Returns (content of report_card.json, its rows). RunError, before anything is computed, if
+    nothing can be written there.
+    """
+    output = output or directory
+    config = read_config(directory)
+    if not has_spectrum(config["modulus"]):
+        raise UserError(
+            f"{directory} has modulus {config['modulus']}; Fourier measures need an odd one >= 3"
+        )
+    check_writable(output, "--output DIR puts the report elsewhere")
+    from grokking.analysis.investigation import investigate, phases_so_far, save_phases
+
+    found, measures, scenes = investigate(directory, neurons, threads, kernel)
+    rows = report_card(found)
+    record = card_record(config, found, rows)
+    output.mkdir(parents=True, exist_ok=True)
+    if found.phases is not None:
+        save_phases(directory, found.phases, output)
+    write_json(output / NAME, record)
+    if measures is not None:
+        progress_measures.write(output, measures)
+    has_history = (directory / "accuracy_history.json").exists()
+    history, detected = read_history(directory) if has_history else None, phases_so_far(directory)
+    finished = (directory / "grokking.json").exists()
+    described = run_described(directory, record["epoch"], history, asdict(detected), finished)
+    if scenes.film is None:
+        (output / FILM).unlink(missing_ok=True)
+    else:
+        write_film_page(output / FILM, described, scenes.film)
+    write_gallery_page(output / GALLERY, described, scenes.gallery, record["key_frequencies"])
+    story = Story(
+        described,
+        history,
+        asdict(detected),
+        measures,
+        found.phases,
+        found.controls.key_count.told,
+        scenes,
+        rows,
+        links(output),
+        outlook(record, directory, "."),
+    )
+    write_report_page(output / REPORT, story)
+    return record, rows
+
+
+def links(directory: Path) -> list[tuple[str, str]]:
+    """The run's other pages, as far as they are in the folder of the report."""
+    pages = {
+        FILM: "The film: neurons from the first epoch to the last",
+        GALLERY: "The gallery: all neurons",
+        "visualizations/index.html": "The exported neurons",
+    }
+    return [(page, what) for page, what in pages.items() if (directory / page).exists()]
+
+
+def card_record(config: dict[str, Any], found: Findings, rows: Sequence[Row]) -> dict[str, Any]:
+    """The content of report_card.json."""
+    counts = Counter(row.verdict for row in rows)
+    return {
+        "schema_version": VERSION,
+        "epoch": found.now.epoch,
+        "seed": config["seed"],
+        "weight_decay": config["weight_decay"],
+        "departures": departures(config),
+        "key_frequencies": found.now.key_frequencies,
+        "phases": None if found.phases is None else asdict(found.phases),
+        "outcome": found.outcome,
+        "passed": counts[PASS],
+        "failed": counts[FAIL],
+        "not_yet": counts[NOT_YET],
+        "go_on_to": found.next_epoch if counts[NOT_YET] else None,
+        "rows": [_row_record(row) for row in rows],
+    }
+
+
+def _row_record(row: Row) -> dict[str, Any]:
+    control = None if row.control is None else row.control.record()
+    return {**asdict(row), "passed": row.passed, "control": control}
+
+
+def headline(record: dict[str, Any]) -> str:
+    """What the card comes to, in a sentence."""
+    judged = record["passed"] + record["failed"]
+    words = [f"{record['passed']} of {judged} rows pass" if judged else "no row is judged"]
+    if record["not_yet"]:
+        words.append(f"{record['not_yet']} not yet")
+    return (
+        f"Report card at epoch {record['epoch']:,}: seed {record['seed']}, weight decay "
+        f"{record['weight_decay']:g}, {', '.join(words)}"
+    )
+
+
+def outlook(record: dict[str, Any], directory: Path, named: str) -> list[str]:
+    """In what the run departs from the paper's, and how to take it further where that may decide.
+
+    `named` is what the command calls the run's folder: a page does not know where it will be read.
+    """
+    lines = []
+    if record["departures"]:
+        told = ", ".join(f"{name} {value}" for name, value in record["departures"].items())
+        lines.append(f"This run departs from the paper's experiment: {told}.")
+    if record["go_on_to"] is not None:
+        command = command_to_go_on(directory, record["go_on_to"], named)
+        where = "" if named != "." else ", in the run's folder"
+        lines.append(f"NOT YET: more epochs may decide. Go on with{where}: {command}")
+    return lines
+
+
+def brief_text(record: dict[str, Any], rows: Sequence[Row], directory: Path) -> str:
+    """The card without tolerances and definitions."""
+    lines = [f"  {row.verdict:<10}  {row.what}: {row.run}{_why(row)}" for row in rows]
+    return "\n".join([headline(record), *outlook(record, directory, str(directory)), *lines])
+
+
+def _why(row: Row) -> str:
+    return f" ({row.reason})" if row.reason else ""
+
+
+def card_text(record: dict[str, Any], rows: Sequence[Row], directory: Path) -> str:
+    """The card for a terminal."""
+    lines = [headline(record), *outlook(record, directory, str(directory))]
+    for row in rows:
+        lines += ["", f"{row.verdict}: {row.what}{_why(row)}"]
+        cells = {"paper": row.paper, "this run": row.run, "accepted": row.accepted}
+        if row.control is not None:
+            cells["control"] = row.control.told
+        for name, text in {**cells, "measured as": row.definition}.items():
+            lines += textwrap.wrap(
+                f"{name:<12} {text}", 100, initial_indent="  ", subsequent_indent=" " * 15
+            )
+    return "\n".join([*lines, ""])

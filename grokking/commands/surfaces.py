@@ -1,0 +1,72 @@
+"""Draw one exported activation surface: `scripts/visualize_activation_surface.py`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from grokking.commands.cli import Parser
+from grokking.files.artifacts import Surface, check_input, check_output, read_config, read_surface
+from grokking.pictures.experiment import Experiment, experiment
+from grokking.pictures.pages.surfaces import surface_facts, write_combined_page, write_surface_page
+from grokking.pictures.surface_views import surface_title
+from grokking.system.errors import UserError
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a surface's statistics and write its two pages; UserError for any bad input."""
+    arguments = _parser().parse_args(argv)
+    source: Path = arguments.surface
+    check_input(source)
+    single = arguments.output or source.with_suffix(".html")
+    check_output(single, source)
+    combined = single.with_name(f"{single.stem}_combined{single.suffix}")
+    check_output(combined, source)
+    surface = read_surface(source)
+    described = run_beside(source, surface)
+    write_surface_page(single, surface, "inline", described)
+    write_combined_page(combined, surface, "inline", described)
+
+    print(surface_title(surface))
+    for name, value in surface_facts(surface):
+        print(f"  {name:36} {value}")
+    print(f"3-D surface:            {single}")
+    print(f"3-D surface + heatmaps: {combined}")
+
+
+def run_beside(source: Path, surface: Surface) -> Experiment | None:
+    """The run whose config.json lies beside a surface; None, said on stderr, if it is not the surface's."""
+    config = source.parent / "config.json"
+    if surface.epoch is None or not config.is_file():
+        return None
+    try:
+        modulus = read_config(source.parent)["modulus"]
+        if modulus != surface.modulus:
+            raise UserError(
+                f"{config}: its modulus is {modulus}, that of the surface {surface.modulus}"
+            )
+        return experiment([source.parent], [surface.epoch])
+    except UserError as error:
+        print(f"the pages do not say what was trained: {error}", file=sys.stderr)
+        return None
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="visualize_activation_surface.py",
+        description="Draw an exported activation surface as two standalone HTML pages, OUT.html "
+        "(3-D) and OUT_combined.html (3-D and heatmaps), and print its periodicity.",
+    )
+    parser.add_argument(
+        "surface",
+        type=Path,
+        metavar="SURFACE.json",
+        help="activation_surface_neuron_{i}.json of a run",
+    )
+    parser.add_argument(
+        "output",
+        type=Path,
+        nargs="?",
+        metavar="OUT.html",
+        help="page to write (default: beside SURFACE.json, with its name)",
+    )
+    return parser

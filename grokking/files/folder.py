@@ -1,0 +1,128 @@
+"""The folder of one run: who may use it, what it holds, and what an old run leaves behind."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from grokking.files.artifacts import read_json
+from grokking.system.errors import RunError, UserError
+from grokking.system.locks import locked
+
+LABELS = ("initial", "memorization", "grokking", "grokked", "final")
+REPORT_LABELS = ("circuit_formation", "cleanup")
+WEIGHTS = (".pt", ".tl.pt", ".safetensors", ".npz")  # a checkpoint, and what `export` makes of it
+
+
+def _label(name: str) -> list[str]:
+    return [f"checkpoint_labeled/{name}{suffix}" for suffix in WEIGHTS]
+
+
+# What `grokking report` adds to a run's folder.
+REPORT_FILES = (
+    "report_card.json",
+    "report.html",
+    "film.html",
+    "gallery.html",
+    "progress_measures.json",
+    *(path for label in REPORT_LABELS for path in _label(label)),
+)
+
+# What is made of a run's last state, its report included; a run that goes on outdates it.
+RESULT_FILES = (
+    *REPORT_FILES,
+    "grokking.json",
+    "activation_surface_neuron_*.json",
+    "activation_surface_neuron_*.html",
+    *_label("final"),
+    "visualizations/index.html",
+    "visualizations/training_history.html",
+    "visualizations/activation_surface_neuron_*.html",
+)
+
+# Everything that a run writes, newest claim first: while any of these is there, the folder holds a run.
+RUN_FILES = (
+    *RESULT_FILES,
+    "loss_history.json",
+    "accuracy_history.json",
+    "measures.npy",
+    *(path for label in LABELS for path in _label(label)),
+    *(f"trajectory/epoch_*{suffix}" for suffix in WEIGHTS),
+    "visualizations/plotly-*.min.js",
+    *(f"checkpoint_previous{suffix}" for suffix in WEIGHTS),
+    *(f"checkpoint_latest{suffix}" for suffix in WEIGHTS),
+    "config.json",
+)
+
+
+def run_files(directory: Path) -> list[Path]:
+    """The files of a run that are in the folder, in the order in which they may be removed."""
+    return _matching(directory, RUN_FILES)
+
+
+def _matching(directory: Path, patterns: Sequence[str]) -> list[Path]:
+    paths = (path for pattern in patterns for path in sorted(directory.glob(pattern)))
+    return list(dict.fromkeys(paths))  # once each: epoch_*.pt is also the end of an export's name
+
+
+def check_folder(directory: Path) -> None:
+    """UserError if a file has the folder's name."""
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"GROK_ARTIFACTS_DIR is {directory}, which is a file, expected a folder")
+
+
+def check_free(directory: Path) -> None:
+    """UserError if the folder holds a run, finished or not."""
+    if run_files(directory):
+        raise UserError(
+            f"{directory} already holds a run; set GROK_RESUME=1 to continue it, GROK_OVERWRITE=1 to "
+            "replace it, or choose another folder with GROK_ARTIFACTS_DIR"
+        )
+
+
+@contextmanager
+def claimed(directory: Path) -> Iterator[None]:
+    """Create the folder if need be and hold its lock; UserError if it is a file or in use."""
+    check_folder(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot use {directory}: {error.strerror}") from error
+    refusal = (
+        f"{directory} is in use by another run; wait for it, or choose another folder with "
+        "GROK_ARTIFACTS_DIR"
+    )
+    with locked(directory, refusal):
+        yield
+
+
+def forget_results(directory: Path) -> None:
+    """Remove what was made of the last state of a run that has gone on."""
+    _remove(directory, _matching(directory, RESULT_FILES))
+
+
+def forget_report(directory: Path, epoch: int) -> None:
+    """Remove a report of another state than that of `epoch`, or of one that cannot be told."""
+    card = directory / "report_card.json"
+    try:
+        if card.exists() and read_json(card).get("epoch") == epoch:
+            return
+    except UserError:
+        pass  # damaged: the report goes with it
+    _remove(directory, _matching(directory, REPORT_FILES))
+
+
+def clear(directory: Path) -> None:
+    """Remove an old run's files and nothing else; folders that become empty go too."""
+    _remove(directory, run_files(directory))
+
+
+def _remove(directory: Path, paths: Sequence[Path]) -> None:
+    try:
+        for path in paths:
+            path.unlink()
+        for name in ("checkpoint_labeled", "trajectory", "visualizations"):
+            folder = directory / name
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+    except OSError as error:
+        raise RunError(f"cannot remove the old run in {directory}: {error.strerror}") from error

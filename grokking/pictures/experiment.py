@@ -1,0 +1,141 @@
+"""What was trained, in words: the title and the first lines of every page, from config.json alone.
+
+Torch-free. Several runs are described at once; what they differ in is listed.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from grokking.config import FIELDS, departures, training_pairs
+from grokking.files.artifacts import read_config, read_starts
+
+LISTED = 6  # values that are named one by one; those beyond are counted
+Values = Mapping[str, Any]
+
+
+class Experiment(NamedTuple):
+    """What a page says before it shows anything."""
+
+    title: str  # "addition mod 113, weight decay 1.0, seed 42, epoch 10,000"
+    facts: list[tuple[str, str]]  # name and value of everything that was set, and what it ran on
+    sentences: list[str]  # first the departures; whoever knows more of the runs adds to them
+
+
+def experiment(folders: Sequence[Path], epochs: Sequence[int]) -> Experiment:
+    """Describe the runs in `folders`, each at its own epoch of `epochs`.
+
+    UserError if a config.json is missing or damaged. What it does not tell is "unknown".
+    """
+    configs = [read_config(folder) for folder in folders]
+    starts = [start for folder in folders for start in read_starts(folder)]
+    return Experiment(
+        _title(configs, epochs),
+        [*_settings(configs, epochs), *_conditions(starts)],
+        [_departures(configs)],
+    )
+
+
+def _title(configs: Sequence[Values], epochs: Sequence[int]) -> str:
+    named = {
+        "weight decay": [str(config["weight_decay"]) for config in configs],
+        "seed": [str(config["seed"]) for config in configs],
+        "epoch": [f"{epoch:,}" for epoch in epochs],
+    }
+    parts = [f"{_plural(name, values)} {_listed(values)}" for name, values in named.items()]
+    return ", ".join([f"addition mod {_listed(str(c['modulus']) for c in configs)}", *parts])
+
+
+def _settings(configs: Sequence[Values], epochs: Sequence[int]) -> list[tuple[str, str]]:
+    def value(name: str) -> str:
+        return _listed(str(config[name]) for config in configs)
+
+    def each(words: Callable[[Values], str]) -> str:
+        return _listed(words(config) for config in configs)
+
+    reached = [f"{e:,} of {c['num_epochs']:,}" for e, c in zip(epochs, configs, strict=True)]
+    return [
+        ("task", each(lambda config: f"(a + b) mod {config['modulus']}")),
+        ("trained on", each(_share)),
+        ("model", each(_model)),
+        (
+            "optimiser",
+            f"AdamW, full batch, learning rate {value('learning_rate')} after "
+            f"{value('warmup_steps')} steps of warm-up, betas {value('beta1')} and {value('beta2')}, "
+            f"weight decay {value('weight_decay')}",
+        ),
+        ("seed", value("seed")),
+        ("epoch", _listed(reached)),
+    ]
+
+
+def _share(config: Values) -> str:
+    p, share = config["modulus"], config["train_fraction"]
+    return f"{100 * share:g}% of the pairs: {training_pairs(p, share):,} of {p * p:,}"
+
+
+def _model(config: Values) -> str:
+    return f"one layer, d_model {config['d_model']}, {config['num_heads']} heads, d_mlp {config['d_mlp']}"
+
+
+def _conditions(starts: Sequence[Values]) -> list[tuple[str, str]]:
+    """When the runs were started, on what and with which versions."""
+    days = sorted({str(start["time"])[:10] for start in starts if start["time"]})
+    return [
+        ("date", " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "unknown"),
+        ("computed on", _listed(map(_machine, starts))),
+        ("software", _listed(map(_software, starts))),
+    ]
+
+
+def _machine(start: Values) -> str:
+    threads = _word(start, "threads")
+    return (
+        f"{_word(start, 'device_name')}, {threads} {'thread' if threads == '1' else 'threads'}, "
+        f"kernel {_word(start, 'kernel')}"
+    )
+
+
+def _software(start: Values) -> str:
+    versions = start["versions"] or {}
+    commit = _word(versions, "git_commit")
+    changed = " with changes" if commit.endswith("+") else ""
+    packages = ", ".join(f"{name} {_word(versions, name)}" for name in ("torch", "numpy"))
+    return (
+        f"grokking {_word(versions, 'grokking')}, commit {commit[:7]}{changed}, {packages}, "
+        f"Python {_word(versions, 'python')}"
+    )
+
+
+def _word(values: Values, key: str) -> str:
+    value = values.get(key)
+    return str(value) if isinstance(value, (str, int)) else "unknown"
+
+
+def _departures(configs: Sequence[Values]) -> str:
+    """In what these runs are not the reference experiment, in a sentence."""
+    values: dict[str, list[str]] = {}
+    for config in configs:
+        for name, value in departures(config).items():
+            values.setdefault(name, []).append(str(value))
+    if not values:
+        return "Every setting is that of the reference experiment (Nanda et al., 2023)."
+    told = [
+        f"{_words(name)} {_listed(v)} (there {FIELDS[name].default})" for name, v in values.items()
+    ]
+    return f"This departs from the reference experiment (Nanda et al., 2023): {', '.join(told)}."
+
+
+def _words(field: str) -> str:
+    return field if field.startswith("d_") else field.replace("_", " ")
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """Each distinct text once, in order."""
+    distinct = list(dict.fromkeys(texts))
+    beyond = len(distinct) - LISTED
+    return ", ".join(distinct[:LISTED]) + (f" and {beyond} more" if beyond > 0 else "")
+
+
+def _plural(name: str, values: Sequence[str]) -> str:
+    return name if len(set(values)) == 1 else f"{name}s"

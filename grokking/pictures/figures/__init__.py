@@ -1,0 +1,1 @@
+"""Records to drawings, one file a kind of figure. Torch-free."""

@@ -1,0 +1,175 @@
+"""Activation surfaces -> drawings: pure functions, without torch and without files."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from grokking.analysis.scenes import Bytes
+from grokking.files.artifacts import Surface
+from grokking.fourier import Array, Permutation
+from grokking.pictures.drawings import Button, Buttons, Drawing
+from grokking.pictures.style import SEQUENTIAL, TEMPLATE
+from grokking.pictures.surface_views import View, drawn, surface_title, views
+from grokking.pictures.thinning import tick_places
+
+LIGHTING = {"ambient": 0.65, "diffuse": 0.6, "specular": 0.1, "roughness": 0.8}
+SURFACE_LOOK: dict[str, Any] = {
+    "hovertemplate": "x = %{customdata[0]}<br>y = %{customdata[1]}<br>"
+    "activation %{z:.4g}<extra></extra>",
+    "colorscale": SEQUENTIAL,
+    "colorbar": {
+        "title": {"text": "activation", "side": "right"},
+        "orientation": "h",
+        "thickness": 10,
+        "len": 0.5,
+        "nticks": 4,
+        "y": 0,
+        "yanchor": "bottom",
+    },
+}
+
+
+def surface_figure(surface: Surface, waves_first: bool = False) -> Drawing:
+    """The surface in 3-D with a button for each order, natural order first unless told otherwise."""
+    choices = views(surface)[:: -1 if waves_first else 1]
+    traces = [
+        {
+            "z": _heights(surface, view.order),
+            "customdata": _operands(view.order).swapaxes(
+                0, 1
+            ),  # plotly reads a surface's as [x][y]
+            "visible": view is choices[0],
+        }
+        for view in choices
+    ]
+    figure = _in_3d(traces, *_range(surface), _axes(choices[0].order))
+    buttons = _order_buttons(choices) if len(choices) > 1 else None
+    return Drawing(figure, surface_title(surface), choices[0].look_for, buttons)
+
+
+def empty_surface_figure() -> go.Figure:
+    """The same for a surface whose heights static/surface.js fills in."""
+    return _in_3d([{}], 0.0, 1.0, {})
+
+
+def script_order(order: Permutation | None) -> dict[str, Any] | None:
+    """An order as static/surface.js takes it; None: there is none."""
+    if order is None:
+        return None
+    return {"operands": drawn(order).tolist(), "axes": _scene_axes(drawn(order))}
+
+
+def script_heights(heights: Bytes) -> str:
+    """Heights as static/surface.js takes them: base64."""
+    return base64.b64encode(np.ascontiguousarray(heights).tobytes()).decode("ascii")
+
+
+def _in_3d(
+    traces: Sequence[Mapping[str, Any]], low: float, high: float, axes: Mapping[str, Any]
+) -> go.Figure:
+    """Flat enough for ridges to read as ridges, seen from above the near corner."""
+    figure = go.Figure()
+    for trace in traces:
+        figure.add_surface(**SURFACE_LOOK, **trace, cmin=low, cmax=high, lighting=LIGHTING)
+    scene = {
+        **axes,
+        "zaxis": {
+            "title": {"text": ""},
+            "showticklabels": False,  # the colour bar says them
+            "range": [low - 0.02 * (high - low), high],
+        },
+        "aspectmode": "manual",
+        "aspectratio": {"x": 1.5, "y": 1.5, "z": 0.28},
+        "camera": {"eye": {"x": 1.43, "y": -1.68, "z": 1.3}, "center": {"z": -0.18}},
+        "domain": {"y": [0.09, 1]},
+    }
+    margin = {"l": 0, "r": 0, "t": 0, "b": 0}
+    return figure.update_layout(template=TEMPLATE, margin=margin, scene=scene)
+
+
+def wave_heatmap(surface: Surface) -> Drawing:
+    """The surface from above in wave order, where there is one, titled with its frequency."""
+    wave = surface.wave
+    told = "no wave" if wave is None else f"frequency {wave.frequency}, {wave.share:.1%}"
+    drawing = heatmap_figure(surface, views(surface)[-1])
+    return drawing._replace(title=f"Neuron {surface.neuron_index}: {told}")
+
+
+def heatmap_figure(surface: Surface, view: View) -> Drawing:
+    """The surface from above in one order, first operand to the right, second upwards."""
+    axes = _axes(view.order)
+    low, high = _range(surface)
+    figure = go.Figure()
+    figure.add_heatmap(
+        **SURFACE_LOOK,
+        z=_heights(surface, view.order),
+        customdata=_operands(view.order),
+        zmin=low,
+        zmax=high,
+        showscale=False,
+    )
+    figure.update_layout(
+        template=TEMPLATE,
+        margin={"l": 8, "r": 8, "t": 32, "b": 8},  # plotly's tools stand in the top margin
+        xaxis={**axes["xaxis"], "constrain": "domain", "tickangle": 0},
+        yaxis={**axes["yaxis"], "scaleanchor": "x", "constrain": "domain"},
+    )
+    return Drawing(figure, view.name, view.caption)
+
+
+def combined_figures(surface: Surface) -> list[Drawing]:
+    """The 3-D surface, and beside it a heatmap of each order."""
+    heatmaps = [heatmap_figure(surface, view) for view in views(surface)]
+    return [surface_figure(surface), *heatmaps]
+
+
+def _heights(surface: Surface, order: Permutation) -> NDArray[np.floating[Any]]:
+    """Activations as plotly wants them, [y][x], in one order."""
+    return _single(surface.values[np.ix_(order, order)].T)
+
+
+def _operands(order: Permutation) -> Permutation:
+    """The true operands (x, y) of every cell for the hover text, int64 [y][x][2]."""
+    return np.stack(np.meshgrid(order, order), axis=-1)
+
+
+def _single(values: Array) -> NDArray[np.floating[Any]]:
+    """Half the bytes for the same picture: float32, where its range is enough."""
+    peak = np.abs(values).max()
+    return values.astype(np.float32) if 1e-30 < peak < 1e30 else values
+
+
+def _range(surface: Surface) -> tuple[float, float]:
+    """From 0 (activations are rectified) to the peak; a dead neuron lies on the floor."""
+    low, high = min(0.0, float(surface.values.min())), float(surface.values.max())
+    return low, high if high > low else low + 1.0
+
+
+def _axes(order: Permutation) -> dict[str, Any]:
+    """Positions on both axes, labelled with the operands that stand there."""
+    places = list(tick_places(len(order)))
+    ticks = {"tickvals": places, "ticktext": [str(order[place]) for place in places]}
+    return {f"{name}axis": {"title": {"text": name}, **ticks} for name in ("x", "y")}
+
+
+def _scene_axes(order: Permutation) -> dict[str, Any]:
+    """The same as a change to the layout of a 3-D figure."""
+    axes = _axes(order).items()
+    return {f"scene.{name}.{key}": value for name, axis in axes for key, value in axis.items()}
+
+
+def _order_buttons(choices: Sequence[View]) -> Buttons:
+    buttons = [
+        Button(
+            view.name,
+            {"visible": [other is view for other in choices]},
+            _scene_axes(view.order),
+            view.look_for,
+        )
+        for view in choices
+    ]
+    return Buttons("order of the operands", buttons)

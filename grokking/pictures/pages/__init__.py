@@ -1,0 +1,1 @@
+"""Drawings to pages, one file a page. Torch-free."""

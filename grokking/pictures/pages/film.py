@@ -1,0 +1,135 @@
+"""film.html: a run's neurons from the first epoch to the last, beside its accuracy and spectrum."""
+
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+
+from grokking.analysis.scenes import Film, FilmedNeuron
+from grokking.analysis.spectra import are_few
+from grokking.pictures.experiment import Experiment
+from grokking.pictures.figures.spectrum import frequency_ticks
+from grokking.pictures.figures.surfaces import (
+    empty_surface_figure,
+    script_heights,
+    script_order,
+)
+from grokking.pictures.introduction import introduce
+from grokking.pictures.pages.page import Block, Prose, Widget, write_page
+from grokking.pictures.structure_sentences import hills_told
+from grokking.pictures.style import BLUE, INK, MUTED, TEMPLATE, TRAINING, VALIDATION, curve
+from grokking.pictures.surface_views import operands_told, orders
+
+SCALE = (
+    "Every frame fills the height: its colour bar runs from 0 to the largest activation at that epoch, "
+    "in 255 equal steps."
+)
+
+_MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
+
+
+def write_film_page(path: Path, described: Experiment, film: Film) -> Path:
+    """Write the page with plotly.js in it; under 10 MB (see scenes.FILM_BYTES)."""
+    blocks: list[Block] = [
+        *introduce(described),
+        Prose([f"Press Play: {len(film.epochs)} recorded epochs. {hills_told(film)}"]),
+        Widget("film", film_data(film)),
+        Prose([SCALE, *operands_told(film.modulus)]),
+    ]
+    return write_page(path, f"The film of a run: {described.title}", blocks, "inline")
+
+
+def film_data(film: Film) -> dict[str, object]:
+    """What the page's script `film` takes."""
+    return {
+        "modulus": film.modulus,
+        "natural": script_order(orders(film.modulus, 0)[0]),
+        "epochs": film.epochs,
+        "first_drawn_epoch": _first_drawn(film),
+        "training": film.training_accuracies,
+        "validation": film.validation_accuracies,
+        "spectra": film.spectra.round(4).tolist(),
+        "neurons": [
+            {
+                "label": label(film, filmed),
+                "neuron": filmed.neuron,
+                "frequency": filmed.frequency,
+                "peaks": filmed.peaks,
+                "shares": filmed.shares,
+                "waves": script_order(orders(film.modulus, filmed.frequency)[1]),
+                "heights": script_heights(filmed.heights),
+            }
+            for filmed in film.neurons
+        ],
+        "figures": {
+            "surface": empty_surface_figure(),
+            "curves": _accuracy_figure(film),
+            "spectrum": _spectrum_figure(film),
+        },
+    }
+
+
+def label(film: Film, filmed: FilmedNeuron) -> str:
+    """Its frequency, and its number where another neuron has the same one."""
+    alone = [other.frequency for other in film.neurons].count(filmed.frequency) == 1
+    return f"Frequency {filmed.frequency}" + ("" if alone else f", neuron {filmed.neuron}")
+
+
+def _first_drawn(film: Film) -> int:
+    """The leftmost epoch of the logarithmic axis."""
+    return next((epoch for epoch in film.epochs if epoch > 0), 1)
+
+
+def _accuracy_figure(film: Film) -> go.Figure:
+    figure = go.Figure()
+    for name, style, accuracies in (
+        ("training", TRAINING, film.training_accuracies),
+        ("validation", VALIDATION, film.validation_accuracies),
+    ):
+        points = {"size": 4, "symbol": style.symbol}
+        drawn = curve(name, style, film.epochs, accuracies, "accuracy %{y:.2%}")
+        figure.add_trace(drawn.update(mode="lines+markers", marker=points))
+    figure.update_layout(
+        template=TEMPLATE,
+        margin={**_MARGIN, "t": 24},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        xaxis={"type": "log", "dtick": 1, "tickformat": ",", "title": {"text": "epoch"}},
+        yaxis={"range": [-0.03, 1.03], "tickformat": ".0%"},
+        shapes=[
+            {
+                "type": "line",
+                "yref": "paper",
+                "x0": film.epochs[-1],
+                "x1": film.epochs[-1],
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": INK, "width": 2},
+            }
+        ],
+    )
+    return figure
+
+
+def _spectrum_figure(film: Film) -> go.Figure:
+    frequencies = np.arange(1, film.spectra.shape[1] + 1)
+    keys = set(film.key_frequencies) if are_few(film.key_frequencies, film.modulus) else set()
+    legend = " (blue: the final key frequencies)" if keys else ""
+    figure = go.Figure()
+    figure.add_bar(
+        x=frequencies,
+        y=film.spectra[-1],
+        marker={"color": [BLUE if k in keys else MUTED for k in frequencies.tolist()]},
+        hovertemplate="frequency %{x}<br>norm in W_E %{y:.3g}<extra></extra>",
+    )
+    figure.update_layout(
+        template=TEMPLATE,
+        margin=_MARGIN,
+        bargap=0.2,
+        xaxis={
+            "title": {"text": f"frequency{legend}"},
+            "tickangle": 0,
+            **frequency_ticks(film.key_frequencies, film.modulus),
+        },
+        yaxis={"range": [0, float(film.spectra.max()) * 1.05], "title": {"text": "norm"}},
+    )
+    return figure

@@ -1,0 +1,98 @@
+"""gallery.html: every neuron of a run as a small picture, grouped by its strongest frequency."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from grokking.analysis.scenes import Gallery
+from grokking.analysis.spectra import are_few
+from grokking.pictures.experiment import Experiment
+from grokking.pictures.figures.surfaces import (
+    empty_surface_figure,
+    script_heights,
+    script_order,
+)
+from grokking.pictures.introduction import introduce
+from grokking.pictures.pages.page import Block, Prose, Widget, write_page
+from grokking.pictures.structure_sentences import groups_told
+from grokking.pictures.style import shades
+from grokking.pictures.surface_views import operands_told, orders
+
+
+def write_gallery_page(
+    path: Path, described: Experiment, gallery: Gallery, keys: Sequence[int]
+) -> Path:
+    """Write the page with plotly.js in it."""
+    blocks: list[Block] = [
+        *introduce(described),
+        Prose(
+            [groups_told(gallery, keys), "Choose a neuron to see it in 3-D.", *left_out(gallery)]
+        ),
+        Widget("gallery", gallery_data(gallery, keys)),
+        Prose(
+            [
+                "Each picture runs from 0 (dark) to its neuron's own peak (bright); heights are drawn "
+                "in 255 equal steps of it.",
+                *operands_told(gallery.modulus),
+            ]
+        ),
+    ]
+    return write_page(path, f"All neurons of a run: {described.title}", blocks, "inline")
+
+
+def left_out(gallery: Gallery) -> list[str]:
+    if not gallery.left_out:
+        return []
+    return [
+        f"{gallery.left_out} neurons with smaller shares are left out: the page would grow too large."
+    ]
+
+
+def gallery_data(gallery: Gallery, keys: Sequence[int]) -> dict[str, Any]:
+    """What the page's script `gallery` takes; key frequencies are marked where they are few."""
+    keys = keys if are_few(keys, gallery.modulus) else ()
+    places = sorted(range(len(gallery.neurons)), key=lambda i: _rank(gallery.frequencies[i], keys))
+    groups = groupby(places, key=lambda i: gallery.frequencies[i])
+    return {
+        "modulus": gallery.modulus,
+        "natural": script_order(orders(gallery.modulus, 0)[0]),
+        "heights": script_heights(gallery.heights),
+        "colors": shades(),
+        "figure": empty_surface_figure(),
+        "groups": [_group(gallery, frequency, list(of), keys) for frequency, of in groups],
+    }
+
+
+def _rank(frequency: int, keys: Sequence[int]) -> tuple[bool, bool, int]:
+    """Key frequencies first, neurons without a wave last; a stable sort keeps the rest in order."""
+    return (frequency == 0, frequency not in keys, frequency)
+
+
+def _group(
+    gallery: Gallery, frequency: int, places: list[int], keys: Sequence[int]
+) -> dict[str, Any]:
+    named = f"Frequency {frequency}" if frequency else "No wave"
+    key = ", a key frequency" if frequency in keys else ""
+    count = f"{len(places)} neuron{'s' if len(places) != 1 else ''}"
+    return {
+        "title": f"{named}{key}: {count}",
+        "waves": script_order(orders(gallery.modulus, frequency)[1]),
+        "neurons": [_neuron(gallery, place) for place in places],
+    }
+
+
+def _neuron(gallery: Gallery, place: int) -> dict[str, Any]:
+    neuron, peak = gallery.neurons[place], gallery.peaks[place]
+    frequency, share = gallery.frequencies[place], gallery.shares[place]
+    if peak == 0:
+        label, told = f"{neuron} dead", f"Neuron {neuron} is dead: no pair makes it fire."
+    elif not frequency:
+        label, told = f"{neuron}", f"Neuron {neuron} gives every pair the same activation."
+    else:
+        label = f"{neuron} · {share:.0%}"
+        told = (
+            f"Neuron {neuron}: frequency {frequency} holds {share:.1%} of its variance; its largest "
+            f"activation is {peak:.3g}."
+        )
+    return {"place": place, "peak": peak, "label": label, "told": told}

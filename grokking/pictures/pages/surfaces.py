@@ -1,0 +1,64 @@
+"""The pages of one activation surface, and its statistics in words."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from grokking.files.artifacts import Surface
+from grokking.fourier import diagonal_periodicity
+from grokking.pictures.experiment import Experiment
+from grokking.pictures.figures.surfaces import combined_figures, surface_figure
+from grokking.pictures.introduction import introduce
+from grokking.pictures.pages.page import Block, Facts, Figures, write_page
+from grokking.pictures.surface_views import surface_title
+
+PlotlyJs = Literal["inline", "shared"]
+
+
+def surface_facts(surface: Surface) -> list[tuple[str, str]]:
+    """Name and value of every statistic: of the surface, of its diagonal, of its strongest wave."""
+    values = surface.values
+    scale = np.abs(values).max() or 1.0  # sums and squares of scaled values stay in range
+    unit, diagonal = values / scale, np.diagonal(values) / scale
+    periodicity, wave = diagonal_periodicity(values), surface.wave
+    return [
+        ("minimum", f"{values.min():.4g}"),
+        ("maximum", f"{values.max():.4g}"),
+        ("mean", f"{scale * unit.mean():.4g}"),
+        ("diagonal mean", f"{scale * diagonal.mean():.4g}"),
+        ("diagonal std", f"{scale * diagonal.std():.4g}"),
+        ("diagonal range", f"{scale * np.ptp(diagonal):.4g}"),
+        ("dominant frequency on the diagonal", str(periodicity.frequency or "none")),
+        ("periodicity strength (at most 0.5)", f"{periodicity.strength:.4f}"),
+        ("strongest frequency of the surface", "none" if wave is None else str(wave.frequency)),
+        ("its share of the variance", "none" if wave is None else f"{wave.share:.4f}"),
+    ]
+
+
+def write_surface_page(
+    path: Path, surface: Surface, plotly_js: PlotlyJs, described: Experiment | None = None
+) -> Path:
+    """The surface in 3-D, after what is known of its run."""
+    return _write(path, surface, Figures([surface_figure(surface)]), plotly_js, described)
+
+
+def write_combined_page(
+    path: Path, surface: Surface, plotly_js: PlotlyJs, described: Experiment | None = None
+) -> Path:
+    """The surface in 3-D beside its heatmaps in natural order and in wave order."""
+    figures = combined_figures(surface)
+    shown = Figures(figures, (1.35, 1, 1)[: len(figures)])
+    return _write(path, surface, shown, plotly_js, described)
+
+
+def _write(
+    path: Path,
+    surface: Surface,
+    figures: Figures,
+    plotly_js: PlotlyJs,
+    described: Experiment | None,
+) -> Path:
+    first = [] if described is None else introduce(described)
+    blocks: list[Block] = [*first, figures, Facts(surface_facts(surface))]
+    return write_page(path, surface_title(surface), blocks, plotly_js)

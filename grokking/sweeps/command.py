@@ -1,0 +1,214 @@
+"""`python -m grokking sweep`: plan, estimate, run, analyse, plot. See docs/sweep.md."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from grokking.config import INEXACT
+from grokking.sweeps.log import RunLog
+from grokking.sweeps.options import parse, plan_from, program, wanted_directory
+from grokking.sweeps.plan import (
+    Plan,
+    PlannedRun,
+    add_session,
+    create_directory,
+    read_plan,
+    rewrite_plan,
+    write_plan,
+)
+from grokking.sweeps.resources import Resources, choose
+from grokking.system.errors import UserError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns the exit code; UserError and RunError are the caller's to print."""
+    options = parse(arguments)
+    plan = plan_from(options)
+    if options.resume is not None:
+        return _resume(plan, options)
+    wanted = wanted_directory(options)
+    if options.slurm and not options.dry_run:
+        return _submit(_with_threads(plan, None if options.slurm_gpus else 1), wanted, options)
+    resources = choose(options.jobs, plan.environment)
+    plan = _with_threads(plan, resources.threads)
+    if options.dry_run:
+        print("\n".join(run.command_line(wanted) for run in plan.runs()))
+        return 0
+    return _start(plan, wanted, resources, options)
+
+
+def _start(plan: Plan, wanted: Path, resources: Resources, options: argparse.Namespace) -> int:
+    """A new sweep: what it will take, then its folder, then its runs."""
+    from grokking.system.signals import graceful
+
+    if not options.no_estimate:
+        from grokking.sweeps.estimate import estimate
+
+        with graceful() as stop:
+            print("measuring a few epochs ...", flush=True)
+            reports = not options.no_reports
+            print(estimate(plan.runs(), resources, wanted, stop, reports), flush=True)
+        if stop.number is not None:
+            return stop.exit_code
+    directory = create_directory(wanted)
+    write_plan(directory, plan)
+    with _claimed(directory):
+        return _carry_out(plan, plan.runs(), directory, resources, options)
+
+
+def _resume(plan: Plan, options: argparse.Namespace) -> int:
+    """A sweep that was begun: whatever is unfinished of it, or of the one run that is asked for."""
+    directory, alone = Path(options.resume), options.run is not None
+    if options.slurm:
+        return _submit_rest(plan, directory, options)
+    resources = choose(options.jobs, plan.environment)
+    with _claimed(directory, shared=alone):
+        if not alone and plan != read_plan(directory):
+            rewrite_plan(directory, plan)
+        return _carry_out(plan, _chosen(options, plan), directory, resources, options)
+
+
+def _claimed(directory: Path, shared: bool = False) -> AbstractContextManager[None]:
+    """The sweep's folder for this process alone; the tasks of a job array share it."""
+    from grokking.system.locks import locked
+
+    return locked(directory, f"{directory} is in use by another sweep; wait for it", shared)
+
+
+def _submit(plan: Plan, wanted: Path, options: argparse.Namespace) -> int:
+    """A new sweep, for Slurm to run."""
+    from grokking.sweeps.slurm import array_limit, submit
+
+    limit = array_limit(wanted, options)
+    directory = create_directory(wanted)
+    write_plan(directory, plan)
+    RunLog(directory).header(plan, "submitted to Slurm")
+    print(submit(plan, range(len(plan.runs())), limit, directory, options))
+    return 0
+
+
+def _submit_rest(plan: Plan, directory: Path, options: argparse.Namespace) -> int:
+    """What is unfinished of a sweep, for Slurm to run; tasks that are at work share the folder."""
+    from grokking.sweeps.slurm import array_limit, submit
+    from grokking.sweeps.standing import is_finished
+
+    limit = array_limit(directory, options)
+    with _claimed(directory, shared=True):
+        if plan != read_plan(directory):
+            rewrite_plan(directory, plan)
+        RunLog(directory).header(plan, "submitted to Slurm again")
+        runs = enumerate(plan.runs())
+        rest = [number for number, run in runs if not is_finished(directory / run.name, run)]
+        print(submit(plan, rest, limit, directory, options))
+    return 0
+
+
+def _with_threads(plan: Plan, threads: int | None) -> Plan:
+    """The plan with GROK_THREADS, unless the user has set it: it is part of what a run computes."""
+    if threads is None or "GROK_THREADS" in plan.environment:
+        return plan
+    return replace(plan, environment=plan.environment | {"GROK_THREADS": str(threads)})
+
+
+def _chosen(options: argparse.Namespace, plan: Plan) -> list[PlannedRun]:
+    """The runs of a resumed sweep that are asked for: all, or the one of an array's task."""
+    runs = plan.runs()
+    if options.run is None:
+        return runs
+    if options.run >= len(runs):
+        raise UserError(f"--run is {options.run}, expected 0 to {len(runs) - 1}")
+    return [runs[options.run]]
+
+
+def _carry_out(
+    plan: Plan,
+    runs: Sequence[PlannedRun],
+    directory: Path,
+    resources: Resources,
+    options: argparse.Namespace,
+) -> int:
+    from grokking.sweeps.runner import Runner, wait_for_orphans
+    from grokking.sweeps.screen import Screen
+    from grokking.system.signals import graceful
+
+    resuming, alone = options.resume is not None, options.run is not None
+    log, pending = RunLog(directory), list(runs)
+    with graceful() as stop:
+        if resuming:
+            wait_for_orphans([directory / run.name for run in runs], stop)
+            pending = _unfinished(runs, directory, log)
+        print(_start_line(directory, runs, pending, resources), flush=True)
+        if not alone:
+            log.header(plan, "resumed" if resuming else "started")
+        screen = Screen(len(pending))
+        resume = (INEXACT if options.inexact else "1") if resuming else ""
+        runner = Runner(directory, resources.jobs, resources.devices, stop, screen, resume)
+        failed = runner.work(sorted(pending, key=lambda run: -run.epochs))  # longest first
+    if pending and not alone:
+        add_session(directory, runner.finished, resources.jobs, screen.elapsed)
+    again = f"{program()} --resume {shlex.quote(str(directory))}"
+    if stop.number is not None:
+        print(f"interrupted; go on with: {again}")
+        return stop.exit_code
+    if not options.no_reports:
+        from grokking.sweeps.reports import write_reports
+
+        folders = [directory / run.name for run in runs]
+        for complaint in write_reports(folders, resources.jobs, plan.environment):
+            print(complaint, file=sys.stderr)
+    well = alone or analyze_and_plot(directory)
+    if failed:
+        print(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; again: {again}")
+    return 0 if well and not failed and not runner.diverged else 1
+
+
+def _unfinished(runs: Sequence[PlannedRun], directory: Path, log: RunLog) -> list[PlannedRun]:
+    """The runs that a resumed sweep has to work on; the damaged ones among them begin anew."""
+    from grokking.sweeps.standing import fault_of, is_finished, set_aside
+    from grokking.system.locks import is_locked
+
+    for run in runs:
+        folder = directory / run.name
+        fault = "" if is_locked(folder) else fault_of(folder, run)
+        if fault:
+            aside = set_aside(folder).relative_to(directory)
+            print(
+                f"{run.name} is damaged and runs again; it lies in {aside} now: {fault}", flush=True
+            )
+            log.entry(run.name, f"damaged, moved to {aside}: {fault}")
+    return [run for run in runs if not is_finished(directory / run.name, run)]
+
+
+def analyze_and_plot(directory: Path) -> bool:
+    """The two scripts that follow a sweep; what stands in their way is said, not raised.
+
+    True if every run could be read and none has diverged.
+    """
+    try:
+        from grokking.sweeps.analysis import analyze
+        from grokking.sweeps.pages import write_sweep_pages
+        from grokking.sweeps.tables import terminal_report
+
+        sweep, summary = analyze(directory)
+        print(f"\n{terminal_report(summary)}\n")
+        print(f"open {write_sweep_pages(sweep, summary)}")
+        return sweep.is_whole
+    except ImportError as error:
+        print(f"no plots: {error}; pip install -r scripts/requirements.txt", file=sys.stderr)
+        return True
+    except UserError as error:
+        print(f"not analysed: {error}", file=sys.stderr)
+        return False
+
+
+def _start_line(
+    directory: Path, runs: Sequence[PlannedRun], pending: Sequence[PlannedRun], resources: Resources
+) -> str:
+    done = len(runs) - len(pending)
+    kept = f" ({done} finished before are kept)" if done else ""
+    where = f" on GPU {', '.join(resources.devices)}" if resources.devices else ""
+    return f"{len(pending)} runs{kept}, {resources.jobs} at a time{where}, into {directory}"

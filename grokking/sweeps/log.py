@@ -1,0 +1,44 @@
+"""run_log.txt: what a sweep was, and when each of its runs started and how it ended."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from grokking.sweeps.plan import Plan
+
+LOG_FILE = "run_log.txt"
+
+
+def clock_time() -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+class RunLog:
+    """Appends whole lines, so that several processes of one sweep can share the file."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / LOG_FILE
+
+    def header(self, plan: Plan, how: str) -> None:
+        """The head of a new log, or of a resumption in an old one."""
+        self._append(
+            [
+                f"{plan.axis.name.capitalize().replace(' ', '-')} sweep {how} at {clock_time()}",
+                f"  {plan.axis.name}s: {_words(plan.axis.values)}",
+                f"  seeds:         {_words(plan.seeds)}",
+                f"  epochs:        {_words(dict.fromkeys(plan.epochs))}",
+                *(f"  {name}={value}" for name, value in plan.environment.items()),
+            ]
+        )
+
+    def entry(self, run: str, what: str) -> None:
+        """One line about one run."""
+        self._append([f"{clock_time()}  {run}  {what}"])
+
+    def _append(self, lines: Iterable[str]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+
+
+def _words(values: Iterable[object]) -> str:
+    return " ".join(map(str, values))

@@ -1,0 +1,49 @@
+"""What the figures of a sweep share: looks of the groups, legend, axis of epochs."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from grokking.pictures.drawings import Drawing, epoch_buttons
+from grokking.pictures.style import Style, value_styles
+from grokking.sweeps.records import Sweep
+
+# Glyphs that no group has.
+NOT_YET, NEVER = "arrow-bar-up", "asterisk-open"
+
+
+def styles(sweep: Sweep) -> dict[float, Style]:
+    """One look per group of the sweep."""
+    return value_styles(sweep.groups())
+
+
+def marker(style: Style) -> dict[str, Any]:
+    """A group's marker, with a white rim so that crowded ones stay apart."""
+    return {
+        "color": style.color,
+        "symbol": style.symbol,
+        "size": 10,
+        "line": {"color": "white", "width": 1},
+    }
+
+
+def drawn(sweep: Sweep, figure: go.Figure, title: str, look_for: str, epochs: str = "") -> Drawing:
+    """The figure with its words, the legend below it, and buttons for the axis of `epochs`.
+
+    That is "xaxis", "yaxis" or none.
+    """
+    legend = {
+        "title": {"text": sweep.axis.name, "side": "top"},
+        "orientation": "h",
+        "yref": "container",
+        "y": 0,
+        "yanchor": "bottom",
+        "x": 0,
+    }
+    figure.update_layout(legend=legend)
+    if not epochs:
+        return Drawing(figure, title, look_for)
+    figure.update_layout({epochs: {"title": {"text": "epoch"}, "tickformat": ","}})
+    if epochs == "xaxis":
+        figure.update_layout(xaxis_nticks=6, margin_r=32)
+    return Drawing(figure, title, look_for, epoch_buttons(epochs))

@@ -1,0 +1,1 @@
+"""What a program needs of its machine: errors, locks, signals, cores. Torch-free but for environment."""

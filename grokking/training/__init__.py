@@ -1,0 +1,1 @@
+"""One run: the loop, what it carries, what it leaves on disk."""

@@ -1,0 +1,317 @@
+"""One run from its configuration to its last file: claim the folder, train, export, say what happened."""
+
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from grokking.analysis import measures
+from grokking.config import Config, Loaded, as_record, as_text, command_line
+from grokking.detection import DIVERGED, LATENESS, RULE, THRESHOLD, Phases, detect
+from grokking.files import trajectory
+from grokking.files.artifacts import (
+    Run,
+    Surface,
+    read_config,
+    read_starts,
+    write_json,
+    write_surface,
+)
+from grokking.files.continuation import (
+    ELSEWHERE,
+    check_in_use,
+    check_reached,
+    check_same_experiment,
+    finished_run,
+    missing_neurons,
+)
+from grokking.files.folder import check_free, claimed, clear, forget_report, forget_results
+from grokking.kernels.backend import Backend
+from grokking.kernels.choice import choose, choose_device
+from grokking.pictures.experiment import Experiment
+from grokking.pictures.introduction import run_described
+from grokking.pictures.pages.run import write_run_pages
+from grokking.schema import VERSION
+from grokking.system.durations import clock
+from grokking.system.environment import choose_threads, denormals_as_zero, device_name, versions
+from grokking.system.errors import Diverged, RunError, UserError
+from grokking.system.signals import graceful
+from grokking.training.engine import Engine, choose_engine
+from grokking.training.loop import train
+from grokking.training.progress import Progress
+from grokking.training.recorder import Recorder, newest_checkpoint
+from grokking.training.state import TrainingState, from_record, new_state, weights_of
+
+
+def run(loaded: Loaded) -> int:
+    """Train, or continue, the run that the Config describes. Returns the exit code."""
+    config, directory = loaded.config, Path(loaded.config.artifacts_dir)
+    machine = choose_machine(config)
+    torch.set_num_threads(machine.backend.torch_threads)
+    with claimed(directory):
+        if config.overwrite:
+            clear(directory)
+        elif not config.resume:
+            check_free(directory)
+        else:
+            finished = look_at(directory, config)
+            if finished is not None:
+                return report_finished(finished, config)
+        state = open_state(loaded, directory, machine)
+        engine = choose_engine(config.modulus, state.split, machine.device, machine.backend)
+        print(start_line(config, machine), flush=True)
+        return train_and_export(loaded, state, engine, directory)
+
+
+def train_and_export(loaded: Loaded, state: TrainingState, engine: Engine, directory: Path) -> int:
+    recorder = Recorder(state, directory)
+    progress = Progress(state.epoch, state.config.num_epochs)
+    with graceful() as stop:
+        try:
+            with denormals_as_zero():
+                train(state, engine, recorder, progress, stop)
+        except Diverged:
+            export_diverged(state, recorder, directory)
+            raise
+        finally:
+            progress.close()
+        if stop.number is not None:
+            again = command_line(loaded.chosen | {"resume": True, "overwrite": None})
+            print(
+                f"{stop.name}: saved at epoch {state.epoch}; continue with: {again}",
+                file=sys.stderr,
+            )
+            return stop.exit_code
+        export(state, engine, recorder, directory)
+    return 0
+
+
+# --- before training -------------------------------------------------------------------------
+
+
+class Machine(NamedTuple):
+    """What a run is computed with."""
+
+    device: torch.device
+    backend: Backend
+
+    def described(self) -> dict[str, Any]:
+        """As each start of config.json tells it."""
+        return {
+            "versions": versions(),
+            "device": str(self.device),
+            "device_name": device_name(self.device),
+            "threads": self.backend.threads,
+            "kernel": self.backend.name,
+            "kernel_reason": self.backend.reason,
+        }
+
+
+def choose_machine(config: Config) -> Machine:
+    """The device, kernel and threads of GROK_DEVICE, GROK_KERNEL and GROK_THREADS on this machine."""
+    device = choose_device(config.device)
+    return Machine(device, choose(config.kernel, device, choose_threads(config.threads)))
+
+
+def look_at(directory: Path, config: Config) -> Run | None:
+    """The run in the folder if there is nothing left to do for it; UserError if it is another one."""
+    if (directory / "config.json").exists():
+        check_same_experiment(directory, read_config(directory), config)
+    try:
+        finished = finished_run(directory, config)
+    except UserError:
+        return None  # a damaged file is written again from the checkpoint
+    if finished is None or finished.grokking["outcome"] == DIVERGED:
+        return finished
+    check_reached(directory, finished.history.epochs[-1], config)
+    return None if missing_neurons(directory, config) else finished
+
+
+def report_finished(finished: Run, config: Config) -> int:
+    """Say what became of a run that has nothing left to do; returns its exit code."""
+    result, directory = finished.grokking, finished.directory
+    last = finished.history.epochs[-1]
+    if result["outcome"] == DIVERGED:
+        print(f"{directory} holds this run, which diverged at epoch {last}; nothing to do")
+        return Diverged.exit_code
+    print(f"{directory} holds this run, finished; nothing to do")
+    print("\n".join(outcome_lines(result)))
+    if last < config.num_epochs:
+        print(
+            f"it ended at epoch {last} by GROK_STOP_AFTER_GROK={config.stop_after_grok}; without that "
+            f"it goes on to epoch {config.num_epochs}"
+        )
+    return 0
+
+
+def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingState:
+    """The newest intact checkpoint in the folder, or epoch 0; config.json then tells of this start."""
+    config = loaded.config
+    record, fault = newest_checkpoint(directory)
+    if fault:
+        print(f"{fault}; continuing from the one before", file=sys.stderr)
+    if record is None:
+        if (directory / "grokking.json").exists():
+            raise UserError(
+                f"{directory} holds a finished run without the checkpoint that it would go on from; "
+                f"set GROK_OVERWRITE=1 to train it again, or {ELSEWHERE}"
+            )
+        clear(directory)  # what was cut off before its first checkpoint
+        describe_run(loaded, directory, machine, epoch=0)
+        return new_state(config, machine.device)
+    check_same_experiment(directory, record["config"], config)
+    check_reached(directory, record["epoch"], config)
+    inexact = check_in_use(directory, machine.described(), config)
+    state = from_record(record, config, machine.device)
+    measures.forget_after(directory, state.epoch)
+    trajectory.forget_after(directory, state.epoch)
+    describe_run(loaded, directory, machine, state.epoch, inexact)
+    print(f"resuming {directory} at epoch {state.epoch}")
+    return state
+
+
+def describe_run(
+    loaded: Loaded,
+    directory: Path,
+    machine: Machine,
+    epoch: int,
+    inexact: bool = False,
+) -> None:
+    """Write config.json: every setting, and on what each start and resume of the run was computed."""
+    config, earlier = loaded.config, []
+    if (directory / "config.json").exists():
+        earlier = read_starts(directory)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    start = {"epoch": epoch, "time": now, "inexact": inexact, **machine.described()}
+    fields = {
+        name: {
+            "value": value,
+            "source": loaded.sources[name],
+            "variable": f"GROK_{name.upper()}",
+        }
+        for name, value in as_record(config).items()
+    }
+    content = {"schema_version": VERSION, "config": fields, **machine.described()}
+    write_json(directory / "config.json", {**content, "starts": [*earlier, start]})
+
+
+def start_line(config: Config, machine: Machine) -> str:
+    """What runs, on what, and why."""
+    return (
+        f"training: modulus {config.modulus}, weight decay {config.weight_decay:g}, seed {config.seed}, "
+        f"{config.num_epochs} epochs, into {config.artifacts_dir}\n"
+        f"device: {machine.device} ({device_name(machine.device)}); kernel: {machine.backend}"
+    )
+
+
+def resolved(config: Config) -> dict[str, str]:
+    """What the settings that are left to the program come to on this machine, in words."""
+    machine = choose_machine(config)
+    return {
+        "device": f"{machine.device} ({device_name(machine.device)})",
+        "kernel": str(machine.backend),
+        "threads": str(machine.backend.threads),
+        "neurons": as_text(config.exported_neurons) or "none",
+    }
+
+
+# --- after training --------------------------------------------------------------------------
+
+
+def export(state: TrainingState, engine: Engine, recorder: Recorder, directory: Path) -> None:
+    """Write the last label, surfaces, pictures and, last of all, grokking.json; print the summary."""
+    history = state.history
+    phases = detect(history.epochs, history.training_accuracies, history.validation_accuracies)
+    if phases.grok_epoch is not None and phases.grok_epoch in state.kept:
+        recorder.save_grokked(phases.grok_epoch)
+    recorder.save_label("final", state.epoch, weights_of(state.model))
+    neurons = state.config.exported_neurons
+    values = engine.surfaces(state.model, neurons).numpy()
+    surfaces = [
+        Surface(neuron, state.config.modulus, values[:, :, i], state.epoch)
+        for i, neuron in enumerate(neurons)
+    ]
+    for surface in surfaces:
+        write_surface(directory, surface)
+    forget_report(directory, state.epoch)
+    result = grokking_record(state, phases)
+    write_run_pages(directory, described(directory, state, result), history, result, surfaces)
+    write_json(directory / "grokking.json", result)
+    print(summary(result, directory, len(surfaces)))
+
+
+def export_diverged(state: TrainingState, recorder: Recorder, directory: Path) -> None:
+    """Write what a run leaves whose loss is not finite: curves, and grokking.json last of all."""
+    history = state.history
+    phases = detect(
+        history.epochs, history.training_accuracies, history.validation_accuracies, diverged=True
+    )
+    if phases.grok_epoch is not None and phases.grok_epoch in state.kept:
+        recorder.save_grokked(phases.grok_epoch)
+    forget_results(directory)
+    result = grokking_record(state, phases)
+    write_run_pages(directory, described(directory, state, result), history, result, [])
+    write_json(directory / "grokking.json", result)
+
+
+def described(directory: Path, state: TrainingState, result: dict[str, Any]) -> Experiment:
+    """The run in words; RunError where it cannot read the config.json that it has written itself."""
+    try:
+        return run_described(directory, state.epoch, state.history, result)
+    except UserError as error:
+        raise RunError(str(error)) from error
+
+
+def grokking_record(state: TrainingState, phases: Phases) -> dict[str, Any]:
+    """The content of grokking.json."""
+    return {
+        "schema_version": VERSION,
+        **asdict(phases),
+        "threshold": THRESHOLD,
+        "rule": RULE,
+        "final_epoch": state.epoch,
+        "final_training_accuracy": state.history.training_accuracies[-1],
+        "final_validation_accuracy": state.history.validation_accuracies[-1],
+        "seconds": state.seconds,
+        "epochs_per_second": state.epoch / state.seconds if state.seconds > 0 else None,
+    }
+
+
+def outcome_lines(result: dict[str, Any]) -> list[str]:
+    """What became of a run, by its grokking.json."""
+    memorized, generalized = result["memorization_epoch"], result["generalization_epoch"]
+    lines = [] if memorized is None else [f"Memorised at epoch {memorized}"]
+    if result["grok_epoch"] is not None:
+        lines.append(f"Grokking detected at epoch {result['grok_epoch']}")
+    elif generalized is not None:
+        lines.append(
+            f"Grokking not detected: generalised at epoch {generalized}, {not_late(memorized)}"
+        )
+    else:
+        lines.append("Grokking not detected")
+    if result["collapse_epoch"] is not None:
+        lines.append(f"Collapsed at epoch {result['collapse_epoch']}: it no longer generalises")
+    return lines
+
+
+def not_late(memorized: int | None) -> str:
+    """Why a generalisation is ordinary learning and no grokking."""
+    if memorized is None:
+        return "without having memorised"
+    return f"before {LATENESS} times the epoch of memorising: ordinary learning"
+
+
+def summary(result: dict[str, Any], directory: Path, surfaces: int) -> str:
+    """What the run did and where to look, for a person."""
+    speed = result["epochs_per_second"]
+    lines = [
+        *outcome_lines(result),
+        f"final accuracy: training {result['final_training_accuracy']:.2%}, "
+        f"validation {result['final_validation_accuracy']:.2%} at epoch {result['final_epoch']}",
+        f"{clock(result['seconds'])} of training" + (f", {speed:.1f} epochs/s" if speed else ""),
+        f"{surfaces} surfaces in {directory}; open {directory / 'visualizations' / 'index.html'}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,140 @@
+"""Everything that a training run carries from one epoch to the next, and its way into a checkpoint."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokking.config import Config, identity
+from grokking.detection import HALFWAY, MEMORIZED, Watch
+from grokking.files.artifacts import History
+from grokking.model.transformer import Transformer
+from grokking.task import Split, generators, split_pairs
+
+Weights = dict[str, Tensor]
+
+
+@dataclass
+class TrainingState:
+    """The state after `epoch` steps."""
+
+    config: Config
+    split: Split
+    model: Transformer
+    optimizer: torch.optim.AdamW
+    epoch: int = 0
+    history: History = field(default_factory=lambda: History([], [], [], [], []))
+    watch: Watch = field(default_factory=Watch)
+    reached: dict[str, int] = field(default_factory=dict)  # label -> epoch
+    kept: dict[int, Weights] = field(default_factory=dict)  # epoch -> weights of candidates
+    seconds: float = 0.0  # spent in the training loop, probes included
+
+
+def new_state(config: Config, device: torch.device) -> TrainingState:
+    """Epoch 0 of a run: weights and split from the seed, each by its own generator."""
+    for_weights, for_split = generators(config.seed)
+    model = Transformer(
+        config.modulus, config.d_model, config.num_heads, config.d_mlp, for_weights
+    ).to(device)
+    split = split_pairs(config.modulus, config.train_fraction, for_split)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        eps=1e-8,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    return TrainingState(config, split, model, optimizer)
+
+
+def weights_of(model: Transformer) -> Weights:
+    """A copy of the parameters on the CPU, under their TransformerLens names."""
+    return {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters()}
+
+
+def labeled_record(state: TrainingState, epoch: int, weights: Weights) -> dict[str, Any]:
+    """Content of a labelled checkpoint: a model, and what is needed to understand it."""
+    return {
+        "epoch": epoch,
+        "config": identity(state.config),
+        "model": weights,
+        "train_pairs": state.split.train,
+    }
+
+
+def to_record(state: TrainingState) -> dict[str, Any]:
+    """Everything needed to resume, as the content of a checkpoint."""
+    moments = {
+        name: {key: value.cpu() for key, value in state.optimizer.state[p].items()}
+        for name, p in state.model.named_parameters()
+        if p in state.optimizer.state
+    }
+    return {
+        **labeled_record(state, state.epoch, weights_of(state.model)),
+        "optimizer": moments,
+        "history": _columns(state.history),
+        "kept": {str(epoch): weights for epoch, weights in state.kept.items()},
+        "seconds": state.seconds,
+    }
+
+
+def from_record(record: dict[str, Any], config: Config, device: torch.device) -> TrainingState:
+    """The state that to_record described, to be continued under `config`."""
+    state = new_state(config, device)
+    state.model.load_state_dict(record["model"])
+    for name, p in state.model.named_parameters():
+        if name in record["optimizer"]:
+            moments = record["optimizer"][name]
+            state.optimizer.state[p] = {key: value.to(device) for key, value in moments.items()}
+    pairs = torch.arange(config.modulus**2)
+    train = record["train_pairs"]
+    state.split = Split(train, pairs[~torch.isin(pairs, train)])
+    state.epoch, state.seconds = record["epoch"], record["seconds"]
+    state.kept = {int(epoch): weights for epoch, weights in record["kept"].items()}
+    columns = {name: column.tolist() for name, column in record["history"].items()}
+    for values in zip(*columns.values(), strict=True):
+        append_probe(state, *values)
+    return state
+
+
+def append_probe(
+    state: TrainingState,
+    epoch: int,
+    training_loss: float,
+    validation_loss: float,
+    training_accuracy: float,
+    validation_accuracy: float,
+) -> None:
+    """Add one probe to the history and show it to the watch; non-finite values become None."""
+    values = (training_loss, validation_loss, training_accuracy, validation_accuracy)
+    finite = [v if math.isfinite(v) else None for v in values]
+    history = state.history
+    history.epochs.append(epoch)
+    history.training_losses.append(finite[0])
+    history.validation_losses.append(finite[1])
+    history.training_accuracies.append(finite[2])
+    history.validation_accuracies.append(finite[3])
+    state.watch.observe(epoch, finite[2], finite[3])
+    state.reached.setdefault("initial", epoch)
+    if training_accuracy >= MEMORIZED:
+        state.reached.setdefault("memorization", epoch)
+    if validation_accuracy > HALFWAY:
+        state.reached.setdefault("grokking", epoch)
+
+
+def _columns(history: History) -> dict[str, Tensor]:
+    """The history as tensors, in the order of append_probe; NaN stands for None."""
+
+    def reals(values: list[float | None]) -> Tensor:
+        return torch.tensor([math.nan if v is None else v for v in values], dtype=torch.float64)
+
+    return {
+        "epochs": torch.tensor(history.epochs, dtype=torch.int64),
+        "training_losses": reals(history.training_losses),
+        "validation_losses": reals(history.validation_losses),
+        "training_accuracies": reals(history.training_accuracies),
+        "validation_accuracies": reals(history.validation_accuracies),
+    }
