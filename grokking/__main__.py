@@ -2,7 +2,7 @@
 
 import os
 import sys
-from pathlib import Path
+from importlib import import_module
 
 from grokking import __version__, config
 from grokking.commands.cli import environment, run_main
@@ -12,6 +12,7 @@ from grokking.system.errors import UserError
 # that the kernel uses.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+SUBCOMMANDS = ("sweep", "report", "export", "doctor")  # each a module of commands/
 USAGE = f"""\
 usage: python -m grokking [--print-config | --help | --version]
        python -m grokking SUBCOMMAND [--help]
@@ -46,58 +47,29 @@ def main() -> int:
 
 
 def dispatch(arguments: list[str]) -> int:
+    """The exit code of what the arguments ask for."""
     if not arguments:
-        return train_one(environment(strict=True))
+        loaded = environment(strict=True)
+        from grokking.commands.train import train_one  # with numpy, which a dry run does without
+
+        return train_one(loaded)
     first, rest = arguments[0], arguments[1:]
     if first in ("--help", "-h", "help"):
         print(USAGE, end="")
     elif first == "--version":
         print(f"grokking {__version__}")
     elif first == "--print-config":
+        from grokking.commands.train import print_config
+
         return print_config(environment(strict=True))
-    elif first == "sweep":
-        from grokking.sweeps.command import main as sweep
-
-        return sweep(rest)
-    elif first == "report":
-        from grokking.commands.report import main as report
-
-        return report(rest)
-    elif first == "export":
-        from grokking.commands.export import main as export
-
-        return export(rest)
-    elif first == "doctor":
-        from grokking.commands.doctor import main as doctor
-
-        return doctor(rest)
+    elif first in SUBCOMMANDS:
+        code: int = import_module(f"grokking.commands.{first}").main(rest)
+        return code
     else:
         raise UserError(
-            f"unknown argument {first!r}, expected sweep, report, export, doctor or an option; see --help"
+            f"unknown argument {first!r}, expected {', '.join(SUBCOMMANDS)} or an option; see --help"
         )
     return 0
-
-
-def print_config(loaded: config.Loaded) -> int:
-    from grokking.training.run import resolved
-
-    print(config.describe(loaded, resolved(loaded.config)))
-    return 0
-
-
-def train_one(loaded: config.Loaded) -> int:
-    """Refuse what can be refused before torch is imported, then run."""
-    from grokking.files.folder import check_folder, check_free
-    from grokking.kernels import choice
-
-    directory = Path(loaded.config.artifacts_dir)
-    choice.check(loaded.config.kernel)
-    check_folder(directory)
-    if not (loaded.config.resume or loaded.config.overwrite):
-        check_free(directory)
-    from grokking.training.run import run
-
-    return run(loaded)
 
 
 if __name__ == "__main__":

@@ -4,4 +4,4 @@
 from _bootstrap import run
 
 if __name__ == "__main__":
-    run("grokking.sweeps.analysis")
+    run("grokking.commands.analyze_sweep")

@@ -4,4 +4,4 @@
 from _bootstrap import run
 
 if __name__ == "__main__":
-    run("grokking.sweeps.pages")
+    run("grokking.commands.plot_sweep")

@@ -14,6 +14,7 @@ from conftest import ROOT
 from grokking.analysis import measures, progress_measures
 from grokking.commands.export import main as export
 from grokking.commands.report import main as report
+from grokking.commands.train import train_one
 from grokking.config import FIELDS, IDENTITY, load
 from grokking.files.artifacts import read_run, read_surface
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
@@ -22,7 +23,6 @@ from grokking.sweeps.analysis import analyze
 from grokking.sweeps.plan import read_plan
 from grokking.sweeps.tables import markdown_report
 from grokking.system.errors import UserError
-from grokking.training.run import run
 
 VERSIONS = sorted((ROOT / "tests" / "golden").iterdir())
 
@@ -94,9 +94,9 @@ def test_a_field_that_an_older_version_did_not_know_has_its_default(old_sweep, o
     departs = field in IDENTITY and f"GROK_{field.upper()}" in SETTINGS
     if departs:  # its default is not what the run was trained with
         with pytest.raises(UserError, match=f"GROK_{field.upper()} is .* but the run in"):
-            run(load(variables))
+            train_one(load(variables))
     else:
-        assert run(load(variables)) == 0
+        assert train_one(load(variables)) == 0
         assert read_run(old_run).history.epochs == list(range(16))
         assert report([str(old_run), "--brief"]) == 0
 

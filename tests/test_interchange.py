@@ -14,8 +14,9 @@ import torch
 from conftest import ROOT, clean_environment, unavailable
 from textbook import EPSILON, rounding
 
-from grokking.commands.export import FORMATS, NAMES, TRANSFORMER_LENS, main
+from grokking.commands.export import main
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
+from grokking.files.interchange import FORMATS, NAMES, TRANSFORMER_LENS
 from grokking.model.transformer import Transformer
 from grokking.system.errors import UserError
 

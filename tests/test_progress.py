@@ -7,9 +7,9 @@ import pytest
 from test_sweep_screen import Clock, Terminal
 from test_train import CPU, TINY
 
+from grokking.commands.progress import PLAIN_INTERVAL, Progress, describe
 from grokking.files.artifacts import History, read_history
 from grokking.system.durations import clock
-from grokking.training.progress import PLAIN_INTERVAL, Progress, describe
 from grokking.training.recorder import HISTORY_INTERVAL, Recorder
 from grokking.training.state import append_probe, new_state
 

@@ -16,20 +16,22 @@ from conftest import TINY
 from grokking import config
 from grokking.analysis import progress_measures
 from grokking.analysis.phases import Phases
+from grokking.commands.progress import Progress
 from grokking.commands.report import main, report
 from grokking.files import trajectory
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
 from grokking.files.folder import run_files
 from grokking.system.errors import RunError, UserError
-from grokking.training.progress import Progress
 from tools.docs.cards import cards
 
 
 def train_in(directory):
     """The exit code of a tiny run of 40 epochs."""
-    from grokking.training.run import run
+    from grokking.commands.train import train_one
 
-    return run(config.load({**TINY, "GROK_NUM_EPOCHS": "40", "GROK_ARTIFACTS_DIR": str(directory)}))
+    return train_one(
+        config.load({**TINY, "GROK_NUM_EPOCHS": "40", "GROK_ARTIFACTS_DIR": str(directory)})
+    )
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +221,7 @@ def test_a_run_that_has_not_finished_is_reported_on_at_its_newest_recorded_epoch
             if epoch == 20:
                 signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("grokking.training.run.Progress", Interrupted)
+    monkeypatch.setattr("grokking.commands.progress.Progress", Interrupted)
     assert train_in(tmp_path) == 128 + signal.SIGTERM
     assert main([str(tmp_path)]) == 0
     assert "Report card at epoch 20:" in capsys.readouterr().out

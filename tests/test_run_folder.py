@@ -4,8 +4,8 @@ import pytest
 from reliability.forked import train
 
 from grokking.commands.report import main as report
+from grokking.commands.sweep_options import MAX_RUNS, parse, plan_from
 from grokking.files.folder import clear, run_files
-from grokking.sweeps.options import MAX_RUNS, parse, plan_from
 from grokking.system.errors import UserError
 
 

@@ -16,9 +16,9 @@ from conftest import ROOT, TINY, clean_environment, require
 from slurm_cluster import cluster
 from sweep_folders import write_run
 
+from grokking.commands.sweep import main
+from grokking.commands.sweep_options import parse
 from grokking.sweeps.axis import AXIS
-from grokking.sweeps.command import main
-from grokking.sweeps.options import parse
 from grokking.sweeps.plan import Plan
 from grokking.sweeps.slurm import DEFAULT_ARRAY_LIMIT
 from grokking.sweeps.slurm_scripts import Chunk, array_script, chunks

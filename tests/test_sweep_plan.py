@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, clean_environment
 
+from grokking.commands.sweep import main
+from grokking.commands.sweep_options import parse, plan_from, wanted_directory
 from grokking.config import identity, load
 from grokking.sweeps.axis import AXIS
-from grokking.sweeps.command import main
-from grokking.sweeps.options import parse, plan_from, wanted_directory
 from grokking.sweeps.plan import (
     PLAN_FILE,
     Plan,

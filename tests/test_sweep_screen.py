@@ -4,8 +4,8 @@ import io
 
 import pytest
 
+from grokking.commands.sweep_screen import Screen, last_line
 from grokking.sweeps.estimate import Measurement, disk_use, wall_time
-from grokking.sweeps.screen import Screen, last_line
 from grokking.system.durations import clock
 
 
@@ -33,8 +33,8 @@ def time(monkeypatch):
 @pytest.fixture(autouse=True)
 def refresh_at_once(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("grokking.sweeps.screen.TERMINAL_INTERVAL", 0.0)
-    monkeypatch.setattr("grokking.sweeps.screen.PLAIN_INTERVAL", 0.0)
+    monkeypatch.setattr("grokking.commands.sweep_screen.TERMINAL_INTERVAL", 0.0)
+    monkeypatch.setattr("grokking.commands.sweep_screen.PLAIN_INTERVAL", 0.0)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_terminal_shows_one_line_per_run_and_redraws_them_in_place(logs):
 def test_a_refresh_shows_nothing_before_its_interval_is_over(
     logs, time, monkeypatch, stream, interval
 ):
-    monkeypatch.setattr(f"grokking.sweeps.screen.{interval}", 20.0)
+    monkeypatch.setattr(f"grokking.commands.sweep_screen.{interval}", 20.0)
     screen = Screen(5, stream())
     for step in range(1, 11):
         time.now += 0.3 * 20.0
@@ -71,7 +71,7 @@ def test_a_refresh_shows_nothing_before_its_interval_is_over(
 
 
 def test_on_a_terminal_the_block_comes_back_right_after_an_event(logs, monkeypatch):
-    monkeypatch.setattr("grokking.sweeps.screen.TERMINAL_INTERVAL", 20.0)
+    monkeypatch.setattr("grokking.commands.sweep_screen.TERMINAL_INTERVAL", 20.0)
     screen = Screen(5, Terminal())
     screen.event("c  finished")
     screen.refresh(logs)

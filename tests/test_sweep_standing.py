@@ -7,9 +7,9 @@ import shutil
 import pytest
 from reliability.forked import TINY, train
 
+from grokking.commands.sweep import main
 from grokking.files.artifacts import read_grokking
 from grokking.sweeps.axis import AXIS
-from grokking.sweeps.command import main
 from grokking.sweeps.plan import Plan, write_plan
 from grokking.sweeps.reports import write_reports
 from grokking.system.errors import UserError
@@ -20,7 +20,7 @@ NAMES = ("wd1.0_seed1", "wd1.0_seed2")
 @pytest.fixture
 def sweep(tmp_path, monkeypatch):
     """A sweep of two tiny runs, both finished."""
-    monkeypatch.setattr("grokking.sweeps.command.analyze_and_plot", analysed)
+    monkeypatch.setattr("grokking.commands.sweep.analyze_and_plot", analysed)
     folder = tmp_path / "sweep"
     folder.mkdir()
     settings = {name: text for name, text in TINY.items() if name != "GROK_NUM_EPOCHS"}

@@ -1,6 +1,7 @@
 """What every command shares: how it ends, and errors of one line."""
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -44,6 +45,23 @@ def environment(strict: bool) -> Loaded:
     return loaded
 
 
+class Messages(logging.Handler):
+    """What lower rooms have to say: to stdout, warnings to stderr, as plain lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = sys.stdout if record.levelno < logging.WARNING else sys.stderr
+        print(record.getMessage(), file=stream, flush=True)
+
+
+def show_messages() -> None:
+    """Show them, once."""
+    log = logging.getLogger("grokking")
+    if not any(isinstance(handler, Messages) for handler in log.handlers):
+        log.addHandler(Messages())
+        log.setLevel(logging.INFO)
+        log.propagate = False
+
+
 def run_main(main: Callable[[], int | None]) -> int:
     """Call `main` and return its exit code.
 
@@ -52,6 +70,7 @@ def run_main(main: Callable[[], int | None]) -> int:
     reader of stdout that went away 141.
     """
     _prepare_streams()
+    show_messages()
     try:
         code = main() or 0
         sys.stdout.flush()

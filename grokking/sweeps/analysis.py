@@ -7,14 +7,13 @@ from pathlib import Path
 from statistics import median_high, median_low
 from typing import Any
 
-from grokking.commands.cli import Parser
 from grokking.files.artifacts import finite_or_none, write_json
 from grokking.schema import VERSION
 from grokking.sweeps.folder import read_sweep
 from grokking.sweeps.records import RunRecord, Sweep
 from grokking.sweeps.scaling import Delays, fit, left_out
 from grokking.sweeps.survival import Observation, median_time, wilson_interval
-from grokking.sweeps.tables import SUMMARY_FILE, terminal_report
+from grokking.sweeps.tables import SUMMARY_FILE
 from grokking.sweeps.verdicts import Comparison, Verdict
 
 
@@ -131,18 +130,3 @@ def analyze(directory: Path) -> tuple[Sweep, dict[str, Any]]:
     summary = summarize(sweep)
     write_json(directory / SUMMARY_FILE, summary)
     return sweep, summary
-
-
-def main() -> int:
-    """analyze_weight_decay_sweep.py DIR: print the report, write analysis_summary.json."""
-    parser = Parser(
-        prog="analyze_weight_decay_sweep.py",
-        description="Statistics and verdicts of a weight-decay sweep; writes DIR/analysis_summary.json.",
-        epilog="exit codes: 0 at least one run could be read, whatever the verdicts; 2 none could",
-    )
-    parser.add_argument(
-        "directory", metavar="DIR", help="folder of a sweep, wd1.0_seed42/ and so on in it"
-    )
-    _, summary = analyze(Path(parser.parse_args().directory))
-    print(terminal_report(summary))
-    return 0

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from grokking.commands.cli import Parser
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.experiment import experiment
 from grokking.pictures.introduction import introduce
 from grokking.pictures.pages.page import Block, Figures, Links, Prose, Table, write_page
-from grokking.sweeps.analysis import analyze
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.curves import accuracy_figure, facets, loss_figure
 from grokking.sweeps.figures import distribution_figure, scaling_figure, survival_figure
@@ -20,7 +18,6 @@ from grokking.sweeps.tables import (
     HEADER,
     LEGEND,
     epoch_text,
-    problem_lines,
     rows,
     scaling_line,
     session_lines,
@@ -140,20 +137,3 @@ def _run_links(sweep: Sweep) -> list[tuple[str, str]]:
         for page, what in pages.items()
         if os.path.exists(sweep.directory / run.directory / page)  # False where it may not look
     ]
-
-
-def main() -> int:
-    """plot_sweep_comparison.py DIR: analyse the sweep anew and draw its pages."""
-    parser = Parser(
-        prog="plot_sweep_comparison.py",
-        description="Draw a weight-decay sweep: writes pages into DIR/plots/, index.html first to open.",
-        epilog="exit codes: 0 done; 1 the disk refused; 2 not a single run could be read",
-    )
-    parser.add_argument(
-        "directory", metavar="DIR", help="folder of a sweep, wd1.0_seed42/ and so on in it"
-    )
-    sweep, summary = analyze(Path(parser.parse_args().directory))
-    for line in problem_lines(summary):
-        print(line)
-    print(f"open {write_sweep_pages(sweep, summary)}")
-    return 0

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from logging import getLogger
 from pathlib import Path
 
 from grokking.sweeps.runner import child_environment
 from grokking.system.cores import available_cores
 from grokking.system.failure import FILE, ask, told
+
+log = getLogger(__name__)
 
 
 def write_reports(folders: Sequence[Path], jobs: int, settings: dict[str, str]) -> list[str]:
@@ -24,7 +27,7 @@ def write_reports(folders: Sequence[Path], jobs: int, settings: dict[str, str]) 
         and not os.path.exists(folder / "report.html")
     ]
     if waiting:
-        print(f"writing the reports of {len(waiting)} runs ...", flush=True)
+        log.info(f"writing the reports of {len(waiting)} runs ...")
     return report_on(waiting, jobs, settings)
 
 

@@ -16,13 +16,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from grokking.detection import DIVERGED, GENERALISED, GROKKED
 from grokking.files.folder import run_files
 from grokking.sweeps.log import RunLog
 from grokking.sweeps.plan import PlannedRun
-from grokking.sweeps.screen import Screen
 from grokking.system.durations import clock
 from grokking.system.errors import Diverged, RunError, UserError
 from grokking.system.failure import FILE, ask, told
@@ -34,6 +33,18 @@ PATIENCE_SECONDS = 60.0  # for a run to save its checkpoint
 OUTPUT_FILE = "training_output.log"
 _ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Screen(Protocol):
+    """Where the runner shows what happens."""
+
+    done: int  # runs that have ended
+
+    def event(self, text: str) -> None:
+        """A line that stays."""
+
+    def refresh(self, running: Sequence[tuple[str, Path]]) -> None:
+        """The runs that are going on, each with its log."""
 
 
 @dataclass

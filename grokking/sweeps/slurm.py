@@ -1,6 +1,5 @@
 """A sweep is submitted to a Slurm cluster: as job arrays, then the job that analyses and plots."""
 
-import argparse
 import os
 import re
 import shutil
@@ -12,9 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grokking.sweeps.plan import Plan
-from grokking.sweeps.slurm_scripts import check_names, chunks, given, shell, write_scripts
+from grokking.sweeps.slurm_scripts import (
+    SlurmOptions,
+    check_names,
+    chunks,
+    given,
+    shell,
+    write_scripts,
+)
 from grokking.system.errors import RunError, UserError
-from grokking.system.signals import StopRequest, graceful
+from grokking.system.signals import StopRequest
 
 DEFAULT_ARRAY_LIMIT = 1001  # Slurm's own
 POLL_SECONDS = 0.05
@@ -24,7 +30,7 @@ class Unanswered(RunError):
     """sbatch may have submitted a job, but has not given its number."""
 
 
-def array_limit(directory: Path, options: argparse.Namespace) -> int:
+def array_limit(directory: Path, options: SlurmOptions) -> int:
     """The cluster's MaxArraySize, below which task numbers lie.
 
     UserError where nothing can be submitted, or not under the names of this folder and these options.
@@ -57,7 +63,12 @@ def _configured_limit() -> int:
 
 
 def submit(
-    plan: Plan, numbers: Sequence[int], limit: int, directory: Path, options: argparse.Namespace
+    plan: Plan,
+    numbers: Sequence[int],
+    limit: int,
+    directory: Path,
+    options: SlurmOptions,
+    stop: StopRequest,
 ) -> str:
     """Write the job scripts of these runs, submit them, and return what to tell the user.
 
@@ -68,17 +79,16 @@ def submit(
     *arrays, analysis = write_scripts(plan, chunks(numbers, limit), directory, options)
     again = _again(directory, options)
     jobs: list[str] = []
-    with graceful() as stop:
-        try:
-            for script in arrays:  # a throttle is of one array, so several take turns
-                jobs.append(_sbatch(script, jobs[-1:] if options.slurm_throttle else [], stop))
-            last = _sbatch(analysis, jobs, stop)
-        except RunError as error:
-            nothing = "nothing else" if isinstance(error, Unanswered) else "nothing"
-            error.args = (f"{error}; {_left_behind(jobs, nothing, again)}",)
-            if stop.number is not None:
-                error.exit_code = stop.exit_code
-            raise
+    try:
+        for script in arrays:  # a throttle is of one array, so several take turns
+            jobs.append(_sbatch(script, jobs[-1:] if options.slurm_throttle else [], stop))
+        last = _sbatch(analysis, jobs, stop)
+    except RunError as error:
+        nothing = "nothing else" if isinstance(error, Unanswered) else "nothing"
+        error.args = (f"{error}; {_left_behind(jobs, nothing, again)}",)
+        if stop.number is not None:
+            error.exit_code = stop.exit_code
+        raise
     runs = f"{len(numbers)} runs as {_arrays(jobs)} and their" if jobs else "no run, but the"
     return (
         f"submitted {runs} analysis as job {last}\n"
@@ -101,7 +111,7 @@ def _left_behind(jobs: Sequence[str], nothing: str, again: str) -> str:
     )
 
 
-def _again(directory: Path, options: argparse.Namespace) -> str:
+def _again(directory: Path, options: SlurmOptions) -> str:
     """The command that submits whatever is unfinished of the sweep."""
     words = [word for option in given(options).items() for word in option]
     words += ["--no-reports"] * options.no_reports

@@ -4,20 +4,34 @@ A task is `sweep --resume DIR --run N`, so a requeued or resubmitted one continu
 Options that are not given are Slurm's own to decide, SBATCH_ variables included.
 """
 
-import argparse
 import re
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from grokking.sweeps.plan import Plan
 from grokking.system.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = ("slurm_partition", "slurm_time", "slurm_gpus", "slurm_throttle")
+
+
+class SlurmOptions(Protocol):
+    """What the user wants of Slurm; None: left to it."""
+
+    @property
+    def slurm_partition(self) -> str | None: ...
+    @property
+    def slurm_time(self) -> str | None: ...
+    @property
+    def slurm_gpus(self) -> str | None: ...
+    @property
+    def slurm_throttle(self) -> int | None: ...
+    @property
+    def no_reports(self) -> bool: ...
 
 
 class Chunk(NamedTuple):
@@ -37,13 +51,13 @@ def chunks(numbers: Iterable[int], limit: int) -> list[Chunk]:
     return [Chunk(first, [number - first for number in group]) for first, group in groups]
 
 
-def given(options: argparse.Namespace) -> dict[str, str]:
+def given(options: SlurmOptions) -> dict[str, str]:
     """The Slurm options of the command line that have a value."""
     values = {f"--{name.replace('_', '-')}": getattr(options, name) for name in OPTIONS}
     return {name: str(value) for name, value in values.items() if value is not None}
 
 
-def check_names(directory: Path, options: argparse.Namespace) -> None:
+def check_names(directory: Path, options: SlurmOptions) -> None:
     """UserError for names that an #SBATCH line cannot hold: it has no way to escape a character."""
     for name, value in {"--output": str(directory.absolute()), **given(options)}.items():
         if re.search(r'["\\%\x00-\x1f\x7f]', value):
@@ -54,7 +68,7 @@ def check_names(directory: Path, options: argparse.Namespace) -> None:
 
 
 def write_scripts(
-    plan: Plan, arrays: Sequence[Chunk], directory: Path, options: argparse.Namespace
+    plan: Plan, arrays: Sequence[Chunk], directory: Path, options: SlurmOptions
 ) -> list[Path]:
     """Write DIR/slurm/*.sbatch: one script per array, the analysis last."""
     folder = directory / "slurm"
@@ -67,7 +81,7 @@ def write_scripts(
     return paths
 
 
-def array_script(plan: Plan, chunk: Chunk, directory: Path, options: argparse.Namespace) -> str:
+def array_script(plan: Plan, chunk: Chunk, directory: Path, options: SlurmOptions) -> str:
     """A job array of some of the plan's runs."""
     throttle = "" if options.slurm_throttle is None else f"%{options.slurm_throttle}"
     settings = {
@@ -86,7 +100,7 @@ def array_script(plan: Plan, chunk: Chunk, directory: Path, options: argparse.Na
     return _script(settings, [f'exec {task} "$(({chunk.first} + SLURM_ARRAY_TASK_ID))"'])
 
 
-def analysis_script(directory: Path, options: argparse.Namespace) -> str:
+def analysis_script(directory: Path, options: SlurmOptions) -> str:
     """The job that follows: statistics, then pictures."""
     settings = {
         "job-name": "grokking-analysis",

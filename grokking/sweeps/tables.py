@@ -1,15 +1,11 @@
 """analysis_summary.json -> the table and the verdicts as text: terminal, Markdown, page."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from grokking.commands.cli import Parser
-from grokking.files.artifacts import atomic_write_text, read_json
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.verdicts import FAIL
 from grokking.system.durations import clock
-from grokking.system.errors import UserError
 
 SUMMARY_FILE = "analysis_summary.json"
 HEADER = (
@@ -208,30 +204,3 @@ def markdown_report(summary: Summary) -> str:
     lines += [*condition_lines(summary), *map(str.strip, problem_lines(summary))]
     notes = [f"- {line}" for line in lines if line]
     return "\n".join([*table, "", LEGEND, "", *notes]) + "\n"
-
-
-def main() -> int:
-    """sweep_table.py DIR [OUT.md]: Markdown of an analysed sweep, printed or written."""
-    parser = Parser(
-        prog="sweep_table.py",
-        description="Markdown table and verdicts of a sweep, from its analysis_summary.json.",
-        epilog="exit codes: 0 done; 1 the disk refused; 2 there is no summary to read",
-    )
-    parser.add_argument(
-        "summary", metavar="DIR", help="analysed sweep's folder, or the summary itself"
-    )
-    parser.add_argument("output", metavar="OUT.md", nargs="?", help="file to write [stdout]")
-    options = parser.parse_args()
-    given = Path(options.summary)
-    path = given / SUMMARY_FILE if given.is_dir() else given
-    try:
-        text = markdown_report(read_json(path))
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path}: not the summary of a sweep ({error!r}); make it with analyze_weight_decay_sweep.py"
-        ) from error
-    if options.output is None:
-        print(text, end="")
-    else:
-        atomic_write_text(Path(options.output), text)
-    return 0

@@ -12,10 +12,12 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from logging import getLogger
 from pathlib import Path
 
 from grokking.system.errors import RunError, UserError
 
+log = getLogger(__name__)
 LOCK_FILE = ".lock"
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 _STRUCT_FLOCK = "hhqqi"  # type, whence, start, length (0: the whole file), pid: fcntl(2) on Linux
@@ -48,10 +50,11 @@ def _take(handle: int, path: Path, refusal: str, shared: bool) -> None:
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise RunError(f"cannot lock {path}: {error.strerror}") from error
-        print(
-            f"no lock on {path.parent}, its file system has none ({error.strerror}): nothing keeps "
-            "another run or sweep out of this folder, so start no second one there",
-            file=sys.stderr,
+        log.warning(
+            "no lock on %s, its file system has none (%s): nothing keeps another run or sweep out of "
+            "this folder, so start no second one there",
+            path.parent,
+            error.strerror,
         )
     else:
         _put_up_sign(handle, shared)

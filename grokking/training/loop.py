@@ -4,18 +4,29 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
+from grokking.files.artifacts import History
 from grokking.kernels.backend import Evaluation
 from grokking.system.errors import Diverged
 from grokking.system.signals import StopRequest
 from grokking.training.engine import Engine, Step
-from grokking.training.progress import Progress
 from grokking.training.recorder import Recorder
 from grokking.training.state import TrainingState, append_probe, weights_of
 
 
+class Watcher(Protocol):
+    """What is shown, or not, while a run trains."""
+
+    def update(self, epoch: int, history: History) -> None:
+        """Called after each epoch."""
+
+    def close(self) -> None:
+        """Called once, however the training ends."""
+
+
 def train(
-    state: TrainingState, engine: Engine, recorder: Recorder, progress: Progress, stop: StopRequest
+    state: TrainingState, engine: Engine, recorder: Recorder, watcher: Watcher, stop: StopRequest
 ) -> None:
     """Train until the last epoch, a confirmed grok plus its margin, or a signal.
 
@@ -34,7 +45,7 @@ def train(
                     recorder.measure(step.score, validation)
             recorder.save_labels()
             recorder.record_trajectory()
-            progress.update(state.epoch, state.history)
+            watcher.update(state.epoch, state.history)
             if is_last(state) or stop.number is not None:
                 break
             recorder.save_if_due()

@@ -1,8 +1,9 @@
 """One run from its configuration to its last file: claim the folder, train, export, say what happened."""
 
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,16 +39,27 @@ from grokking.schema import VERSION
 from grokking.system.durations import clock
 from grokking.system.environment import choose_threads, denormals_as_zero, device_name, versions
 from grokking.system.errors import Diverged, RunError, UserError
-from grokking.system.signals import graceful
+from grokking.system.signals import StopRequest
 from grokking.training.engine import Engine, choose_engine
-from grokking.training.loop import train
-from grokking.training.progress import Progress
+from grokking.training.loop import Watcher, train
 from grokking.training.recorder import Recorder, newest_checkpoint
 from grokking.training.state import TrainingState, from_record, new_state, weights_of
 
+log = getLogger(__name__)
 
-def run(loaded: Loaded) -> int:
-    """Train, or continue, the run that the Config describes. Returns the exit code."""
+
+class Ended(NamedTuple):
+    """How a call of `run` ended: the exit code, and what there is to say of it."""
+
+    exit_code: int
+    message: str
+
+
+def run(loaded: Loaded, watching: Callable[[int, int], Watcher], stop: StopRequest) -> Ended:
+    """Train, or continue, the run that the Config describes, until its end or a request to stop.
+
+    `watching` makes what is shown every epoch, from (first epoch, last epoch).
+    """
     config, directory = loaded.config, Path(loaded.config.artifacts_dir)
     machine = choose_machine(config)
     torch.set_num_threads(machine.backend.torch_threads)
@@ -59,34 +71,24 @@ def run(loaded: Loaded) -> int:
         else:
             finished = look_at(directory, config)
             if finished is not None:
-                return report_finished(finished, config)
+                return about_finished(finished, config)
         state = open_state(loaded, directory, machine)
         engine = choose_engine(config.modulus, state.split, machine.device, machine.backend)
-        print(start_line(config, machine), flush=True)
-        return train_and_export(loaded, state, engine, directory)
-
-
-def train_and_export(loaded: Loaded, state: TrainingState, engine: Engine, directory: Path) -> int:
-    recorder = Recorder(state, directory)
-    progress = Progress(state.epoch, state.config.num_epochs)
-    with graceful() as stop:
+        log.info(start_line(config, machine))
+        recorder, watcher = Recorder(state, directory), watching(state.epoch, config.num_epochs)
         try:
             with denormals_as_zero():
-                train(state, engine, recorder, progress, stop)
+                train(state, engine, recorder, watcher, stop)
         except Diverged:
             export_diverged(state, recorder, directory)
             raise
         finally:
-            progress.close()
+            watcher.close()
         if stop.number is not None:
             again = command_line(loaded.chosen | {"resume": True, "overwrite": None})
-            print(
-                f"{stop.name}: saved at epoch {state.epoch}; continue with: {again}",
-                file=sys.stderr,
-            )
-            return stop.exit_code
-        export(state, engine, recorder, directory)
-    return 0
+            where = f"saved at epoch {state.epoch}; continue with: {again}"
+            return Ended(stop.exit_code, f"{stop.name}: {where}")
+        return Ended(0, export(state, engine, recorder, directory))
 
 
 # --- before training -------------------------------------------------------------------------
@@ -130,21 +132,20 @@ def look_at(directory: Path, config: Config) -> Run | None:
     return None if missing_neurons(directory, config) else finished
 
 
-def report_finished(finished: Run, config: Config) -> int:
-    """Say what became of a run that has nothing left to do; returns its exit code."""
+def about_finished(finished: Run, config: Config) -> Ended:
+    """What became of a run that has nothing left to do."""
     result, directory = finished.grokking, finished.directory
     last = finished.history.epochs[-1]
     if result["outcome"] == DIVERGED:
-        print(f"{directory} holds this run, which diverged at epoch {last}; nothing to do")
-        return Diverged.exit_code
-    print(f"{directory} holds this run, finished; nothing to do")
-    print("\n".join(outcome_lines(result)))
+        words = f"{directory} holds this run, which diverged at epoch {last}; nothing to do"
+        return Ended(Diverged.exit_code, words)
+    lines = [f"{directory} holds this run, finished; nothing to do", *outcome_lines(result)]
     if last < config.num_epochs:
-        print(
+        lines.append(
             f"it ended at epoch {last} by GROK_STOP_AFTER_GROK={config.stop_after_grok}; without that "
             f"it goes on to epoch {config.num_epochs}"
         )
-    return 0
+    return Ended(0, "\n".join(lines))
 
 
 def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingState:
@@ -152,7 +153,7 @@ def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingSta
     config = loaded.config
     record, fault = newest_checkpoint(directory)
     if fault:
-        print(f"{fault}; continuing from the one before", file=sys.stderr)
+        log.warning(f"{fault}; continuing from the one before")
     if record is None:
         if (directory / "grokking.json").exists():
             raise UserError(
@@ -169,7 +170,7 @@ def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingSta
     measures.forget_after(directory, state.epoch)
     trajectory.forget_after(directory, state.epoch)
     describe_run(loaded, directory, machine, state.epoch, inexact)
-    print(f"resuming {directory} at epoch {state.epoch}")
+    log.info(f"resuming {directory} at epoch {state.epoch}")
     return state
 
 
@@ -221,8 +222,8 @@ def resolved(config: Config) -> dict[str, str]:
 # --- after training --------------------------------------------------------------------------
 
 
-def export(state: TrainingState, engine: Engine, recorder: Recorder, directory: Path) -> None:
-    """Write the last label, surfaces, pictures and, last of all, grokking.json; print the summary."""
+def export(state: TrainingState, engine: Engine, recorder: Recorder, directory: Path) -> str:
+    """Write the last label, surfaces, pictures and, last of all, grokking.json; the summary."""
     history = state.history
     phases = detect(history.epochs, history.training_accuracies, history.validation_accuracies)
     if phases.grok_epoch is not None and phases.grok_epoch in state.kept:
@@ -240,7 +241,7 @@ def export(state: TrainingState, engine: Engine, recorder: Recorder, directory: 
     result = grokking_record(state, phases)
     write_run_pages(directory, described(directory, state, result), history, result, surfaces)
     write_json(directory / "grokking.json", result)
-    print(summary(result, directory, len(surfaces)))
+    return summary(result, directory, len(surfaces))
 
 
 def export_diverged(state: TrainingState, recorder: Recorder, directory: Path) -> None:

@@ -24,9 +24,9 @@ import torch
 
 from grokking import config
 from grokking.commands.cli import run_main
+from grokking.commands.train import train_one
 from grokking.files.artifacts import read_json
 from grokking.files.checkpoint import load_checkpoint
-from grokking.training.run import run
 
 TINY = {
     "GROK_MODULUS": "5",
@@ -108,7 +108,7 @@ def preload() -> None:
 def train(directory: Path, **variables: str) -> int:
     """The tiny run of `directory`, in this process."""
     torch.set_num_threads(1)
-    return run(config.load({**TINY, "GROK_ARTIFACTS_DIR": str(directory), **variables}))
+    return train_one(config.load({**TINY, "GROK_ARTIFACTS_DIR": str(directory), **variables}))
 
 
 def forked_run(

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
+from grokking.commands.analyze_sweep import main as analyze
+from grokking.commands.plot_sweep import main as plot
 from grokking.commands.surfaces import main as visualize
 from grokking.files.checkpoint import load_checkpoint
-from grokking.sweeps.analysis import main as analyze
-from grokking.sweeps.pages import main as plot
 from grokking.system.errors import UserError
 from reliability.calls import called
 from reliability.forked import Fork, plain, train

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from grokking.commands.sweep import main as sweep
 from grokking.files.artifacts import read_grokking
-from grokking.sweeps.command import main as sweep
 from grokking.system.locks import is_locked
 from reliability.forked import TINY, Fork, forked_run, train
 from reliability.outcome import Outcome

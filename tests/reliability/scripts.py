@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from grokking.commands.analyze_sweep import main as analyze
+from grokking.commands.plot_sweep import main as plot
 from grokking.commands.surfaces import main as visualize
-from grokking.sweeps.analysis import main as analyze
 from grokking.sweeps.pages import PAGES
-from grokking.sweeps.pages import main as plot
 from grokking.sweeps.tables import SUMMARY_FILE
 from reliability.calls import Called, called
 from reliability.forked import Fork, forked_run

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from grokking.__main__ import dispatch
+from grokking.commands.sweep import main as sweep
 from grokking.sweeps import runner
-from grokking.sweeps.command import main as sweep
 from reliability.forked import TINY, Ended, Fork
 from reliability.spoiling import bound_by_permissions
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sweep_folders import write_run
 
-from grokking.sweeps.command import main as sweep
+from grokking.commands.sweep import main as sweep
 from grokking.sweeps.plan import read_plan
 from grokking.sweeps.slurm import DEFAULT_ARRAY_LIMIT
 from reliability.batches import in_batches

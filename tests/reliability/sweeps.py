@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from grokking.sweeps.analysis import main as analyze
+from grokking.commands.analyze_sweep import main as analyze
+from grokking.commands.plot_sweep import main as plot
 from grokking.sweeps.folder import EXPERIMENT
 from grokking.sweeps.pages import PAGES
-from grokking.sweeps.pages import main as plot
 from reliability.batches import in_batches
 from reliability.calls import Called, called
 from reliability.counting import miscounted

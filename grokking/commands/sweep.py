@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from grokking.commands.sweep_options import parse, plan_from, program, wanted_directory
 from grokking.config import INEXACT
 from grokking.sweeps.log import RunLog
-from grokking.sweeps.options import parse, plan_from, program, wanted_directory
 from grokking.sweeps.plan import (
     Plan,
     PlannedRun,
@@ -22,6 +22,7 @@ from grokking.sweeps.plan import (
 )
 from grokking.sweeps.resources import Resources, choose
 from grokking.system.errors import UserError
+from grokking.system.signals import graceful
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,8 +44,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _start(plan: Plan, wanted: Path, resources: Resources, options: argparse.Namespace) -> int:
     """A new sweep: what it will take, then its folder, then its runs."""
-    from grokking.system.signals import graceful
-
     if not options.no_estimate:
         from grokking.sweeps.estimate import estimate
 
@@ -87,7 +86,8 @@ def _submit(plan: Plan, wanted: Path, options: argparse.Namespace) -> int:
     directory = create_directory(wanted)
     write_plan(directory, plan)
     RunLog(directory).header(plan, "submitted to Slurm")
-    print(submit(plan, range(len(plan.runs())), limit, directory, options))
+    with graceful() as stop:
+        print(submit(plan, range(len(plan.runs())), limit, directory, options, stop))
     return 0
 
 
@@ -103,7 +103,8 @@ def _submit_rest(plan: Plan, directory: Path, options: argparse.Namespace) -> in
         RunLog(directory).header(plan, "submitted to Slurm again")
         runs = enumerate(plan.runs())
         rest = [number for number, run in runs if not is_finished(directory / run.name, run)]
-        print(submit(plan, rest, limit, directory, options))
+        with graceful() as stop:
+            print(submit(plan, rest, limit, directory, options, stop))
     return 0
 
 
@@ -131,9 +132,8 @@ def _carry_out(
     resources: Resources,
     options: argparse.Namespace,
 ) -> int:
+    from grokking.commands.sweep_screen import Screen
     from grokking.sweeps.runner import Runner, wait_for_orphans
-    from grokking.sweeps.screen import Screen
-    from grokking.system.signals import graceful
 
     resuming, alone = options.resume is not None, options.run is not None
     log, pending = RunLog(directory), list(runs)
