@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, clean_environment, require
 
 import build_cuda
+from tests.support.environment import ROOT, clean_environment, require
 from tools.gpu import resources, roofline
 
 LISTED = "compute_60\ncompute_75\ncompute_80\ncompute_86\ncompute_90\ncompute_121\n"

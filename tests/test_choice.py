@@ -6,7 +6,6 @@ import types
 
 import pytest
 import torch
-from conftest import ROOT
 
 from grokking.kernels import choice, parity
 from grokking.kernels.choice import AUTO, CUDA, choose, choose_on_cpu
@@ -18,6 +17,7 @@ from grokking.kernels.reference import Reference
 from grokking.model.tables import Tables
 from grokking.model.transformer import Transformer, fold
 from grokking.system.errors import UserError
+from tests.support.environment import ROOT
 
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
 FALLBACK = "the extension could not be built (no compiler)"

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, clean_environment
 
 from grokking.commands.cli import Parser, run_main
 from grokking.system.errors import RunError, UserError
+from tests.support.environment import ROOT, clean_environment
 
 
 def failing(error: BaseException) -> object:

@@ -9,9 +9,6 @@ import sysconfig
 import pybind11
 import pytest
 import torch
-from conftest import require
-from cuda_cases import SIZES, answer_of, assert_accurate
-from emulation import compile_module, make_request
 
 from grokking.kernels import cuda
 from grokking.kernels.cuda import Cuda
@@ -20,6 +17,9 @@ from grokking.model.tables import Tables
 from grokking.model.transformer import Transformer, fold
 from grokking.task import generators, split_pairs, targets
 from grokking.training.engine import FoldedEngine, PlainEngine
+from tests.support.cuda_cases import SIZES, answer_of, assert_accurate
+from tests.support.emulation import compile_module, make_request
+from tests.support.environment import require
 
 KERNEL, CPU = Cuda(), torch.device("cpu")
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from conftest import require
-from emulation import FLAVOURS, ROOT, build, emulate, execute, make_request
+
+from tests.support.emulation import FLAVOURS, ROOT, build, emulate, execute, make_request
+from tests.support.environment import require
 
 KERNELS = "grid_kernels.cuh"
 

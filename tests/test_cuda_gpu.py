@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from cuda_cases import SIZES, answer_of, assert_accurate
-from emulation import make_request
 
 from grokking.kernels.compiled import cuda_devices
 from grokking.kernels.cuda import Cuda
@@ -12,6 +10,8 @@ from grokking.model.tables import Tables
 from grokking.model.transformer import Transformer, fold
 from grokking.task import generators, split_pairs, targets
 from grokking.training.engine import FoldedEngine, PlainEngine
+from tests.support.cuda_cases import SIZES, answer_of, assert_accurate
+from tests.support.emulation import make_request
 
 pytestmark = pytest.mark.skipif(
     cuda_devices()[0] == 0 or not torch.cuda.is_available(),

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import require
-from cuda_cases import SIZES, assert_accurate
-from emulation import FLAVOURS, HERE, Answer, build, emulate, make_request
+
+from tests.support.cuda_cases import SIZES, assert_accurate
+from tests.support.emulation import FLAVOURS, HERE, Answer, build, emulate, make_request
+from tests.support.environment import require
 
 
 @pytest.fixture(scope="module")

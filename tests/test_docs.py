@@ -4,10 +4,10 @@ import json
 import re
 
 import pytest
-from conftest import ROOT
 
 from grokking.config import IGNORED, VARIABLES
 from grokking.system.errors import UserError
+from tests.support.environment import ROOT
 from tools.docs import tables as docs_tables
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("scripts/*.md")])

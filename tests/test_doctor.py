@@ -6,7 +6,6 @@ import re
 
 import pytest
 import torch
-from conftest import unavailable
 
 from grokking.commands import doctor
 from grokking.commands.doctor import Finding, main
@@ -14,6 +13,7 @@ from grokking.config import Config
 from grokking.kernels import choice, compiled, parity
 from grokking.kernels.compiled import implementations
 from grokking.system.errors import UserError
+from tests.support.environment import unavailable
 
 FALLBACK = "the extension was not built (run: pip install -e .)"
 

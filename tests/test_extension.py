@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, clean_environment, unavailable
 
 from grokking.kernels.compiled import implementations, load
 from grokking.model.tables import table_shapes
+from tests.support.environment import ROOT, clean_environment, unavailable
 
 module, missing = load()
 compiled = pytest.mark.skipif(module is None, reason=missing)

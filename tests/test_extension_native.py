@@ -3,7 +3,8 @@
 import subprocess
 
 import pytest
-from conftest import ROOT, require, unavailable
+
+from tests.support.environment import ROOT, require, unavailable
 
 
 @pytest.mark.parametrize("sanitizer", ["address", "undefined", "thread"])
@@ -23,7 +24,7 @@ def test_every_implementation_is_clean_under_the_sanitizer(sanitizer, tmp_path):
     if supported.returncode != 0:
         unavailable(f"{compiler} has no {sanitizer} sanitizer")
     done = subprocess.run(
-        ["bash", str(ROOT / "scripts/sanitize.sh"), sanitizer], capture_output=True, text=True
+        ["bash", str(ROOT / "tools/sanitize.sh"), sanitizer], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "as the reference" in done.stdout

@@ -5,9 +5,8 @@ import os
 import subprocess
 import sys
 
-from conftest import ROOT, clean_environment
-
 from grokking.system.failure import ask, tell, told
+from tests.support.environment import ROOT, clean_environment
 
 
 def test_a_command_that_fails_tells_whoever_asked(tmp_path):

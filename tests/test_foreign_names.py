@@ -5,11 +5,11 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, clean_environment
 
 from grokking.config import Config, load
 from grokking.system.errors import UserError
 from grokking.system.foreign_names import ALIASES, edits
+from tests.support.environment import ROOT, clean_environment
 
 
 @pytest.mark.parametrize(

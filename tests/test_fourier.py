@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from synthetic import neuron
 
 from grokking.fourier import (
     Array,
@@ -14,6 +13,7 @@ from grokking.fourier import (
     strongest_wave,
     wave_order,
 )
+from tests.support.synthetic import neuron
 
 PRIMES = (3, 5, 7, 13, 113)
 

@@ -9,7 +9,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 
 from grokking.analysis import measures, progress_measures
 from grokking.commands.export import main as export
@@ -23,6 +22,7 @@ from grokking.sweeps.analysis import analyze
 from grokking.sweeps.plan import read_plan
 from grokking.sweeps.tables import markdown_report
 from grokking.system.errors import UserError
+from tests.support.environment import ROOT
 
 VERSIONS = sorted((ROOT / "tests" / "golden").iterdir())
 

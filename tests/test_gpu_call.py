@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, clean_environment
 
+from tests.support.environment import ROOT, clean_environment
 from tools.gpu import one_call, plan
 from tools.gpu.record import sources_sha256
 

@@ -5,8 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import ROOT, clean_environment
-
+from tests.support.environment import ROOT, clean_environment
 from tools.gpu import limited
 
 # In a process of its own, because every descendant of it is ended.

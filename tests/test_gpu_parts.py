@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, TINY, clean_environment
 
 import build_cuda
 from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.cuda import Cuda
+from tests.support.environment import ROOT, TINY, clean_environment
 from tools.gpu import surroundings
 from tools.gpu import tables as gpu_tables
 from tools.gpu.one_call import last_line

@@ -5,10 +5,10 @@ import subprocess
 from collections import Counter
 
 import pytest
-from conftest import ROOT, require
-from emulation import FLAVOURS, build
 
 from grokking.kernels.compiled import cuda_devices
+from tests.support.emulation import FLAVOURS, build
+from tests.support.environment import ROOT, require
 from tools.gpu.measured import measured
 from tools.gpu.parts import kernel_times, sanitizer
 from tools.gpu.parts.program import compile_program

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, clean_environment
 
+from tests.support.environment import ROOT, clean_environment
 from tools.docs import tables as docs_tables
 from tools.gpu import measured as measuring
 from tools.gpu import plan, roofline

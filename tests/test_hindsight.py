@@ -6,10 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-import textbook
 import torch
-from test_train import CPU, TINY
-from textbook import key_part, losses
 
 from grokking.analysis.circuit import (
     ablate,
@@ -22,6 +19,9 @@ from grokking.analysis.hindsight import examine, look_back
 from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.compiled import implementations
 from grokking.training.state import labeled_record, new_state, weights_of
+from tests.support import textbook
+from tests.support.textbook import key_part, losses
+from tests.support.training import CPU, TINY
 
 P, KEYS = 7, [1, 3]
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import Chromium
-from synthetic import history, phases
 
 from grokking.files.artifacts import History
 from grokking.pictures.figures.history import history_figure
 from grokking.pictures.pages.page import Figures, write_page
+from tests.support.browser import Chromium
+from tests.support.synthetic import history, phases
 
 
 def test_all_four_series_are_drawn_against_their_epochs() -> None:

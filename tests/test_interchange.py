@@ -7,18 +7,18 @@ import json
 import subprocess
 import sys
 
-import lens_environment
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, clean_environment, unavailable
-from textbook import EPSILON, rounding
 
 from grokking.commands.export import main
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
 from grokking.files.interchange import FORMATS, NAMES, TRANSFORMER_LENS
 from grokking.model.transformer import Transformer
 from grokking.system.errors import UserError
+from tests.support.environment import ROOT, clean_environment, unavailable
+from tests.support.textbook import EPSILON, rounding
+from tools import lens_environment
 
 P, D_MODEL, HEADS, D_MLP = 7, 12, 3, 10
 
@@ -115,7 +115,7 @@ def test_the_containers_say_what_model_they_hold(checkpoint):
 def release(request):
     """A release of TransformerLens that has an environment of its own."""
     if not lens_environment.is_complete(lens_environment.folder(request.param)):
-        unavailable(f"no TransformerLens: python tests/lens_environment.py {request.param}")
+        unavailable(f"no TransformerLens: python tools/lens_environment.py {request.param}")
     return request.param
 
 
@@ -223,7 +223,7 @@ def test_a_tensor_that_is_left_out_transposed_or_exchanged_is_noticed(computed, 
 
 
 def test_the_docs_and_ci_name_the_releases_for_which_it_prints():
-    command = f"tests/lens_environment.py {' '.join(TRANSFORMER_LENS)}"
+    command = f"tools/lens_environment.py {' '.join(TRANSFORMER_LENS)}"
     for file in (".ci/run", "CONTRIBUTING.md"):
         assert command in (ROOT / file).read_text(encoding="utf-8")
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())

@@ -5,8 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import unavailable
-from kernel_cases import (
+
+from grokking.kernels.compiled import implementations
+from grokking.kernels.cpu import Cpu, on_cpu
+from grokking.model.tables import Tables, table_shapes
+from grokking.model.transformer import Transformer, fold
+from grokking.task import generators, split_pairs, targets
+from tests.support.environment import unavailable
+from tests.support.kernel_cases import (
     PLAIN,
     Case,
     assert_as_good_as_pytorch,
@@ -16,12 +22,6 @@ from kernel_cases import (
     make_case,
     references,
 )
-
-from grokking.kernels.compiled import implementations
-from grokking.kernels.cpu import Cpu, on_cpu
-from grokking.model.tables import Tables, table_shapes
-from grokking.model.transformer import Transformer, fold
-from grokking.task import generators, split_pairs, targets
 
 every_implementation = pytest.mark.parametrize("name", implementations())
 

@@ -10,10 +10,10 @@ import sys
 import threading
 
 import pytest
-from conftest import ROOT, TINY, clean_environment
 
 from grokking.system.errors import RunError, UserError
 from grokking.system.locks import is_locked, locked
+from tests.support.environment import ROOT, TINY, clean_environment
 
 LINUX = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux can be asked who holds a lock"

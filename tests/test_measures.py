@@ -5,9 +5,7 @@ import math
 
 import numpy as np
 import pytest
-import textbook
 import torch
-from test_train import CPU, TINY, resume, run
 
 from grokking.analysis import measures
 from grokking.analysis.hindsight import examine
@@ -20,6 +18,8 @@ from grokking.system.errors import UserError
 from grokking.training.engine import FoldedEngine, PlainEngine
 from grokking.training.recorder import Recorder
 from grokking.training.state import labeled_record, new_state, weights_of
+from tests.support import textbook
+from tests.support.training import CPU, TINY, resume, run
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import re
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from grokking.analysis import progress_measures
 from grokking.fourier import diagonal_periodicity, frequency_shares, wave_order
+from tests.support.environment import ROOT
 
 NOTES = (ROOT / "docs" / "NOTES.md").read_text()
 P = 113

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from browser import Chromium
-from outcome_runs import COURSES, write_outcome
+
+from tests.support.browser import Chromium
+from tests.support.outcome_runs import COURSES, write_outcome
 
 PAGES = {
     "report": "report.html",

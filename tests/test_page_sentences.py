@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from synthetic import history, phases
 
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import Circle, Film, FilmedNeuron, Gallery, circles
@@ -20,6 +19,7 @@ from grokking.pictures.structure_sentences import (
     spectrum_told,
     waves_told,
 )
+from tests.support.synthetic import history, phases
 
 P, KEYS = 53, [3, 8, 11]  # 3 of 26 frequencies
 

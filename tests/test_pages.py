@@ -9,8 +9,6 @@ from typing import Literal
 
 import plotly.graph_objects as go
 import pytest
-from browser import Chromium
-from conftest import ROOT, clean_environment
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from grokking.pictures.drawings import Button, Buttons, Drawing
@@ -26,6 +24,8 @@ from grokking.pictures.pages.page import (
 )
 from grokking.pictures.style import PAGE_COLORS
 from grokking.system.errors import RunError
+from tests.support.browser import Chromium
+from tests.support.environment import ROOT, clean_environment
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>&\"\u2028"
 

@@ -4,14 +4,14 @@ import dataclasses
 import io
 
 import pytest
-from test_sweep_screen import Clock, Terminal
-from test_train import CPU, TINY
 
 from grokking.commands.progress import PLAIN_INTERVAL, Progress, describe
 from grokking.files.artifacts import History, read_history
 from grokking.system.durations import clock
 from grokking.training.recorder import HISTORY_INTERVAL, Recorder
 from grokking.training.state import append_probe, new_state
+from tests.support.terminal import Clock, Terminal
+from tests.support.training import CPU, TINY
 
 HISTORY = History([0, 7], [4.7, 1.5e-7], [4.8, None], [0.01, 1.0], [0.0, 0.123])
 

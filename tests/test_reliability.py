@@ -1,4 +1,4 @@
-"""A part of every promise of docs/RELIABILITY.md, with a fixed seed; the whole: scripts/reliability.py."""
+"""A part of every promise of docs/RELIABILITY.md, with a fixed seed; the whole: tools/reliability."""
 
 import os
 import random
@@ -8,12 +8,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from conftest import impossible
-from needs import NotPossible
-from reliability import PROMISES, WORKPLACE
-from reliability.forked import differences, forked_run, outcome
 
-from scripts.reliability import with_one_replaced
+from tests.support.environment import impossible
+from tests.support.needs import NotPossible
+from tools.reliability import PROMISES, WORKPLACE
+from tools.reliability.__main__ import with_one_replaced
+from tools.reliability.forked import differences, forked_run, outcome
 
 pytestmark = pytest.mark.timeout(1200)
 

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import TINY
 
 from grokking import config
 from grokking.analysis import progress_measures
@@ -22,6 +21,7 @@ from grokking.files import trajectory
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
 from grokking.files.folder import run_files
 from grokking.system.errors import RunError, UserError
+from tests.support.environment import TINY
 from tools.docs.cards import cards
 
 

@@ -5,8 +5,6 @@ import json
 
 import numpy as np
 import pytest
-from browser import Chromium
-from synthetic import described, phases
 
 from grokking.analysis import scenes
 from grokking.analysis.controls import Control
@@ -20,6 +18,8 @@ from grokking.pictures.pages.film import film_data, write_film_page
 from grokking.pictures.pages.gallery import gallery_data, write_gallery_page
 from grokking.pictures.pages.report import Story, write_report_page
 from grokking.pictures.style import shades
+from tests.support.browser import Chromium
+from tests.support.synthetic import described, phases
 
 P, KEYS = 13, [2, 5]
 EPOCHS = [0, 1, 10, 100]

@@ -4,7 +4,6 @@ import errno
 import shutil
 
 import pytest
-from reliability.forked import train
 
 from grokking import detection
 from grokking.config import IDENTITY
@@ -12,6 +11,7 @@ from grokking.files.artifacts import read_grokking, read_json, read_surface, wri
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
 from grokking.system.errors import RunError, UserError
 from grokking.training.recorder import newest_checkpoint
+from tools.reliability.forked import train
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT, TINY, clean_environment, held_at, unavailable
 
 from grokking.files.artifacts import read_run, read_surface
 from grokking.files.checkpoint import load_checkpoint
 from grokking.system.errors import RunError
 from grokking.training.run import described
+from tests.support.environment import ROOT, TINY, clean_environment, held_at, unavailable
 
 FILES = {
     "config.json",

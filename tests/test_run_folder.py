@@ -1,12 +1,12 @@
 """The folder of a run: what counts as its files, so that nothing of an old run survives."""
 
 import pytest
-from reliability.forked import train
 
 from grokking.commands.report import main as report
 from grokking.commands.sweep_options import MAX_RUNS, parse, plan_from
 from grokking.files.folder import clear, run_files
 from grokking.system.errors import UserError
+from tools.reliability.forked import train
 
 
 def files(folder):

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from browser import Chromium
 from plotly.offline import get_plotlyjs_version
-from synthetic import described, flat_surface, history, phases, surface
 
 from grokking.files.artifacts import Surface
 from grokking.pictures.pages.run import write_run_pages
+from tests.support.browser import Chromium
+from tests.support.synthetic import described, flat_surface, history, phases, surface
 
 LIBRARY = f"plotly-{get_plotlyjs_version()}.min.js"
 SURFACES = [surface(31, 7, 102), flat_surface(31)]

@@ -5,12 +5,19 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import ROOT, TINY, clean_environment, impossible, require, unavailable
-from needs import NotPossible, without_network
 
+from tests.support.environment import (
+    ROOT,
+    TINY,
+    clean_environment,
+    impossible,
+    require,
+    unavailable,
+)
+from tests.support.needs import NotPossible, without_network
 from tools.docs.summaries import exported_wave
 
-FOLDERS = (ROOT / "scripts", ROOT / "tools" / "gpu", ROOT / "tools" / "docs")
+FOLDERS = (ROOT / "scripts", ROOT / "tools", ROOT / "tools" / "gpu", ROOT / "tools" / "docs")
 SHELL_SCRIPTS = sorted(path for folder in FOLDERS for path in folder.glob("[!_]*.sh"))
 INSTALLED = ROOT / ".venv" / "installed[test]"
 
@@ -87,13 +94,13 @@ def test_every_shell_script_says_what_it_does_instead_of_doing_it(script, tmp_pa
 @pytest.mark.parametrize(
     ("script", "arguments", "fault"),
     [
-        ("lint.sh", ["--fast"], "unknown argument '--fast'"),
-        ("check_arm64.sh", ["--fast"], "unknown argument '--fast'"),
-        ("sanitize.sh", [], "expected address, undefined or thread"),
-        ("sanitize.sh", ["memory"], "expected address, undefined or thread"),
+        ("../tools/lint.sh", ["--fast"], "unknown argument '--fast'"),
+        ("../tools/check_arm64.sh", ["--fast"], "unknown argument '--fast'"),
+        ("../tools/sanitize.sh", [], "expected address, undefined or thread"),
+        ("../tools/sanitize.sh", ["memory"], "expected address, undefined or thread"),
         ("../tools/gpu/wheels.sh", ["--all"], "unknown argument '--all'"),
         ("../tools/gpu/wheels.sh", ["3.12", "3.13"], "unknown argument '3.13'"),
-        ("install_matrix.sh", ["out.md"], "usage: install_matrix.sh OUT.md PYTHON..."),
+        ("../tools/install_matrix.sh", ["out.md"], "usage: install_matrix.sh OUT.md PYTHON..."),
     ],
 )
 def test_a_wrong_argument_of_a_shell_script_is_one_line(script, arguments, fault, tmp_path):

@@ -12,9 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY, clean_environment, require
-from slurm_cluster import cluster
-from sweep_folders import write_run
 
 from grokking.commands.sweep import main
 from grokking.commands.sweep_options import parse
@@ -24,6 +21,9 @@ from grokking.sweeps.slurm import DEFAULT_ARRAY_LIMIT
 from grokking.sweeps.slurm_scripts import Chunk, array_script, chunks
 from grokking.system.errors import RunError, UserError
 from grokking.system.locks import locked
+from tests.support.environment import ROOT, TINY, clean_environment, require
+from tests.support.slurm_cluster import cluster
+from tests.support.sweep_folders import write_run
 
 pytestmark = pytest.mark.timeout(900)
 

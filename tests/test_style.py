@@ -2,9 +2,8 @@
 
 import re
 
-from conftest import ROOT
-
 from grokking.pictures.style import value_styles
+from tests.support.environment import ROOT
 
 
 def test_the_usual_weight_decays_look_the_same_in_every_sweep() -> None:

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, impossible
-from needs import NotPermitted, NotPossible, without_network
+
+from tests.support.environment import ROOT, impossible
+from tests.support.needs import NotPermitted, NotPossible, without_network
 
 IN_PYTHON = """
 import time
@@ -54,12 +55,12 @@ def test_a_hang_that_no_signal_ends_ends_the_process_and_is_named(tmp_path):
 
 
 def test_the_users_settings_are_taken_away_and_a_kernel_can_be_asked_for():
-    program = "import os, conftest; print(sorted(n for n in os.environ if n.startswith('GROK_')), "
-    program += "conftest.TINY['GROK_KERNEL'])"
+    program = "import os; from tests import conftest; "
+    program += "print([n for n in os.environ if n[:5] == 'GROK_'], conftest.TINY['GROK_KERNEL'])"
     given = {"GROK_SEED": "x", "GROK_LR": "1", "GROK_KERNEL": "y", "TEST_KERNEL": "baseline"}
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, **given, "PYTHONPATH": str(ROOT / "tests")},
+        env={**os.environ, **given, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,

@@ -6,11 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from sweep_folders import write_run
 
 from grokking.files.artifacts import Surface, write_surface
 from grokking.system.errors import UserError
+from tests.support.environment import ROOT
+from tests.support.sweep_folders import write_run
 from tools.docs.summaries import summarize
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import Chromium, Page
-from synthetic import flat_surface, neuron, surface
 
 from grokking.files.artifacts import Surface
 from grokking.fourier import strongest_wave, wave_order
@@ -16,6 +14,8 @@ from grokking.pictures.figures.surfaces import combined_figures, heatmap_figure,
 from grokking.pictures.pages.page import Facts, Figures, write_page
 from grokking.pictures.pages.surfaces import surface_facts, write_surface_page
 from grokking.pictures.surface_views import surface_title, views
+from tests.support.browser import Chromium, Page
+from tests.support.synthetic import flat_surface, neuron, surface
 
 
 def labels(drawing: Drawing) -> list[str]:

@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY, clean_environment, held_at
 
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import Plan, write_plan
 from grokking.system.locks import locked
+from tests.support.environment import ROOT, TINY, clean_environment, held_at
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -7,10 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, clean_environment
 from hypothesis import given
 from hypothesis import strategies as st
-from sweep_folders import typical_sweep, write_run
 
 from grokking.detection import OUTCOMES
 from grokking.sweeps.analysis import analyze, summarize
@@ -22,6 +20,8 @@ from grokking.sweeps.scaling import fit, left_out
 from grokking.sweeps.survival import Observation
 from grokking.sweeps.tables import markdown_report, terminal_report
 from grokking.system.errors import UserError
+from tests.support.environment import ROOT, clean_environment
+from tests.support.sweep_folders import typical_sweep, write_run
 
 
 def run_script(name, *arguments):

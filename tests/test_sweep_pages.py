@@ -5,7 +5,6 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sweep_folders import typical_sweep, write_run
 
 from grokking.pictures.style import value_styles
 from grokking.pictures.thinning import log_places, thinned
@@ -15,6 +14,7 @@ from grokking.sweeps.figures import distribution_figure, scaling_figure, surviva
 from grokking.sweeps.folder import read_sweep
 from grokking.sweeps.look import NEVER, NOT_YET
 from grokking.sweeps.pages import write_sweep_pages
+from tests.support.sweep_folders import typical_sweep, write_run
 
 PAGES = (
     "index.html",

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, clean_environment
 
 from grokking.commands.sweep import main
 from grokking.commands.sweep_options import parse, plan_from, wanted_directory
@@ -28,6 +27,7 @@ from grokking.sweeps.plan import (
 from grokking.sweeps.resources import choose
 from grokking.system.cores import available_cores
 from grokking.system.errors import RunError, UserError
+from tests.support.environment import ROOT, clean_environment
 
 
 @pytest.fixture(autouse=True)

@@ -7,21 +7,7 @@ import pytest
 from grokking.commands.sweep_screen import Screen, last_line
 from grokking.sweeps.estimate import Measurement, disk_use, wall_time
 from grokking.system.durations import clock
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-class Clock:
-    """time.monotonic, which stands still until it is moved."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
+from tests.support.terminal import Clock, Terminal
 
 
 @pytest.fixture(autouse=True)

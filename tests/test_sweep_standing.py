@@ -5,7 +5,6 @@ import re
 import shutil
 
 import pytest
-from reliability.forked import TINY, train
 
 from grokking.commands.sweep import main
 from grokking.files.artifacts import read_grokking
@@ -13,6 +12,7 @@ from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import Plan, write_plan
 from grokking.sweeps.reports import write_reports
 from grokking.system.errors import UserError
+from tools.reliability.forked import TINY, train
 
 NAMES = ("wd1.0_seed1", "wd1.0_seed2")
 

@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-from test_train import CPU, TINY, Scripted, assert_identical, resume, run
 
 from grokking.files import trajectory
 from grokking.files.checkpoint import load_checkpoint
 from grokking.files.trajectory import forget_after, is_kept, read_recorded, record, recorded
 from grokking.system.errors import UserError
 from grokking.training.state import new_state
+from tests.support.training import CPU, TINY, Scripted, assert_identical, resume, run
 
 
 def kept(newest):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Chromium
-from conftest import ROOT
-from synthetic import flat_surface, surface
 
 from grokking.files.artifacts import surface_path, write_surface
+from tests.support.browser import Chromium
+from tests.support.environment import ROOT
+from tests.support.synthetic import flat_surface, surface
 
 SCRIPT = ROOT / "scripts" / "visualize_activation_surface.py"
 Visualize = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -1,5 +1,5 @@
 // Runs every implementation on awkward shapes, each table in memory of exactly its size, and
-// compares with the reference loop. Built with a sanitizer by scripts/sanitize.sh: what it checks
+// compares with the reference loop. Built with a sanitizer by tools/sanitize.sh: what it checks
 // is that no kernel reads or writes beside its tables, and that threads share nothing they write.
 #include <cmath>
 #include <cstdio>

@@ -10,15 +10,13 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))  # for the tests' own driver of Chromium
-
-from browser import Chromium  # noqa: E402
 
 from grokking.analysis import progress_measures  # noqa: E402
 from grokking.analysis.phases import find_phases  # noqa: E402
 from grokking.commands.cli import Parser, run_main  # noqa: E402
 from grokking.pictures.figures.progress import progress_figure  # noqa: E402
 from grokking.pictures.pages.page import Figures, write_page  # noqa: E402
+from tests.support.browser import Chromium  # noqa: E402
 
 
 def main() -> None:

@@ -9,12 +9,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))  # for the tests' own driver of Chromium
-
-from browser import Chromium  # noqa: E402
 
 from grokking.commands.cli import Parser, run_main  # noqa: E402
 from grokking.system.errors import UserError  # noqa: E402
+from tests.support.browser import Chromium  # noqa: E402
 
 
 def main() -> None:

@@ -5,9 +5,9 @@ import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from reliability.forked import Fork
-from reliability.outcome import Outcome
-from reliability.spoiling import bound_by_permissions
+from tools.reliability.forked import Fork
+from tools.reliability.outcome import Outcome
+from tools.reliability.spoiling import bound_by_permissions
 
 PATIENCE = 600  # seconds for a batch, which takes some: what is open for ever must end, too
 

@@ -11,12 +11,12 @@ from grokking.commands.analyze_sweep import main as analyze
 from grokking.commands.plot_sweep import main as plot
 from grokking.sweeps.folder import EXPERIMENT
 from grokking.sweeps.pages import PAGES
-from reliability.batches import in_batches
-from reliability.calls import Called, called
-from reliability.counting import miscounted
-from reliability.mixtures import Mixture, mix
-from reliability.outcome import Outcome
-from reliability.spoiling import remove
+from tools.reliability.batches import in_batches
+from tools.reliability.calls import Called, called
+from tools.reliability.counting import miscounted
+from tools.reliability.mixtures import Mixture, mix
+from tools.reliability.outcome import Outcome
+from tools.reliability.spoiling import remove
 
 DRAWN = 0.25  # of the folders
 

@@ -6,12 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from needs import NotPossible
-
-from reliability.outcome import Outcome
+from tests.support.needs import NotPossible
+from tools.reliability.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
-CALLS = ROOT / "tests" / "reliability" / "wrong_calls.py"
+CALLS = ROOT / "tools" / "reliability" / "wrong_calls.py"
 BATCH = 250  # calls of one process
 
 

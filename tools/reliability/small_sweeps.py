@@ -11,8 +11,8 @@ from typing import Any
 from grokking.__main__ import dispatch
 from grokking.commands.sweep import main as sweep
 from grokking.sweeps import runner
-from reliability.forked import TINY, Ended, Fork
-from reliability.spoiling import bound_by_permissions
+from tools.reliability.forked import TINY, Ended, Fork
+from tools.reliability.spoiling import bound_by_permissions
 
 DIVERGING = 1e30  # a weight decay under which a run diverges in a few epochs
 SETTINGS = {name: text for name, text in TINY.items() if name != "GROK_NUM_EPOCHS"}

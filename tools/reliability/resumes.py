@@ -12,11 +12,11 @@ from grokking.files.artifacts import read_json
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import PLAN_FILE, Plan, PlannedRun, write_plan
 from grokking.system.failure import FILE
-from reliability.forked import differences, forked_run, outcome, unreadable
-from reliability.outcome import Outcome
-from reliability.small_sweeps import DIVERGING, EPOCHS, SETTINGS, forked_sweep
-from reliability.spoiling import ANY_FILE, FLIPPED, JSON_FILE, RUN_FILES, remove
-from reliability.tampering import at_epoch, at_file_operation, die, operations, signalling
+from tools.reliability.forked import differences, forked_run, outcome, unreadable
+from tools.reliability.outcome import Outcome
+from tools.reliability.small_sweeps import DIVERGING, EPOCHS, SETTINGS, forked_sweep
+from tools.reliability.spoiling import ANY_FILE, FLIPPED, JSON_FILE, RUN_FILES, remove
+from tools.reliability.tampering import at_epoch, at_file_operation, die, operations, signalling
 
 DECAYS, SEEDS, STOPS = (0.5, 1.0, DIVERGING), (1, 2), (1, 8, 20)
 CHECKPOINTS = ("checkpoint_latest.pt", "checkpoint_previous.pt")

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
-"""Keep count of how often each promise of docs/RELIABILITY.md is broken: reliability.py [--full]
+"""Keep count of how often each promise of docs/RELIABILITY.md is broken: python -m tools.reliability [--full]
 
-Without --full as many attempts as CI makes. Writes OUT.json; the drivers are in tests/reliability/.
+Without --full as many attempts as CI makes. Writes OUT.json; the drivers lie beside this file.
 """
 
 import argparse
@@ -16,17 +15,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from grokking.commands.cli import Parser, run_main  # noqa: E402
-from grokking.system.errors import RunError, UserError  # noqa: E402
+from grokking.commands.cli import Parser, run_main
+from grokking.system.errors import RunError, UserError
 
 LONGEST = ("hostile_strings", "faults")
 
 
 def main() -> int:
-    parser = Parser(prog="reliability.py", description="Count how often each promise is broken.")
+    parser = Parser(prog="tools.reliability", description="Count how often each promise is broken.")
     parser.add_argument("--full", action="store_true", help="all attempts; takes most of an hour")
     parser.add_argument("--only", metavar="NAME", help="one promise")
     parser.add_argument("--count", type=int, metavar="N", help="attempts, with --only [see --full]")
@@ -40,10 +36,9 @@ def main() -> int:
     )
     arguments = parser.parse_args()
 
-    from reliability import PROMISES
-
     from grokking.files.artifacts import check_output, read_json, write_json
     from grokking.system.environment import versions
+    from tools.reliability import PROMISES
 
     if arguments.only is not None and arguments.only not in PROMISES:
         raise UserError(f"--only is {arguments.only!r}, expected one of {', '.join(PROMISES)}")
@@ -75,7 +70,7 @@ def main() -> int:
 
 def with_one_replaced(record: dict[str, Any], one: dict[str, Any], commit: str | None) -> Any:
     """A record of all promises in which one was tried again, or for the first time, at another commit."""
-    from reliability import PROMISES
+    from tools.reliability import PROMISES
 
     found = {promise["name"]: promise for promise in record["promises"]}
     found[one["name"]] = {**one, "git_commit": commit}
@@ -84,9 +79,9 @@ def with_one_replaced(record: dict[str, Any], one: dict[str, Any], commit: str |
 
 def tried(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     """One promise's attempts, printed, as a record."""
-    from needs import NotPossible
-    from reliability import PROMISES, WORKPLACE
-    from reliability.outcome import Outcome
+    from tests.support.needs import NotPossible
+    from tools.reliability import PROMISES, WORKPLACE
+    from tools.reliability.outcome import Outcome
 
     promise = PROMISES[name]
     count = arguments.count or (promise.count if arguments.full else promise.in_ci)
@@ -116,7 +111,13 @@ def in_a_process(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     """The same by a process of its own: forks want a parent without threads."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.json"
-        command = [sys.executable, __file__, f"--only={name}", f"--seed={arguments.seed}"]
+        command = [
+            sys.executable,
+            "-m",
+            "tools.reliability",
+            f"--only={name}",
+            f"--seed={arguments.seed}",
+        ]
         command += ["--full"] * arguments.full + [f"--out={out}"]
         subprocess.run(command, check=False)
         if not out.exists():

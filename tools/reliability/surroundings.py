@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from needs import NotPermitted, without_network
-
-from reliability.forked import (
+from tests.support.needs import NotPermitted, without_network
+from tools.reliability.forked import (
     TINY,
     Fork,
     differences,
@@ -20,7 +19,7 @@ from reliability.forked import (
     timed_run,
     unreadable,
 )
-from reliability.outcome import Outcome
+from tools.reliability.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000  # linux/sched.h

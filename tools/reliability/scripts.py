@@ -16,13 +16,13 @@ from grokking.commands.plot_sweep import main as plot
 from grokking.commands.surfaces import main as visualize
 from grokking.sweeps.pages import PAGES
 from grokking.sweeps.tables import SUMMARY_FILE
-from reliability.calls import Called, called
-from reliability.forked import Fork, forked_run
-from reliability.mixtures import mix
-from reliability.outcome import Outcome
-from reliability.reports import Content, content, is_whole
-from reliability.spoiling import bound_by_permissions, remove
-from reliability.tampering import ERRORS, at_file_operation, fail_with, operations
+from tools.reliability.calls import Called, called
+from tools.reliability.forked import Fork, forked_run
+from tools.reliability.mixtures import mix
+from tools.reliability.outcome import Outcome
+from tools.reliability.reports import Content, content, is_whole
+from tools.reliability.spoiling import bound_by_permissions, remove
+from tools.reliability.tampering import ERRORS, at_file_operation, fail_with, operations
 
 SURFACE = "activation_surface_neuron_0"
 MIXTURES = 3

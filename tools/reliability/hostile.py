@@ -20,9 +20,9 @@ from grokking.commands.plot_sweep import main as plot
 from grokking.commands.surfaces import main as visualize
 from grokking.files.checkpoint import load_checkpoint
 from grokking.system.errors import UserError
-from reliability.calls import called
-from reliability.forked import Fork, plain, train
-from reliability.outcome import Outcome
+from tools.reliability.calls import called
+from tools.reliability.forked import Fork, plain, train
+from tools.reliability.outcome import Outcome
 
 MEMORY = 1 << 30  # bytes that reading one file may add
 SECONDS = 60  # of the processor that it may take

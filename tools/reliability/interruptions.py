@@ -15,7 +15,7 @@ from grokking.files.checkpoint import load_checkpoint
 from grokking.kernels.compiled import implementations
 from grokking.system.errors import UserError
 from grokking.training.engine import Step
-from reliability.forked import (
+from tools.reliability.forked import (
     TINY,
     Fork,
     differences,
@@ -25,8 +25,8 @@ from reliability.forked import (
     train,
     unreadable,
 )
-from reliability.outcome import Outcome
-from reliability.tampering import (
+from tools.reliability.outcome import Outcome
+from tools.reliability.tampering import (
     ERRORS,
     at_epoch,
     at_file_operation,

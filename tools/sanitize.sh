@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Build the CPU kernel with a sanitizer and run it on awkward shapes.
-# Usage: scripts/sanitize.sh address|undefined|thread   (CXX chooses the compiler)
+# Usage: tools/sanitize.sh address|undefined|thread   (CXX chooses the compiler)
 set -euo pipefail
 
 case "${1:-}" in

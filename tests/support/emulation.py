@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grokking.model.tables import Tables, table_shapes
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "cuda"
 FLAGS = ["-std=c++17", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
 

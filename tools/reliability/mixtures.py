@@ -10,7 +10,7 @@ from grokking.config import FIELDS, Config
 from grokking.files.artifacts import History, write_history, write_json
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import PLAN_FILE, Plan, write_plan
-from reliability.spoiling import FLIPPED, JSON_FILE, RUN_FILES
+from tools.reliability.spoiling import FLIPPED, JSON_FILE, RUN_FILES
 
 NAMES = ("copy of a run", "<b>&amp;", "-rf", "a\nb", "100%#?", "ü" * 100, "\udcff", "'\"`$(x)")
 _DECAYS, _ODD_DECAYS = (0.5, 1.0, 2.0), (0.0, 1e-300, 1e300)

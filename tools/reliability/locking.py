@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from grokking.sweeps import runner
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import Plan, write_plan
-from reliability.forked import Ended, differences, forked_run, outcome
-from reliability.outcome import Outcome
-from reliability.reports import content, forked_report
-from reliability.small_sweeps import EPOCHS, SETTINGS, forked_sweep
-from reliability.tampering import at_epoch, signalling
+from tools.reliability.forked import Ended, differences, forked_run, outcome
+from tools.reliability.outcome import Outcome
+from tools.reliability.reports import content, forked_report
+from tools.reliability.small_sweeps import EPOCHS, SETTINGS, forked_sweep
+from tools.reliability.tampering import at_epoch, signalling
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # the file system has none
 HELD = errno.EWOULDBLOCK

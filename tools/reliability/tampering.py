@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grokking.training.engine import FoldedEngine, PlainEngine, Step
-from reliability.forked import Fork
+from tools.reliability.forked import Fork
 
 ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)  # of a disk
 _OPERATIONS: list[tuple[Any, str]] = [

@@ -1,6 +1,6 @@
 """The promises of docs/RELIABILITY.md, each with a driver that counts how often it was broken.
 
-tests/test_reliability.py runs a part of each, scripts/reliability.py --full all of it.
+tests/test_reliability.py runs a part of each, python -m tools.reliability --full all of it.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy starts its threads on import: see forked.py
 
-from reliability import (
+from tools.reliability import (
     hostile,
     interruptions,
     locking,
@@ -25,7 +25,7 @@ from reliability import (
     surroundings,
     sweeps,
 )
-from reliability.outcome import Outcome
+from tools.reliability.outcome import Outcome
 
 MEMORY_DISK = Path("/dev/shm")  # where fsync is quick, if it is there
 WORKPLACE = MEMORY_DISK if MEMORY_DISK.is_dir() else None  # None: the usual folder

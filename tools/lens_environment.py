@@ -1,6 +1,6 @@
 """Environments of their own for releases of TransformerLens, which exclude each other.
 
-    python tests/lens_environment.py 4.3.0 3.9.0
+    python tools/lens_environment.py 4.3.0 3.9.0
 
 makes those that are missing. They lie in the user's cache, where every clone finds them.
 """

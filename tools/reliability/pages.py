@@ -11,10 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from browser import Chromium
-from needs import NotPossible
-from sweep_folders import write_run
-
 from grokking.commands.report import FILM, GALLERY, REPORT, report
 from grokking.config import FIELDS, recorded_kind
 from grokking.files.artifacts import read_run, read_surface
@@ -24,8 +20,11 @@ from grokking.pictures.pages.surfaces import write_combined_page
 from grokking.sweeps.analysis import analyze
 from grokking.sweeps.pages import write_sweep_pages
 from grokking.system.errors import RunError, UserError
-from reliability.forked import Fork, differences, train, undated
-from reliability.outcome import Outcome
+from tests.support.browser import Chromium
+from tests.support.needs import NotPossible
+from tests.support.sweep_folders import write_run
+from tools.reliability.forked import Fork, differences, train, undated
+from tools.reliability.outcome import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 

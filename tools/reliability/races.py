@@ -12,8 +12,8 @@ from pathlib import Path
 from grokking.commands.sweep import main as sweep
 from grokking.files.artifacts import read_grokking
 from grokking.system.locks import is_locked
-from reliability.forked import TINY, Fork, forked_run, train
-from reliability.outcome import Outcome
+from tools.reliability.forked import TINY, Fork, forked_run, train
+from tools.reliability.outcome import Outcome
 
 _SWEEP = ("--weight-decays", "1.0", "--seeds", "42", "--jobs", "1", "--no-estimate", "--no-reports")
 _LONG = TINY | {"GROK_NUM_EPOCHS": "1000", "GROK_CHECKPOINT_EVERY": "100"}  # some seconds

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Cross-compile the CPU kernel for arm64 and compare it with the reference loop under emulation.
 # Needs g++-aarch64-linux-gnu and qemu-user (Debian's names).
-# Usage: scripts/check_arm64.sh   (no arguments)
+# Usage: tools/check_arm64.sh   (no arguments)
 set -euo pipefail
 
 case "${1:-}" in

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that reads the code without running it: ruff, mypy, clang-tidy, shellcheck, node, beautifiers, pip check.
 # Installs its tools into .venv; the rules and their exceptions are in pyproject.toml and .clang-tidy.
-# Usage: scripts/lint.sh   (no arguments)
+# Usage: tools/lint.sh   (no arguments)
 set -euo pipefail
 
 case "${1:-}" in
@@ -14,11 +14,11 @@ case "${1:-}" in
 esac
 
 # shellcheck source=scripts/_environment.sh
-source "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/_environment.sh"
 
 ensure_environment "[test]"
 cd "$ROOT"
-"$PYTHON" -m pip install --quiet --disable-pip-version-check -r scripts/requirements-lint.txt
+"$PYTHON" -m pip install --quiet --disable-pip-version-check -r tools/requirements-lint.txt
 bin="$ROOT/.venv/bin"
 
 "$bin/ruff" check --quiet .
@@ -47,7 +47,7 @@ else
   echo "node is not installed, the pages' scripts are not parsed" >&2
 fi
 if command -v shellcheck >/dev/null; then
-  shellcheck -x scripts/*.sh tools/*/*.sh .ci/run
+  shellcheck -x scripts/*.sh tools/*.sh tools/*/*.sh .ci/run
 else
   echo "shellcheck is not installed, scripts are not checked" >&2
 fi

@@ -13,14 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from sweep_folders import write_run
-
 from grokking.commands.sweep import main as sweep
 from grokking.sweeps.plan import read_plan
 from grokking.sweeps.slurm import DEFAULT_ARRAY_LIMIT
-from reliability.batches import in_batches
-from reliability.calls import Called, called
-from reliability.outcome import Outcome
+from tests.support.sweep_folders import write_run
+from tools.reliability.batches import in_batches
+from tools.reliability.calls import Called, called
+from tools.reliability.outcome import Outcome
 
 SBATCH = """\
 #!/bin/sh

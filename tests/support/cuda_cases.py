@@ -5,11 +5,11 @@ plus one float32 rounding unit.
 """
 
 import torch
-from emulation import Answer, Request
 
 from grokking.kernels.backend import Backend
 from grokking.kernels.reference import Reference
 from grokking.model.tables import Tables
+from tests.support.emulation import Answer, Request
 
 CPU, PLAIN = torch.device("cpu"), Reference()
 UNIT = torch.finfo(torch.float32).eps

@@ -2,7 +2,7 @@
 # Try the installation on several Pythons, with an old and the newest pip, with and without a
 # compiler, each in a fresh environment and under pip's build isolation. Only the extension and
 # numpy: no torch. Writes a table.
-# Usage: scripts/install_matrix.sh OUT.md PYTHON...     e.g. docs/results/install_matrix.md python3.12
+# Usage: tools/install_matrix.sh OUT.md PYTHON...     e.g. docs/results/install_matrix.md python3.12
 set -euo pipefail
 
 case "${1:-}" in

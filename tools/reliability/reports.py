@@ -17,11 +17,11 @@ from grokking.files import trajectory
 from grokking.files.checkpoint import labeled_path, load_checkpoint
 from grokking.files.folder import REPORT_FILES
 from grokking.system.errors import UserError
-from reliability.forked import Ended, Fork, forked_run, unreadable_file
-from reliability.outcome import Outcome
-from reliability.small_sweeps import DIVERGING
-from reliability.spoiling import ANY_FILE, FLIPPED, JSON_FILE, bound_by_permissions, remove
-from reliability.tampering import (
+from tools.reliability.forked import Ended, Fork, forked_run, unreadable_file
+from tools.reliability.outcome import Outcome
+from tools.reliability.small_sweeps import DIVERGING
+from tools.reliability.spoiling import ANY_FILE, FLIPPED, JSON_FILE, bound_by_permissions, remove
+from tools.reliability.tampering import (
     ERRORS,
     at_epoch,
     at_file_operation,

@@ -1,0 +1,1 @@
+"""Tests, one file a module; support/ holds what they share."""
