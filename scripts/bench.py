@@ -39,7 +39,7 @@ from bench_peers import (
 )
 
 from grokking.commands.cli import Parser, run_main
-from grokking.files.artifacts import check_writable
+from grokking.files.json_files import check_writable
 from grokking.kernels.backend import Backend, multiply_adds
 from grokking.kernels.choice import AUTO, choose_on_cpu
 from grokking.kernels.cpu import on_cpu

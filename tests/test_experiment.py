@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from grokking.config import Config, as_record
-from grokking.files.artifacts import write_json
+from grokking.files.json_files import write_json
 from grokking.pictures.experiment import LISTED, experiment
 from grokking.system.errors import UserError
 

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from grokking.analysis import measures, progress_measures
+from grokking.analysis import progress_measures
 from grokking.commands.export import main as export
 from grokking.commands.report import main as report
 from grokking.commands.train import train_one
 from grokking.config import FIELDS, IDENTITY, load
-from grokking.files.artifacts import read_run, read_surface
+from grokking.files import measures
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
+from grokking.files.run_files import read_run
+from grokking.files.surfaces import read_surface
 from grokking.files.trajectory import read_recorded
 from grokking.sweeps.analysis import analyze
 from grokking.sweeps.plan import read_plan

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grokking.files.artifacts import History
+from grokking.files.history import History
 from grokking.pictures.figures.history import history_figure
 from grokking.pictures.pages.page import Figures, write_page
 from tests.support.browser import Chromium

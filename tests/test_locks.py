@@ -93,16 +93,16 @@ def failing(number):
 
 @pytest.mark.parametrize("name", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
 def test_without_locks_the_work_goes_on_and_what_is_not_guarded_is_said(
-    tmp_path, monkeypatch, capsys, name
+    tmp_path, monkeypatch, caplog, name
 ):
     number = getattr(errno, name)
     monkeypatch.setattr(fcntl, "flock", failing(number))
     with locked(tmp_path, "in use"):
         assert not is_locked(tmp_path), "would be waited for"
-    assert capsys.readouterr().err == (
+    assert caplog.messages == [
         f"no lock on {tmp_path}, its file system has none ({os.strerror(number)}): nothing keeps "
-        "another run or sweep out of this folder, so start no second one there\n"
-    )
+        "another run or sweep out of this folder, so start no second one there"
+    ]
 
 
 def test_another_error_is_told_as_what_it_is(tmp_path, monkeypatch):

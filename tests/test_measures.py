@@ -9,11 +9,13 @@ import torch
 
 from grokking.analysis import measures
 from grokking.analysis.hindsight import examine
-from grokking.analysis.measures import append, forget_after, measure, read
+from grokking.analysis.measures import measure
 from grokking.analysis.spectra import cosine_amplitudes
+from grokking.files.measures import append, forget_after, read
 from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.compiled import implementations
 from grokking.kernels.reference import Reference
+from grokking.model.parameters import Parameters
 from grokking.system.errors import UserError
 from grokking.training.engine import FoldedEngine, PlainEngine
 from grokking.training.recorder import Recorder
@@ -89,7 +91,7 @@ def test_the_amplitudes_of_the_logits_are_signed(measured):
 
 @pytest.mark.parametrize("p", [1, 2, 8])
 def test_without_a_fourier_basis_only_the_squares_are_measured(p):
-    weights = {name: np.ones(2, np.float32) for name in measures.PARAMETERS}
+    weights = {name: np.ones(2, np.float32) for name in Parameters._fields}
     row = measure(0, weights, np.ones((4, p), np.float32), np.zeros((p, p)))
     assert row.dtype.names == ("epoch", "squares", "squares_total", "digest")
     assert row["squares_total"] == [22.0]

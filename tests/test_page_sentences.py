@@ -8,7 +8,7 @@ import pytest
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import Circle, Film, FilmedNeuron, Gallery, circles
 from grokking.analysis.spectra import are_few
-from grokking.files.artifacts import History
+from grokking.files.history import History
 from grokking.pictures.figures.spectrum import frequency_ticks
 from grokking.pictures.outcome_sentences import gap, outcome_sentence, outcome_title
 from grokking.pictures.structure_sentences import (

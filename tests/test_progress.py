@@ -6,7 +6,7 @@ import io
 import pytest
 
 from grokking.commands.progress import PLAIN_INTERVAL, Progress, describe
-from grokking.files.artifacts import History, read_history
+from grokking.files.history import History, read_history
 from grokking.system.durations import clock
 from grokking.training.recorder import HISTORY_INTERVAL, Recorder
 from grokking.training.state import append_probe, new_state

@@ -12,7 +12,7 @@ from grokking.analysis.judging import Row
 from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import Film, FilmedNeuron, Scenes
-from grokking.files.artifacts import History
+from grokking.files.history import History
 from grokking.pictures import surface_views
 from grokking.pictures.pages.film import film_data, write_film_page
 from grokking.pictures.pages.gallery import gallery_data, write_gallery_page

@@ -7,8 +7,10 @@ import pytest
 
 from grokking import detection
 from grokking.config import IDENTITY
-from grokking.files.artifacts import read_grokking, read_json, read_surface, write_json
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
+from grokking.files.json_files import read_json, write_json
+from grokking.files.run_files import read_grokking
+from grokking.files.surfaces import read_surface
 from grokking.system.errors import RunError, UserError
 from grokking.training.recorder import newest_checkpoint
 from tools.reliability.forked import train

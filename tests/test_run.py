@@ -13,8 +13,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from grokking.files.artifacts import read_run, read_surface
 from grokking.files.checkpoint import load_checkpoint
+from grokking.files.run_files import read_run
+from grokking.files.surfaces import read_surface
 from grokking.system.errors import RunError
 from grokking.training.run import described
 from tests.support.environment import ROOT, TINY, clean_environment, held_at, unavailable

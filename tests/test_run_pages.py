@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from plotly.offline import get_plotlyjs_version
 
-from grokking.files.artifacts import Surface
+from grokking.files.surfaces import Surface
 from grokking.pictures.pages.run import write_run_pages
 from tests.support.browser import Chromium
 from tests.support.synthetic import described, flat_surface, history, phases, surface

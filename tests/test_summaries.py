@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from grokking.files.artifacts import Surface, write_surface
+from grokking.files.surfaces import Surface, write_surface
 from grokking.system.errors import UserError
 from tests.support.environment import ROOT
 from tests.support.sweep_folders import write_run

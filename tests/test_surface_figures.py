@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grokking.files.artifacts import Surface
+from grokking.files.surfaces import Surface
 from grokking.fourier import strongest_wave, wave_order
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.figures.surfaces import combined_figures, heatmap_figure, surface_figure

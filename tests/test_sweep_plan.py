@@ -15,9 +15,9 @@ import pytest
 from grokking.commands.sweep import main
 from grokking.commands.sweep_options import parse, plan_from, wanted_directory
 from grokking.config import identity, load
+from grokking.files import names
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import (
-    PLAN_FILE,
     Plan,
     create_directory,
     passed_through,
@@ -220,7 +220,7 @@ def test_sweeps_of_the_same_second_never_share_a_folder(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(create_directory, [tmp_path / "a" / "sweep"] * 8))
     assert sorted(path.name for path in made) == ["sweep", *(f"sweep_{n}" for n in range(2, 9))]
-    assert all((path / PLAN_FILE).exists() for path in made)
+    assert all((path / names.PLAN).exists() for path in made)
 
 
 def test_a_folder_that_another_sweep_claims_at_the_same_moment_is_left_to_it(tmp_path, monkeypatch):
@@ -269,10 +269,10 @@ def test_a_plan_survives_being_written_and_read(tmp_path, monkeypatch):
 def test_a_damaged_plan_is_named(tmp_path, key, value, fault):
     plan = {"weight_decays": [1], "seeds": [1], "epochs": [1], "environment": {}, key: value}
     text = json.dumps(plan).replace("Infinity", "1e999")
-    (tmp_path / PLAN_FILE).write_text(text)
+    (tmp_path / names.PLAN).write_text(text)
     with pytest.raises(UserError, match=rf"sweep\.json: {fault}"):
         read_plan(tmp_path)
-    (tmp_path / PLAN_FILE).write_text("{}")
+    (tmp_path / names.PLAN).write_text("{}")
     with pytest.raises(UserError, match=r"sweep\.json: key 'weight_decays' is missing"):
         read_plan(tmp_path)
 

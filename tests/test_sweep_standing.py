@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from grokking.commands.sweep import main
-from grokking.files.artifacts import read_grokking
+from grokking.files.run_files import read_grokking
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import Plan, write_plan
 from grokking.sweeps.reports import write_reports

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from grokking.detection import detect
-from grokking.files.artifacts import read_history
 from grokking.files.checkpoint import labeled_path, load_checkpoint
+from grokking.files.history import read_history
 from grokking.system.errors import RunError
 from grokking.training.engine import PlainEngine
 from grokking.training.loop import advance

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from grokking.files.artifacts import surface_path, write_surface
+from grokking.files.surfaces import surface_path, write_surface
 from tests.support.browser import Chromium
 from tests.support.environment import ROOT
 from tests.support.synthetic import flat_surface, surface

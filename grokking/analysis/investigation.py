@@ -20,9 +20,10 @@ from grokking.analysis.phases import Phases, find_phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import Scenes
 from grokking.config import departures
-from grokking.files import trajectory
-from grokking.files.artifacts import read_config, read_grokking, read_history
+from grokking.files import names, trajectory
 from grokking.files.checkpoint import labeled_path, load_checkpoint, save_checkpoint
+from grokking.files.history import read_history
+from grokking.files.run_files import read_config, read_grokking
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose_on_cpu
 from grokking.system.cores import available_cores
@@ -179,7 +180,7 @@ def save_phases(directory: Path, phases: Phases, output: Path) -> None:
 
 def phases_so_far(directory: Path) -> detection.Phases:
     """When the run memorised, generalised and collapsed, by its histories so far."""
-    if not (directory / "accuracy_history.json").exists():
+    if not (directory / names.ACCURACIES).exists():
         return detection.detect([], [], [])
     history = read_history(directory)
     return detection.detect(
@@ -192,7 +193,7 @@ def phases_so_far(directory: Path) -> detection.Phases:
 
 def has_diverged(directory: Path) -> bool:
     """Has the run in the folder ended with a loss that was not finite?"""
-    finished = (directory / "grokking.json").exists()
+    finished = (directory / names.RESULT).exists()
     return finished and read_grokking(directory)["outcome"] == detection.DIVERGED
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.files.artifacts import Series
+from grokking.files.history import Series
 from grokking.fourier import Array
 
 HALF = 0.5  # of the largest validation loss: below it the loss is on its way down

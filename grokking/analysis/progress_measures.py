@@ -8,15 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from grokking.files.artifacts import (
-    Series,
-    finite_or_none,
-    read_record,
-    write_json,
-)
+from grokking.files import names
+from grokking.files.history import Series
+from grokking.files.json_files import finite_or_none, read_record, write_json
 from grokking.schema import FINITE, NATURAL, VERSION, list_of, or_null
-
-NAME = "progress_measures.json"
 
 
 @dataclass(frozen=True)
@@ -43,13 +38,16 @@ def write(directory: Path, measures: ProgressMeasures) -> Path:
     for name, values in asdict(measures).items():
         nested = name == "excluded_losses_by_frequency"
         record[name] = [_clean(v) for v in values] if nested else _clean(values)
-    write_json(directory / NAME, record)
-    return directory / NAME
+    write_json(directory / names.PROGRESS_MEASURES, record)
+    return directory / names.PROGRESS_MEASURES
 
 
 def read(directory: Path) -> ProgressMeasures:
     """Read and check the file; UserError in one line for one that is missing or damaged."""
-    record, nested = read_record(directory / NAME), "excluded_losses_by_frequency"
+    record, nested = (
+        read_record(directory / names.PROGRESS_MEASURES),
+        "excluded_losses_by_frequency",
+    )
     epochs, real = record.epochs(), or_null(FINITE)
     columns: dict[str, Any] = {
         "epochs": epochs,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from grokking.analysis.phases import reals
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.spectra import component_norms, frequency_norms, surface_shares
-from grokking.files.artifacts import Surface
+from grokking.files.surfaces import Surface
 from grokking.fourier import Array, fourier_basis
 
 if TYPE_CHECKING:  # at run time that would import torch

@@ -59,7 +59,6 @@ def show_messages() -> None:
     if not any(isinstance(handler, Messages) for handler in log.handlers):
         log.addHandler(Messages())
         log.setLevel(logging.INFO)
-        log.propagate = False
 
 
 def run_main(main: Callable[[], int | None]) -> int:

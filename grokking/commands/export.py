@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grokking.commands.cli import Parser
-from grokking.files.artifacts import atomic_write, check_input, check_output
 from grokking.files.interchange import (
     FORMATS,
     TRANSFORMER_LENS,
@@ -12,6 +11,7 @@ from grokking.files.interchange import (
     transformer_lens_config,
     transformer_lens_weights,
 )
+from grokking.files.json_files import atomic_write, check_input, check_output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from grokking.files.artifacts import History
+from grokking.files.history import History
 from grokking.system.durations import clock
 
 PLAIN_INTERVAL = 10.0  # seconds between plain lines

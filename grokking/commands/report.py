@@ -18,13 +18,11 @@ from grokking.analysis.report_card import report_card
 from grokking.analysis.spectra import has_spectrum
 from grokking.commands.cli import Parser
 from grokking.config import NEURONS, departures, load
-from grokking.files.artifacts import (
-    check_writable,
-    read_config,
-    read_history,
-    write_json,
-)
+from grokking.files import names
 from grokking.files.continuation import command_to_go_on
+from grokking.files.history import read_history
+from grokking.files.json_files import check_writable, write_json
+from grokking.files.run_files import read_config
 from grokking.pictures.introduction import run_described
 from grokking.pictures.pages.film import write_film_page
 from grokking.pictures.pages.gallery import write_gallery_page
@@ -32,7 +30,6 @@ from grokking.pictures.pages.report import Story, write_report_page
 from grokking.schema import VERSION
 from grokking.system.errors import UserError
 
-NAME, REPORT, FILM, GALLERY = "report_card.json", "report.html", "film.html", "gallery.html"
 DESCRIPTION = (
     "Tell the story of a run and hold it against the figures of Nanda et al. (2023): prints the "
     "report card and writes report.html, film.html, gallery.html, report_card.json, "
@@ -77,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record, rows = report(directory, given.neurons, threads, config.kernel, output)
     text = brief_text if given.brief else card_text
     print(text(record, rows, directory))
-    print(f"written: {output / NAME}")
-    print(f"open {output / REPORT}")
+    print(f"written: {output / names.CARD}")
+    print(f"open {output / names.REPORT}")
     return 0
 
 
@@ -86,7 +83,7 @@ def check_output_folder(output: Path, directory: Path) -> None:
     """UserError for a file, or for the folder of another run, whose report this would replace."""
     if output.exists() and not output.is_dir():
         raise UserError(f"--output is {output}, which is a file, expected a folder")
-    if (output / "config.json").exists() and output.resolve() != directory.resolve():
+    if (output / names.CONFIG).exists() and output.resolve() != directory.resolve():
         raise UserError(
             f"--output is {output}, which holds another run; choose another folder for the report"
         )
@@ -127,18 +124,18 @@ def report(
     output.mkdir(parents=True, exist_ok=True)
     if found.phases is not None:
         save_phases(directory, found.phases, output)
-    write_json(output / NAME, record)
+    write_json(output / names.CARD, record)
     if measures is not None:
         progress_measures.write(output, measures)
-    has_history = (directory / "accuracy_history.json").exists()
+    has_history = (directory / names.ACCURACIES).exists()
     history, detected = read_history(directory) if has_history else None, phases_so_far(directory)
-    finished = (directory / "grokking.json").exists()
+    finished = (directory / names.RESULT).exists()
     described = run_described(directory, record["epoch"], history, asdict(detected), finished)
     if scenes.film is None:
-        (output / FILM).unlink(missing_ok=True)
+        (output / names.FILM).unlink(missing_ok=True)
     else:
-        write_film_page(output / FILM, described, scenes.film)
-    write_gallery_page(output / GALLERY, described, scenes.gallery, record["key_frequencies"])
+        write_film_page(output / names.FILM, described, scenes.film)
+    write_gallery_page(output / names.GALLERY, described, scenes.gallery, record["key_frequencies"])
     story = Story(
         described,
         history,
@@ -151,16 +148,16 @@ def report(
         links(output),
         outlook(record, directory, "."),
     )
-    write_report_page(output / REPORT, story)
+    write_report_page(output / names.REPORT, story)
     return record, rows
 
 
 def links(directory: Path) -> list[tuple[str, str]]:
     """The run's other pages, as far as they are in the folder of the report."""
     pages = {
-        FILM: "The film: neurons from the first epoch to the last",
-        GALLERY: "The gallery: all neurons",
-        "visualizations/index.html": "The exported neurons",
+        names.FILM: "The film: neurons from the first epoch to the last",
+        names.GALLERY: "The gallery: all neurons",
+        f"{names.PICTURES}/{names.INDEX}": "The exported neurons",
     }
     return [(page, what) for page, what in pages.items() if (directory / page).exists()]
 

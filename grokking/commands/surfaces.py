@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grokking.commands.cli import Parser
-from grokking.files.artifacts import Surface, check_input, check_output, read_config, read_surface
+from grokking.files import names
+from grokking.files.json_files import check_input, check_output
+from grokking.files.run_files import read_config
+from grokking.files.surfaces import Surface, read_surface
 from grokking.pictures.experiment import Experiment, experiment
 from grokking.pictures.pages.surfaces import surface_facts, write_combined_page, write_surface_page
 from grokking.pictures.surface_views import surface_title
@@ -35,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run_beside(source: Path, surface: Surface) -> Experiment | None:
     """The run whose config.json lies beside a surface; None, said on stderr, if it is not the surface's."""
-    config = source.parent / "config.json"
+    config = source.parent / names.CONFIG
     if surface.epoch is None or not config.is_file():
         return None
     try:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from grokking.commands.cli import Parser
-from grokking.files.artifacts import atomic_write_text, read_json
-from grokking.sweeps.tables import SUMMARY_FILE, markdown_report
+from grokking.files import names
+from grokking.files.json_files import atomic_write_text, read_json
+from grokking.sweeps.tables import markdown_report
 from grokking.system.errors import UserError
 
 
@@ -21,7 +22,7 @@ def main() -> int:
     parser.add_argument("output", metavar="OUT.md", nargs="?", help="file to write [stdout]")
     options = parser.parse_args()
     given = Path(options.summary)
-    path = given / SUMMARY_FILE if given.is_dir() else given
+    path = given / names.SUMMARY if given.is_dir() else given
     try:
         text = markdown_report(read_json(path))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

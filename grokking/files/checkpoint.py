@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokking.files.artifacts import atomic_write
+from grokking.files import names
+from grokking.files.json_files import atomic_write
 from grokking.schema import VERSION, Record
 from grokking.system.errors import RunError, UserError
 
@@ -92,4 +93,4 @@ def _leaves(name: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...]
 
 
 def labeled_path(directory: Path, label: str) -> Path:
-    return directory / "checkpoint_labeled" / f"{label}.pt"
+    return directory / names.LABELED / f"{label}.pt"

@@ -17,7 +17,9 @@ from grokking.config import (
     setting_in_words,
 )
 from grokking.detection import DIVERGED, watched
-from grokking.files.artifacts import Run, read_run, read_settings, read_starts, surface_path
+from grokking.files import names
+from grokking.files.run_files import Run, read_run, read_settings, read_starts
+from grokking.files.surfaces import surface_path
 from grokking.system.errors import UserError
 
 ELSEWHERE = "choose another folder with GROK_ARTIFACTS_DIR"
@@ -28,7 +30,7 @@ def finished_run(directory: Path, config: Config) -> Run | None:
 
     None if there is none, or if it is to go on. UserError names a file of it that is damaged.
     """
-    if not (directory / "grokking.json").exists():
+    if not (directory / names.RESULT).exists():
         return None
     run = read_run(directory)
     if run.grokking["outcome"] == DIVERGED:
@@ -70,7 +72,7 @@ def check_in_use(directory: Path, now: Mapping[str, Any], config: Config) -> boo
     `now` holds those of this process as a start of config.json does. UserError if they differ and
     GROK_RESUME is not `inexact`: sums round differently, so the weights would not be the same.
     """
-    if not (directory / "config.json").exists():
+    if not (directory / names.CONFIG).exists():
         return False
     before = read_starts(directory)[-1]
     changed = {

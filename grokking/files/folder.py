@@ -4,53 +4,53 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from grokking.files.artifacts import read_json
+from grokking.files import names
+from grokking.files.json_files import read_json
 from grokking.system.errors import RunError, UserError
 from grokking.system.locks import locked
 
 LABELS = ("initial", "memorization", "grokking", "grokked", "final")
 REPORT_LABELS = ("circuit_formation", "cleanup")
-WEIGHTS = (".pt", ".tl.pt", ".safetensors", ".npz")  # a checkpoint, and what `export` makes of it
 
 
 def _label(name: str) -> list[str]:
-    return [f"checkpoint_labeled/{name}{suffix}" for suffix in WEIGHTS]
+    return [f"{names.LABELED}/{name}{suffix}" for suffix in names.WEIGHTS]
 
 
 # What `grokking report` adds to a run's folder.
 REPORT_FILES = (
-    "report_card.json",
-    "report.html",
-    "film.html",
-    "gallery.html",
-    "progress_measures.json",
+    names.CARD,
+    names.REPORT,
+    names.FILM,
+    names.GALLERY,
+    names.PROGRESS_MEASURES,
     *(path for label in REPORT_LABELS for path in _label(label)),
 )
 
 # What is made of a run's last state, its report included; a run that goes on outdates it.
 RESULT_FILES = (
     *REPORT_FILES,
-    "grokking.json",
-    "activation_surface_neuron_*.json",
-    "activation_surface_neuron_*.html",
+    names.RESULT,
+    f"{names.SURFACE.format('*')}.json",
+    f"{names.SURFACE.format('*')}.html",
     *_label("final"),
-    "visualizations/index.html",
-    "visualizations/training_history.html",
-    "visualizations/activation_surface_neuron_*.html",
+    f"{names.PICTURES}/{names.INDEX}",
+    f"{names.PICTURES}/{names.TRAINING_HISTORY}",
+    f"{names.PICTURES}/{names.SURFACE.format('*')}.html",
 )
 
 # Everything that a run writes, newest claim first: while any of these is there, the folder holds a run.
 RUN_FILES = (
     *RESULT_FILES,
-    "loss_history.json",
-    "accuracy_history.json",
-    "measures.npy",
+    names.LOSSES,
+    names.ACCURACIES,
+    names.MEASURES,
     *(path for label in LABELS for path in _label(label)),
-    *(f"trajectory/epoch_*{suffix}" for suffix in WEIGHTS),
-    "visualizations/plotly-*.min.js",
-    *(f"checkpoint_previous{suffix}" for suffix in WEIGHTS),
-    *(f"checkpoint_latest{suffix}" for suffix in WEIGHTS),
-    "config.json",
+    *(f"{names.TRAJECTORY}/epoch_*{suffix}" for suffix in names.WEIGHTS),
+    f"{names.PICTURES}/plotly-*.min.js",
+    *(f"{names.PREVIOUS}{suffix}" for suffix in names.WEIGHTS),
+    *(f"{names.LATEST}{suffix}" for suffix in names.WEIGHTS),
+    names.CONFIG,
 )
 
 
@@ -102,7 +102,7 @@ def forget_results(directory: Path) -> None:
 
 def forget_report(directory: Path, epoch: int) -> None:
     """Remove a report of another state than that of `epoch`, or of one that cannot be told."""
-    card = directory / "report_card.json"
+    card = directory / names.CARD
     try:
         if card.exists() and read_json(card).get("epoch") == epoch:
             return
@@ -120,7 +120,7 @@ def _remove(directory: Path, paths: Sequence[Path]) -> None:
     try:
         for path in paths:
             path.unlink()
-        for name in ("checkpoint_labeled", "trajectory", "visualizations"):
+        for name in (names.LABELED, "trajectory", names.PICTURES):
             folder = directory / name
             if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()

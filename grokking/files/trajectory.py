@@ -8,10 +8,10 @@ extended, stopped early or killed and resumed keeps what an uninterrupted one ke
 from pathlib import Path
 from typing import Any
 
+from grokking.files import names
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
 from grokking.system.errors import RunError, UserError
 
-FOLDER = "trajectory"
 PER_OCTAVE = 8  # recorded epochs between each e and 2 e
 EVEN = 96  # further recorded epochs, evenly spaced, at most
 
@@ -30,7 +30,7 @@ def is_kept(epoch: int, newest: int) -> bool:
 
 def record(directory: Path, epoch: int, checkpoint: dict[str, Any]) -> None:
     """Save the checkpoint of `epoch`, the newest one, and remove those no longer kept."""
-    folder = directory / FOLDER
+    folder = directory / names.TRAJECTORY
     try:
         folder.mkdir(exist_ok=True)
         save_checkpoint(_path(folder, epoch), checkpoint)
@@ -43,7 +43,7 @@ def record(directory: Path, epoch: int, checkpoint: dict[str, Any]) -> None:
 
 def recorded(directory: Path) -> dict[int, Path]:
     """Recorded epoch -> file, ascending; empty if nothing was recorded in this run folder."""
-    paths = (directory / FOLDER).glob("epoch_*.pt")
+    paths = (directory / names.TRAJECTORY).glob("epoch_*.pt")
     epochs = {int(path.stem[6:]): path for path in paths if path.stem[6:].isdigit()}
     return dict(sorted(epochs.items()))
 
@@ -61,7 +61,7 @@ def weights_path(directory: Path, epoch: int) -> Path:
     if epoch not in paths:
         near = sorted(paths, key=lambda e: abs(e - epoch))[:2]
         told = f"; the nearest are {', '.join(map(str, near))}" if near else ""
-        raise UserError(f"{directory / FOLDER} has no weights of epoch {epoch}{told}")
+        raise UserError(f"{directory / names.TRAJECTORY} has no weights of epoch {epoch}{told}")
     return paths[epoch]
 
 

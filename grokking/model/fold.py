@@ -12,26 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from grokking.model.parameters import Parameters
 from grokking.model.tables import Tables
 
 
-class Weights(NamedTuple):
-    """The transformer's parameters, in the names and shapes of TransformerLens."""
-
-    W_E: Tensor  # [p + 1, d_model]
-    W_pos: Tensor  # [3, d_model]
-    W_Q: Tensor  # [H, d_model, d_head]
-    W_K: Tensor
-    W_V: Tensor
-    W_O: Tensor  # [H, d_head, d_model]
-    W_in: Tensor  # [d_model, d_mlp]
-    b_in: Tensor  # [d_mlp]
-    W_out: Tensor  # [d_mlp, d_model]
-    b_out: Tensor  # [d_model]
-    W_U: Tensor  # [d_model, c]
-
-
-def fold_weights(weights: Weights) -> Tables:
+def fold_parameters(weights: Parameters) -> Tables:
     """Tables whose logits equal the model's at `=`, exactly and differentiably (once)."""
     return Tables(*_Fold.apply(*weights))  # type: ignore[no-untyped-call]
 
@@ -50,7 +35,7 @@ class _Saved(NamedTuple):
 class _Fold(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *parameters: Tensor) -> Tables:
-        w = Weights(*parameters)
+        w = Parameters(*parameters)
         H, d_head, d_model = w.W_O.shape
         x2 = w.W_E[-1] + w.W_pos[2]
         X = torch.cat([w.W_E + (w.W_pos[0] - x2), x2[None]])
@@ -81,9 +66,9 @@ class _Fold(torch.autograd.Function):
         )
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Weights:
+    def backward(ctx: Any, *gradients: Tensor) -> Parameters:
         g = Tables(*gradients)
-        w, saved = Weights(*ctx.saved_tensors[:11]), _Saved(*ctx.saved_tensors[11:])
+        w, saved = Parameters(*ctx.saved_tensors[:11]), _Saved(*ctx.saved_tensors[11:])
         X, x2, heads = saved.X, saved.X[-1], w.W_O.flatten(0, 1)
 
         g_in = _rows_gradient(g.A, g.B, g.pre_bias)  # [H, p + 2, d_mlp]
@@ -104,7 +89,7 @@ class _Fold(torch.autograd.Function):
         g_x2 = g_X[-1] - g_x0 + w.W_in @ g.pre_bias + b_out
         g_x2 += torch.einsum("hmd,hd->m", w.W_Q, g_query)
         W_U = torch.addmm(torch.outer(x2 + w.b_out, g.logit_bias), w.W_out.T, g.W_L)
-        return Weights(
+        return Parameters(
             W_E=torch.cat([g_X[:-2], g_x2[None]]),
             W_pos=torch.stack([g_x0 - g_X[-2], g_X[-2], g_x2]),
             W_Q=x2[:, None] * g_query[:, None],

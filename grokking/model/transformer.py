@@ -9,7 +9,8 @@ Three forwards of one model, each exact:
 import torch
 from torch import Tensor, nn
 
-from grokking.model.fold import Weights, fold_weights
+from grokking.model.fold import fold_parameters
+from grokking.model.parameters import Parameters
 from grokking.model.tables import Tables
 
 
@@ -87,7 +88,7 @@ def fold(model: Transformer) -> Tables:
     Only the last position is read, its query is one constant vector, and the three
     attention weights sum to one, so the third is eliminated.
     """
-    return fold_weights(Weights(*(getattr(model, name) for name in Weights._fields)))
+    return fold_parameters(parameters_of(model))
 
 
 def fold_for_surfaces(model: Transformer) -> Tables:
@@ -95,5 +96,10 @@ def fold_for_surfaces(model: Transformer) -> Tables:
 
     No surface depends on W_U, and its products are a third of the folding.
     """
-    weights = Weights(*(getattr(model, name) for name in Weights._fields))
-    return fold_weights(weights._replace(W_U=weights.W_U[:, :1]))
+    parameters = parameters_of(model)
+    return fold_parameters(parameters._replace(W_U=parameters.W_U[:, :1]))
+
+
+def parameters_of(model: Transformer) -> Parameters:
+    """The model's own tensors, by name."""
+    return Parameters(*(getattr(model, name) for name in Parameters._fields))

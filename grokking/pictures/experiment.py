@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.config import FIELDS, departures, training_pairs
-from grokking.files.artifacts import read_config, read_starts
+from grokking.files.run_files import read_config, read_starts
 
 LISTED = 6  # values that are named one by one; those beyond are counted
 Values = Mapping[str, Any]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grokking.files.artifacts import History
+from grokking.files.history import History
 from grokking.pictures.experiment import Experiment, experiment
 from grokking.pictures.outcome_sentences import outcome_sentence
 from grokking.pictures.pages.page import Block, Facts, Prose

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from grokking.detection import COLLAPSED, DIVERGED, LATENESS, MEMORIZED, THRESHOLD
-from grokking.files.artifacts import History
+from grokking.files.history import History
 
 Phases = Mapping[str, Any]
 

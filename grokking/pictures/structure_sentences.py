@@ -12,7 +12,7 @@ import numpy as np
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import ROUND, Circle, Film, Gallery
 from grokking.analysis.spectra import FEW, KEY_SHARE, are_few
-from grokking.files.artifacts import Series
+from grokking.files.history import Series
 from grokking.fourier import PERIODIC, Array
 
 HALF = 0.5  # of the embedding's squared norm, or of a neuron's variance

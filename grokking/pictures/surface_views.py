@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from grokking.files.artifacts import Surface
+from grokking.files.surfaces import Surface
 from grokking.fourier import Permutation, Wave, wave_order
 
 DRAWN = 1000  # operands on an axis, at most: more than that no screen shows, and few browsers open

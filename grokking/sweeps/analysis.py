@@ -7,13 +7,13 @@ from pathlib import Path
 from statistics import median_high, median_low
 from typing import Any
 
-from grokking.files.artifacts import finite_or_none, write_json
+from grokking.files import names
+from grokking.files.json_files import finite_or_none, write_json
 from grokking.schema import VERSION
 from grokking.sweeps.folder import read_sweep
 from grokking.sweeps.records import RunRecord, Sweep
 from grokking.sweeps.scaling import Delays, fit, left_out
 from grokking.sweeps.survival import Observation, median_time, wilson_interval
-from grokking.sweeps.tables import SUMMARY_FILE
 from grokking.sweeps.verdicts import Comparison, Verdict
 
 
@@ -128,5 +128,5 @@ def analyze(directory: Path) -> tuple[Sweep, dict[str, Any]]:
     """Read a sweep, write its analysis_summary.json, and return both."""
     sweep = read_sweep(directory)
     summary = summarize(sweep)
-    write_json(directory / SUMMARY_FILE, summary)
+    write_json(directory / names.SUMMARY, summary)
     return sweep, summary

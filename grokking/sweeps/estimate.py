@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from grokking.analysis.scenes import FRAMES
-from grokking.files.artifacts import read_grokking
+from grokking.files import names
+from grokking.files.run_files import read_grokking
 from grokking.sweeps.plan import PlannedRun
 from grokking.sweeps.reports import report_on
 from grokking.sweeps.resources import Resources
 from grokking.sweeps.runner import POLL_SECONDS, Child, ended_together, start
 from grokking.system.durations import clock
 from grokking.system.errors import UserError
-from grokking.system.failure import FILE, told
+from grokking.system.failure import told
 from grokking.system.signals import StopRequest
 
 MEASURED_EPOCHS = 60
 LATER_LABELS = 5  # memorization, grokking, grokked, circuit_formation, cleanup: not reached so soon
 SNAPSHOTS = 200  # of a trajectory, at most
-GROWING = ("loss_history.json", "accuracy_history.json", "measures.npy")
+GROWING = (names.LOSSES, names.ACCURACIES, names.MEASURES)
 
 
 class Measurement(NamedTuple):
@@ -104,7 +105,7 @@ def _wait(children: Sequence[Child], stop: StopRequest) -> float:
 def _check_ended_well(children: Sequence[Child]) -> None:
     for child in children:
         if child.process.returncode:
-            said = told(child.folder / FILE, child.process.returncode)
+            said = told(child.folder / names.FAILURE, child.process.returncode)
             if child.process.returncode == UserError.exit_code:
                 raise UserError(said)
             raise RuntimeError(f"the measuring run failed ({said})")
@@ -132,9 +133,9 @@ def measured_in(
     overhead = max(0.0, took - seconds)
     sizes = {path: path.stat().st_size for path in folders[0].rglob("*") if path.is_file()}
     growing = sum(size for path, size in sizes.items() if path.name in GROWING)
-    snapshots = [size for path, size in sizes.items() if path.parent.name == "trajectory"]
+    snapshots = [size for path, size in sizes.items() if path.parent.name == names.TRAJECTORY]
     examined = states(epochs, bool(snapshots))
-    label = sizes.get(folders[0] / "checkpoint_labeled" / "final.pt", 0)
+    label = sizes.get(folders[0] / names.LABELED / "final.pt", 0)
     return Measurement(
         epochs=epochs,
         epochs_per_second=epochs / seconds,

@@ -10,9 +10,10 @@ from typing import Any
 
 from grokking.config import FIELDS
 from grokking.detection import DIVERGED, GENERALISED, delay
-from grokking.files.artifacts import Run, read_run
+from grokking.files import names
+from grokking.files.run_files import Run, read_run
 from grokking.sweeps.axis import AXIS
-from grokking.sweeps.plan import PLAN_FILE, RESERVED, read_plan, read_sessions
+from grokking.sweeps.plan import RESERVED, read_plan, read_sessions
 from grokking.sweeps.records import Condition, Fault, RunRecord, Sweep
 from grokking.system.errors import UserError
 
@@ -56,7 +57,7 @@ def read_sweep(directory: Path) -> Sweep:
 def _run_folders(directory: Path) -> list[Path]:
     if not directory.is_dir():
         raise UserError(f"{directory}: no such folder, expected the folder of a sweep")
-    if (directory / "config.json").exists():
+    if (directory / names.CONFIG).exists():
         raise UserError(f"{directory} holds a single run, expected the folder of a sweep above it")
     try:
         inside = [path for path in directory.iterdir() if path.is_dir()]
@@ -67,12 +68,12 @@ def _run_folders(directory: Path) -> list[Path]:
 
 def _missing(directory: Path, present: set[str]) -> list[Fault]:
     """Runs that the sweep's plan has and its folder has not; a folder without a plan misses nothing."""
-    if not (directory / PLAN_FILE).exists():
+    if not (directory / names.PLAN).exists():
         return []
     try:
         planned = {run.name for run in read_plan(directory).runs()}
     except UserError as error:
-        return [Fault(PLAN_FILE, str(error).removeprefix(f"{directory / PLAN_FILE}: "))]
+        return [Fault(names.PLAN, str(error).removeprefix(f"{directory / names.PLAN}: "))]
     return [
         Fault(name, "planned, but there is no such folder") for name in sorted(planned - present)
     ]

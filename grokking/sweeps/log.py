@@ -4,9 +4,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from grokking.files import names
 from grokking.sweeps.plan import Plan
-
-LOG_FILE = "run_log.txt"
 
 
 def clock_time() -> str:
@@ -17,7 +16,7 @@ class RunLog:
     """Appends whole lines, so that several processes of one sweep can share the file."""
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / LOG_FILE
+        self.path = directory / names.RUN_LOG
 
     def header(self, plan: Plan, how: str) -> None:
         """The head of a new log, or of a resumption in an old one."""

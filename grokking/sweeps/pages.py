@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from grokking.files import names
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.experiment import experiment
 from grokking.pictures.introduction import introduce
@@ -26,16 +27,16 @@ from grokking.sweeps.tables import (
 from grokking.system.errors import RunError
 
 PAGES = {
-    "validation_accuracy_comparison.html": f"Validation accuracy by {AXIS.name}",
-    "grokking_epoch_distribution.html": f"Grok epochs by {AXIS.name}",
-    "combined_comparison.html": "Accuracy, loss, grok epochs and survival together",
+    names.ACCURACY_PLOT: f"Validation accuracy by {AXIS.name}",
+    names.DISTRIBUTION_PLOT: f"Grok epochs by {AXIS.name}",
+    names.COMBINED_PLOT: "Accuracy, loss, grok epochs and survival together",
 }
 Summary = dict[str, Any]
 
 
 def write_sweep_pages(sweep: Sweep, summary: Summary) -> Path:
     """Write all pages into the sweep's plots/; returns the index. RunError if the disk refuses."""
-    plots = sweep.directory / "plots"
+    plots = sweep.directory / names.PLOTS
     try:
         plots.mkdir(exist_ok=True)
     except OSError as error:
@@ -51,8 +52,8 @@ def write_sweep_pages(sweep: Sweep, summary: Summary) -> Path:
 
     contents = [_accuracy_page(sweep), _distribution_page(sweep, summary), _combined_page(sweep)]
     for (name, title), blocks in zip(PAGES.items(), contents, strict=True):
-        write(name, title, [*blocks, Links([("index.html", "Back to the table")])])
-    return write("index.html", "Weight-decay sweep", _index(sweep, summary))
+        write(name, title, [*blocks, Links([(names.INDEX, "Back to the table")])])
+    return write(names.INDEX, "Weight-decay sweep", _index(sweep, summary))
 
 
 def _accuracy_page(sweep: Sweep) -> list[Block]:
@@ -130,7 +131,7 @@ def _ordered(sweep: Sweep) -> list[RunRecord]:
 
 def _run_links(sweep: Sweep) -> list[tuple[str, str]]:
     """Each run's own pages, as far as they exist, relative to plots/."""
-    pages = {"visualizations/index.html": "pictures", "report.html": "report"}
+    pages = {f"{names.PICTURES}/{names.INDEX}": "pictures", names.REPORT: "report"}
     return [
         (quote(os.fsencode(f"../{run.directory}/{page}")), f"{run.directory}: {what}")
         for run in _ordered(sweep)

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from grokking.config import VARIABLES, load, recorded_kind, variables
+from grokking.files import names
 from grokking.schema import AMOUNT, OBJECT, VERSION, Kind
 from grokking.sweeps.axis import AXIS, Axis
 from grokking.system.errors import RunError, UserError
 
-PLAN_FILE = "sweep.json"
-DAMAGED_FOLDER = "damaged"
-RESERVED = ("plots", "slurm", DAMAGED_FOLDER)  # folders of a sweep that are no runs
+RESERVED = (names.PLOTS, names.SLURM, names.DAMAGED)  # folders of a sweep that are no runs
 OWNED = (  # variables that each run gets from the sweep
     AXIS.variable,
     "GROK_SEED",
@@ -104,23 +103,23 @@ def passed_through(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_plan(directory: Path, plan: Plan) -> None:
-    from grokking.files.artifacts import write_json
+    from grokking.files.json_files import write_json
 
-    write_json(directory / PLAN_FILE, {"schema_version": VERSION, **plan.record()})
+    write_json(directory / names.PLAN, {"schema_version": VERSION, **plan.record()})
 
 
 def rewrite_plan(directory: Path, plan: Plan) -> None:
     """The plan of a sweep that goes on otherwise than it began; its sittings are kept."""
-    from grokking.files.artifacts import read_json, write_json
+    from grokking.files.json_files import read_json, write_json
 
-    write_json(directory / PLAN_FILE, read_json(directory / PLAN_FILE) | plan.record())
+    write_json(directory / names.PLAN, read_json(directory / names.PLAN) | plan.record())
 
 
 def read_plan(directory: Path) -> Plan:
     """The plan of a sweep's folder; UserError names the file and its fault."""
-    from grokking.files.artifacts import read_record
+    from grokking.files.json_files import read_record
 
-    record = read_record(directory / PLAN_FILE)
+    record = read_record(directory / names.PLAN)
     axis = AXIS
     values = record.series(axis.key, axis.kind)
     seeds = record.series("seeds", recorded_kind("seed"))
@@ -144,16 +143,16 @@ def read_plan(directory: Path) -> Plan:
 
 def read_sessions(directory: Path) -> list[dict[str, Any]]:
     """The sittings of a sweep, see add_session; UserError if sweep.json is missing or damaged."""
-    from grokking.files.artifacts import read_record
+    from grokking.files.json_files import read_record
 
-    return read_record(directory / PLAN_FILE).series("sessions", _SESSION, default=[])
+    return read_record(directory / names.PLAN).series("sessions", _SESSION, default=[])
 
 
 def add_session(directory: Path, runs: int, jobs: int, seconds: float) -> None:
     """Note in sweep.json how long one sitting took, wall clock, for how many runs."""
-    from grokking.files.artifacts import read_json, write_json
+    from grokking.files.json_files import read_json, write_json
 
-    path = directory / PLAN_FILE
+    path = directory / names.PLAN
     record = read_json(path)
     session = {"runs": runs, "jobs": jobs, "seconds": round(seconds, 1)}
     write_json(path, record | {"sessions": [*record.get("sessions", []), session]})
@@ -177,7 +176,7 @@ def _claimed(path: Path) -> bool:
     if any(path.iterdir()):
         return False
     try:
-        (path / PLAN_FILE).touch(exist_ok=False)
+        (path / names.PLAN).touch(exist_ok=False)
     except FileExistsError:
         return False
     return True

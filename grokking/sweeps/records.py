@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.detection import DIVERGED, LEARNING, MEMORISED
-from grokking.files.artifacts import History
+from grokking.files.history import History
 from grokking.sweeps.axis import Axis
 from grokking.sweeps.survival import Observation
 from grokking.sweeps.verdicts import Followed, Verdict, verdicts

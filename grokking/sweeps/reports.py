@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from logging import getLogger
 from pathlib import Path
 
+from grokking.files import names
 from grokking.sweeps.runner import child_environment
 from grokking.system.cores import available_cores
-from grokking.system.failure import FILE, ask, told
+from grokking.system.failure import ask, told
 
 log = getLogger(__name__)
 
@@ -23,8 +24,8 @@ def write_reports(folders: Sequence[Path], jobs: int, settings: dict[str, str]) 
     waiting = [
         folder
         for folder in folders
-        if os.path.exists(folder / "grokking.json")  # False where it may not look
-        and not os.path.exists(folder / "report.html")
+        if os.path.exists(folder / names.RESULT)  # False where it may not look
+        and not os.path.exists(folder / names.REPORT)
     ]
     if waiting:
         log.info(f"writing the reports of {len(waiting)} runs ...")
@@ -46,10 +47,10 @@ def report_on(folders: Sequence[Path], jobs: int, settings: dict[str, str]) -> l
 def _report(run: Path, threads: int, kernel: dict[str, str]) -> str:
     code = subprocess.run(
         [sys.executable, "-m", "grokking", "report", "--brief", f"--threads={threads}", str(run)],
-        env=child_environment() | kernel | ask(run / FILE),
+        env=child_environment() | kernel | ask(run / names.FAILURE),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=False,
     ).returncode
-    return "" if code == 0 else f"{run.name} has no report: {told(run / FILE, code)}"
+    return "" if code == 0 else f"{run.name} has no report: {told(run / names.FAILURE, code)}"

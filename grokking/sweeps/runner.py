@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from grokking.detection import DIVERGED, GENERALISED, GROKKED
+from grokking.files import names
 from grokking.files.folder import run_files
 from grokking.sweeps.log import RunLog
 from grokking.sweeps.plan import PlannedRun
 from grokking.system.durations import clock
 from grokking.system.errors import Diverged, RunError, UserError
-from grokking.system.failure import FILE, ask, told
+from grokking.system.failure import ask, told
 from grokking.system.locks import is_locked
 from grokking.system.signals import StopRequest
 
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0  # for a run to save its checkpoint
-OUTPUT_FILE = "training_output.log"
 _ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -71,14 +71,14 @@ def start(
     `resume` is the GROK_RESUME of a run that has begun. Raises RunError if it cannot.
     """
     folder = directory / run.name
-    environment = child_environment() | run.environment(directory) | ask(folder / FILE)
+    environment = child_environment() | run.environment(directory) | ask(folder / names.FAILURE)
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
     try:
         if resume and run_files(folder):
             environment["GROK_RESUME"] = resume
         folder.mkdir(exist_ok=True)
-        with (folder / OUTPUT_FILE).open("ab") as log:
+        with (folder / names.OUTPUT).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "grokking"],
                 env=environment,
@@ -135,7 +135,7 @@ def ended_together(children: list[Child], patience: float = 0.0) -> Iterator[Non
 
 def has_diverged(folder: Path) -> bool:
     """Does the folder hold the result of a run that diverged?"""
-    from grokking.files.artifacts import read_grokking
+    from grokking.files.run_files import read_grokking
 
     try:
         return bool(read_grokking(folder)["outcome"] == DIVERGED)
@@ -191,7 +191,7 @@ class Runner:
                 for child in [c for c in self.children if c.process.poll() is not None]:
                     self.children.remove(child)
                     self._ended(child)
-                self.screen.refresh([(c.run.name, c.folder / OUTPUT_FILE) for c in self.children])
+                self.screen.refresh([(c.run.name, c.folder / names.OUTPUT) for c in self.children])
         return self.failed
 
     def _start(self, run: PlannedRun) -> None:
@@ -223,14 +223,14 @@ class Runner:
             self._say(name, f"interrupted after {took}")
         else:
             self.failed.append(name)
-            why = told(child.folder / FILE, code)
+            why = told(child.folder / names.FAILURE, code)
             self._say(
-                name, f"failed with exit code {code} after {took}: {why}; see {name}/{OUTPUT_FILE}"
+                name, f"failed with exit code {code} after {took}: {why}; see {name}/{names.OUTPUT}"
             )
         self.screen.done += 1
 
     def _outcome(self, child: Child) -> str:
-        from grokking.files.artifacts import read_grokking
+        from grokking.files.run_files import read_grokking
 
         try:
             result = read_grokking(child.folder)

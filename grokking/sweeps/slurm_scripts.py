@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from grokking.files import names
 from grokking.sweeps.plan import Plan
 from grokking.system.errors import UserError
 
@@ -71,7 +72,7 @@ def write_scripts(
     plan: Plan, arrays: Sequence[Chunk], directory: Path, options: SlurmOptions
 ) -> list[Path]:
     """Write DIR/slurm/*.sbatch: one script per array, the analysis last."""
-    folder = directory / "slurm"
+    folder = directory / names.SLURM
     folder.mkdir(exist_ok=True)
     texts = {chunk.name("runs"): array_script(plan, chunk, directory, options) for chunk in arrays}
     texts["analysis"] = analysis_script(directory, options)
@@ -87,7 +88,7 @@ def array_script(plan: Plan, chunk: Chunk, directory: Path, options: SlurmOption
     settings = {
         "job-name": "grokking",
         "array": f"{_ranges(chunk.tasks)}{throttle}",
-        "output": directory / "slurm" / f"{chunk.name('run')}_%a.log",
+        "output": directory / names.SLURM / f"{chunk.name('run')}_%a.log",
         "ntasks": 1,
         "cpus-per-task": plan.environment.get("GROK_THREADS", "1"),
         "partition": options.slurm_partition,
@@ -104,7 +105,7 @@ def analysis_script(directory: Path, options: SlurmOptions) -> str:
     """The job that follows: statistics, then pictures."""
     settings = {
         "job-name": "grokking-analysis",
-        "output": directory / "slurm" / "analysis.log",
+        "output": directory / names.SLURM / "analysis.log",
         "ntasks": 1,
         "partition": options.slurm_partition,
     }

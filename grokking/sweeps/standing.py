@@ -3,11 +3,11 @@
 from itertools import chain, count
 from pathlib import Path
 
-from grokking.analysis import measures
 from grokking.config import load
-from grokking.files.artifacts import read_config, read_starts
+from grokking.files import measures, names
 from grokking.files.continuation import check_same_experiment, finished_run
-from grokking.sweeps.plan import DAMAGED_FOLDER, PlannedRun
+from grokking.files.run_files import read_config, read_starts
+from grokking.sweeps.plan import PlannedRun
 from grokking.system.errors import RunError, UserError
 
 
@@ -33,11 +33,11 @@ def fault_of(folder: Path, run: PlannedRun) -> str:
     Empty, too, where the run itself will say it: the disk does not give a file, or it is another run.
     """
     try:
-        if (folder / "config.json").exists():
+        if (folder / names.CONFIG).exists():
             read_config(folder)
             read_starts(folder)
         finished = finished_run(folder, load(run.variables).config)
-        if finished is None and (folder / measures.NAME).exists():
+        if finished is None and (folder / names.MEASURES).exists():
             measures.read(folder)
     except UserError as error:
         return _without_folder(str(error), folder)
@@ -61,9 +61,9 @@ def set_aside(folder: Path) -> Path:
 
     Raises RunError if the disk refuses.
     """
-    shelf = folder.parent / DAMAGED_FOLDER
-    names = chain([folder.name], (f"{folder.name}_{number}" for number in count(2)))
-    aside = next(shelf / name for name in names if not (shelf / name).exists())
+    shelf = folder.parent / names.DAMAGED
+    candidates = chain([folder.name], (f"{folder.name}_{number}" for number in count(2)))
+    aside = next(shelf / name for name in candidates if not (shelf / name).exists())
     try:
         shelf.mkdir(exist_ok=True)
         folder.rename(aside)

@@ -7,7 +7,6 @@ from grokking.sweeps.axis import AXIS
 from grokking.sweeps.verdicts import FAIL
 from grokking.system.durations import clock
 
-SUMMARY_FILE = "analysis_summary.json"
 HEADER = (
     AXIS.name,
     "grokked",

@@ -8,7 +8,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-FILE = "failure.json"
 _VARIABLE = "GROKKING_FAILURE_FILE"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from grokking.files.artifacts import History
+from grokking.files.history import History
 from grokking.kernels.backend import Evaluation
 from grokking.system.errors import Diverged
 from grokking.system.signals import StopRequest

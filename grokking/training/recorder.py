@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from grokking.analysis import measures
-from grokking.files import trajectory
-from grokking.files.artifacts import write_history
+from grokking.analysis.measures import measure
+from grokking.files import measures, names, trajectory
 from grokking.files.checkpoint import Damaged, labeled_path, load_checkpoint, save_checkpoint
 from grokking.files.folder import forget_results
+from grokking.files.history import write_history
 from grokking.kernels.backend import Evaluation
 from grokking.system.errors import RunError, UserError
 from grokking.training.state import TrainingState, Weights, labeled_record, to_record, weights_of
@@ -27,7 +27,7 @@ class Recorder:
     def __init__(self, state: TrainingState, directory: Path) -> None:
         self.state, self.directory = state, directory
         self.resumed_at = state.epoch if state.history.epochs else None
-        self.continues = (directory / "grokking.json").exists()  # a run that had ended
+        self.continues = (directory / names.RESULT).exists()  # a run that had ended
         self.history_written = time.monotonic()
         self.rows: list[measures.Rows] = []  # measured since the last append
 
@@ -38,7 +38,7 @@ class Recorder:
         W_L = (model.W_out @ model.W_U).detach().cpu().numpy()
         assert training.class_sums is not None and validation.class_sums is not None
         class_means = (training.class_sums + validation.class_sums).numpy() / p
-        self.rows.append(measures.measure(self.state.epoch, weights, W_L, class_means))
+        self.rows.append(measure(self.state.epoch, weights, W_L, class_means))
 
     def save_measures(self) -> None:
         measures.append(self.directory, self.rows)
@@ -93,10 +93,10 @@ class Recorder:
         was made of an earlier end of the run goes once the state after it is safe.
         """
         self.save_measures()
-        latest = self.directory / "checkpoint_latest.pt"
+        latest = self.directory / f"{names.LATEST}.pt"
         try:
             if latest.exists():
-                os.replace(latest, self.directory / "checkpoint_previous.pt")
+                os.replace(latest, self.directory / f"{names.PREVIOUS}.pt")
         except OSError as error:
             raise RunError(f"cannot rename {latest}: {error.strerror}") from error
         save_checkpoint(latest, to_record(self.state))
@@ -118,7 +118,7 @@ def newest_checkpoint(directory: Path) -> tuple[dict[str, Any] | None, str]:
     A damaged checkpoint_latest.pt is replaced by the previous one at once, so that the
     next save cannot push the only intact one out.
     """
-    latest, previous = (directory / f"checkpoint_{which}.pt" for which in ("latest", "previous"))
+    latest, previous = (directory / f"{name}.pt" for name in (names.LATEST, names.PREVIOUS))
     faults = []
     for path in (latest, previous):
         try:

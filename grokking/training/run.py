@@ -9,18 +9,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from grokking.analysis import measures
 from grokking.config import Config, Loaded, as_record, as_text, command_line
 from grokking.detection import DIVERGED, LATENESS, RULE, THRESHOLD, Phases, detect
-from grokking.files import trajectory
-from grokking.files.artifacts import (
-    Run,
-    Surface,
-    read_config,
-    read_starts,
-    write_json,
-    write_surface,
-)
+from grokking.files import measures, names, trajectory
 from grokking.files.continuation import (
     ELSEWHERE,
     check_in_use,
@@ -30,6 +21,9 @@ from grokking.files.continuation import (
     missing_neurons,
 )
 from grokking.files.folder import check_free, claimed, clear, forget_report, forget_results
+from grokking.files.json_files import write_json
+from grokking.files.run_files import Run, read_config, read_starts
+from grokking.files.surfaces import Surface, write_surface
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose, choose_device
 from grokking.pictures.experiment import Experiment
@@ -120,7 +114,7 @@ def choose_machine(config: Config) -> Machine:
 
 def look_at(directory: Path, config: Config) -> Run | None:
     """The run in the folder if there is nothing left to do for it; UserError if it is another one."""
-    if (directory / "config.json").exists():
+    if (directory / names.CONFIG).exists():
         check_same_experiment(directory, read_config(directory), config)
     try:
         finished = finished_run(directory, config)
@@ -155,7 +149,7 @@ def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingSta
     if fault:
         log.warning(f"{fault}; continuing from the one before")
     if record is None:
-        if (directory / "grokking.json").exists():
+        if (directory / names.RESULT).exists():
             raise UserError(
                 f"{directory} holds a finished run without the checkpoint that it would go on from; "
                 f"set GROK_OVERWRITE=1 to train it again, or {ELSEWHERE}"
@@ -183,7 +177,7 @@ def describe_run(
 ) -> None:
     """Write config.json: every setting, and on what each start and resume of the run was computed."""
     config, earlier = loaded.config, []
-    if (directory / "config.json").exists():
+    if (directory / names.CONFIG).exists():
         earlier = read_starts(directory)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     start = {"epoch": epoch, "time": now, "inexact": inexact, **machine.described()}
@@ -196,7 +190,7 @@ def describe_run(
         for name, value in as_record(config).items()
     }
     content = {"schema_version": VERSION, "config": fields, **machine.described()}
-    write_json(directory / "config.json", {**content, "starts": [*earlier, start]})
+    write_json(directory / names.CONFIG, {**content, "starts": [*earlier, start]})
 
 
 def start_line(config: Config, machine: Machine) -> str:
@@ -240,7 +234,7 @@ def export(state: TrainingState, engine: Engine, recorder: Recorder, directory: 
     forget_report(directory, state.epoch)
     result = grokking_record(state, phases)
     write_run_pages(directory, described(directory, state, result), history, result, surfaces)
-    write_json(directory / "grokking.json", result)
+    write_json(directory / names.RESULT, result)
     return summary(result, directory, len(surfaces))
 
 
@@ -255,7 +249,7 @@ def export_diverged(state: TrainingState, recorder: Recorder, directory: Path) -
     forget_results(directory)
     result = grokking_record(state, phases)
     write_run_pages(directory, described(directory, state, result), history, result, [])
-    write_json(directory / "grokking.json", result)
+    write_json(directory / names.RESULT, result)
 
 
 def described(directory: Path, state: TrainingState, result: dict[str, Any]) -> Experiment:

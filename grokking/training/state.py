@@ -9,7 +9,7 @@ from torch import Tensor
 
 from grokking.config import Config, identity
 from grokking.detection import HALFWAY, MEMORIZED, Watch
-from grokking.files.artifacts import History
+from grokking.files.history import History
 from grokking.model.transformer import Transformer
 from grokking.task import Split, generators, split_pairs
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from grokking.config import FIELDS, Config
 from grokking.detection import detect
-from grokking.files.artifacts import History, write_history, write_json
+from grokking.files.history import History, write_history
+from grokking.files.json_files import write_json
 
 
 def write_run(

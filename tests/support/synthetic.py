@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from grokking.detection import DIVERGED, is_late, outcome
-from grokking.files.artifacts import History, Surface
+from grokking.files.history import History
+from grokking.files.surfaces import Surface
 from grokking.fourier import Array
 from grokking.pictures.experiment import Experiment
 

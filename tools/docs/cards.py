@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from grokking.commands.cli import Parser, run_main
-from grokking.commands.report import FILM, GALLERY, REPORT, report
-from grokking.files.artifacts import check_output, write_json
+from grokking.commands.report import report
+from grokking.files import names
+from grokking.files.json_files import check_output, write_json
 from grokking.schema import VERSION
 from tools.docs.summaries import summarize
 
@@ -22,7 +23,11 @@ def cards(directories: list[Path]) -> dict[str, Any]:
         began = time.perf_counter()
         record, _ = report(directory)
         seconds = round(time.perf_counter() - began, 1)
-        pages = (page for page in (REPORT, FILM, GALLERY) if (directory / page).exists())
+        pages = (
+            page
+            for page in (names.REPORT, names.FILM, names.GALLERY)
+            if (directory / page).exists()
+        )
         sizes = {page: (directory / page).stat().st_size for page in pages}
         written = {"seconds": seconds, "bytes": sizes}
         named = {"name": directory.resolve().name, **summarize(directory)}

@@ -9,14 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-
-from grokking.analysis import progress_measures  # noqa: E402
-from grokking.analysis.phases import find_phases  # noqa: E402
-from grokking.commands.cli import Parser, run_main  # noqa: E402
-from grokking.pictures.figures.progress import progress_figure  # noqa: E402
-from grokking.pictures.pages.page import Figures, write_page  # noqa: E402
-from tests.support.browser import Chromium  # noqa: E402
+from grokking.analysis import progress_measures
+from grokking.analysis.phases import find_phases
+from grokking.commands.cli import Parser, run_main
+from grokking.pictures.figures.progress import progress_figure
+from grokking.pictures.pages.page import Figures, write_page
+from tests.support.browser import Chromium
 
 
 def main() -> None:

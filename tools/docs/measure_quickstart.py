@@ -13,12 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from grokking.commands.cli import Parser, run_main
+from grokking.files.json_files import write_json
+from grokking.schema import VERSION
+from grokking.sweeps.estimate import MEASURED_EPOCHS, disk_use, measured_in
+from grokking.system.environment import versions
+
 ROOT = Path(__file__).resolve().parents[2]
-from grokking.commands.cli import Parser, run_main  # noqa: E402
-from grokking.files.artifacts import write_json  # noqa: E402
-from grokking.schema import VERSION  # noqa: E402
-from grokking.sweeps.estimate import MEASURED_EPOCHS, disk_use, measured_in  # noqa: E402
-from grokking.system.environment import versions  # noqa: E402
 
 EPOCHS = 10_000
 

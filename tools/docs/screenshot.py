@@ -8,11 +8,9 @@ Needs Chromium, by way of the tests' own driver.
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-
-from grokking.commands.cli import Parser, run_main  # noqa: E402
-from grokking.system.errors import UserError  # noqa: E402
-from tests.support.browser import Chromium  # noqa: E402
+from grokking.commands.cli import Parser, run_main
+from grokking.system.errors import UserError
+from tests.support.browser import Chromium
 
 
 def main() -> None:

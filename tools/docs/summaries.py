@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from grokking.commands.cli import Parser, run_main
-from grokking.files.artifacts import (
-    History,
-    read_config,
-    read_grokking,
-    read_history,
-    read_json,
-    read_surface,
-)
+from grokking.files.history import History, read_history
+from grokking.files.json_files import read_json
+from grokking.files.run_files import read_config, read_grokking
+from grokking.files.surfaces import read_surface
 from grokking.fourier import PERIODIC
 
 LEVELS = (0.1, 0.5, 0.9, 0.99)

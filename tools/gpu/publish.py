@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grokking.commands.cli import Parser, run_main
-from grokking.files.artifacts import atomic_write_text, read_json
+from grokking.files.json_files import atomic_write_text, read_json
 from grokking.system.environment import git_commit
 from grokking.system.errors import UserError
 from tools.docs import tables as docs_tables

@@ -36,7 +36,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
 
-    from grokking.files.artifacts import check_output, read_json, write_json
+    from grokking.files.json_files import check_output, read_json, write_json
     from grokking.system.environment import versions
     from tools.reliability import PROMISES
 

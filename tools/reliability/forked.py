@@ -25,8 +25,8 @@ import torch
 from grokking import config
 from grokking.commands.cli import run_main
 from grokking.commands.train import train_one
-from grokking.files.artifacts import read_json
 from grokking.files.checkpoint import load_checkpoint
+from grokking.files.json_files import read_json
 
 TINY = {
     "GROK_MODULUS": "5",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from grokking.files.artifacts import read_history
 from grokking.files.checkpoint import load_checkpoint
+from grokking.files.history import read_history
 from grokking.kernels.compiled import implementations
 from grokking.system.errors import UserError
 from grokking.training.engine import Step

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from grokking.config import FIELDS, Config
-from grokking.files.artifacts import History, write_history, write_json
+from grokking.files import names
+from grokking.files.history import History, write_history
+from grokking.files.json_files import write_json
 from grokking.sweeps.axis import AXIS
-from grokking.sweeps.plan import PLAN_FILE, Plan, write_plan
+from grokking.sweeps.plan import Plan, write_plan
 from tools.reliability.spoiling import FLIPPED, JSON_FILE, RUN_FILES
 
 NAMES = ("copy of a run", "<b>&amp;", "-rf", "a\nb", "100%#?", "ü" * 100, "\udcff", "'\"`$(x)")
@@ -188,8 +190,8 @@ def _add_plan(directory: Path, plan: Plan, mixture: Mixture, chance: random.Rand
         return
     write_plan(directory, plan)
     if state == "damaged":
-        mixture.faulty.add(PLAN_FILE)
+        mixture.faulty.add(names.PLAN)
         how = chance.choice([how for how in JSON_FILE if how not in _NO_PLAN])
-        JSON_FILE[how](directory / PLAN_FILE, chance)
+        JSON_FILE[how](directory / names.PLAN, chance)
     else:
         mixture.faulty |= {run.name for run in plan.runs() if not (directory / run.name).is_dir()}

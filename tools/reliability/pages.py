@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grokking.commands.report import FILM, GALLERY, REPORT, report
+from grokking.commands.report import report
 from grokking.config import FIELDS, recorded_kind
-from grokking.files.artifacts import read_run, read_surface
+from grokking.files import names
+from grokking.files.run_files import read_run
+from grokking.files.surfaces import read_surface
 from grokking.pictures.introduction import run_described
 from grokking.pictures.pages.run import write_run_pages
 from grokking.pictures.pages.surfaces import write_combined_page
@@ -134,7 +136,11 @@ def _report_pages(run: Path, trained: Path, text: str) -> list[Path]:
             report(run)
     except (UserError, RunError):
         pass  # refused in a line
-    return [path for path in map(run.joinpath, (REPORT, FILM, GALLERY)) if path.exists()]
+    return [
+        path
+        for path in map(run.joinpath, (names.REPORT, names.FILM, names.GALLERY))
+        if path.exists()
+    ]
 
 
 def _hostile(record: dict[str, Any], text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from grokking.commands.sweep import main as sweep
-from grokking.files.artifacts import read_grokking
+from grokking.files.run_files import read_grokking
 from grokking.system.locks import is_locked
 from tools.reliability.forked import TINY, Fork, forked_run, train
 from tools.reliability.outcome import Outcome

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokking.files.artifacts import read_json
+from grokking.files import names
+from grokking.files.json_files import read_json
 from grokking.sweeps.axis import AXIS
-from grokking.sweeps.plan import PLAN_FILE, Plan, PlannedRun, write_plan
-from grokking.system.failure import FILE
+from grokking.sweeps.plan import Plan, PlannedRun, write_plan
 from tools.reliability.forked import differences, forked_run, outcome, unreadable
 from tools.reliability.outcome import Outcome
 from tools.reliability.small_sweeps import DIVERGING, EPOCHS, SETTINGS, forked_sweep
@@ -20,7 +20,7 @@ from tools.reliability.tampering import at_epoch, at_file_operation, die, operat
 
 DECAYS, SEEDS, STOPS = (0.5, 1.0, DIVERGING), (1, 2), (1, 8, 20)
 CHECKPOINTS = ("checkpoint_latest.pt", "checkpoint_previous.pt")
-TOLD = ("training_output.log", FILE)  # of what a run printed, and why it failed
+TOLD = (names.OUTPUT, names.FAILURE)  # of what a run printed, and why it failed
 NOT_THERE = ("gone", "a link to itself")  # as if there were no such file
 IN_THE_WAY = ("a folder", "a pipe", "not permitted")  # what a run can neither read nor replace
 Bytes = dict[str, tuple[bytes, int]]  # of every file of a folder, with its time
@@ -216,7 +216,7 @@ def _in_the_way(
 
 def _without_a_plan(directory: Path, chance: random.Random) -> Iterator[str]:
     """A sweep whose plan is damaged is refused, and nothing in its folder changes."""
-    JSON_FILE[chance.choice(list(JSON_FILE))](directory / PLAN_FILE, chance)
+    JSON_FILE[chance.choice(list(JSON_FILE))](directory / names.PLAN, chance)
     before = _bytes(directory)
     ended, _ = forked_sweep("--resume", directory, folder=directory.parent)
     if ended.code != 2 or ended.errors.count("\n") != 1:

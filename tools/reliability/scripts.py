@@ -14,8 +14,8 @@ from typing import NamedTuple
 from grokking.commands.analyze_sweep import main as analyze
 from grokking.commands.plot_sweep import main as plot
 from grokking.commands.surfaces import main as visualize
+from grokking.files import names
 from grokking.sweeps.pages import PAGES
-from grokking.sweeps.tables import SUMMARY_FILE
 from tools.reliability.calls import Called, called
 from tools.reliability.forked import Fork, forked_run
 from tools.reliability.mixtures import mix
@@ -71,8 +71,8 @@ def _works(folder: Path, chance: random.Random) -> Iterator[Work]:
         if whole:
             readable += 1
             make = partial(_mixed, seed)
-            yield Work(f"analyze sweep {seed}", analyze, "", (SUMMARY_FILE,), make)
-            yield Work(f"plot sweep {seed}", plot, "", (SUMMARY_FILE, *PLOTS), make)
+            yield Work(f"analyze sweep {seed}", analyze, "", (names.SUMMARY,), make)
+            yield Work(f"plot sweep {seed}", plot, "", (names.SUMMARY, *PLOTS), make)
 
 
 def _mixed(seed: int, directory: Path) -> None:

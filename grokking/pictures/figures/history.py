@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from plotly.subplots import make_subplots
 
-from grokking.files.artifacts import History
+from grokking.files.history import History
 from grokking.pictures.drawings import Drawing, epoch_axis, epoch_buttons
 from grokking.pictures.outcome_sentences import gap, outcome_title
 from grokking.pictures.style import TEMPLATE, TRAINING, VALIDATION, curve, epoch_lines

@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 
 from grokking.analysis.phases import Phases, reals
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.files.artifacts import Series
+from grokking.files.history import Series
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import (
     GREEN,

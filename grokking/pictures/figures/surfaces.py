@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from grokking.analysis.scenes import Bytes
-from grokking.files.artifacts import Surface
+from grokking.files.surfaces import Surface
 from grokking.fourier import Array, Permutation
 from grokking.pictures.drawings import Button, Buttons, Drawing
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE

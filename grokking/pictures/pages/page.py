@@ -14,7 +14,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
-from grokking.files.artifacts import atomic_write_text
+from grokking.files.json_files import atomic_write_text
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import FONT, PAGE_COLORS
 

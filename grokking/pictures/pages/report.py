@@ -11,7 +11,8 @@ from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import Circle, Film, Gallery, Scenes
 from grokking.analysis.spectra import are_few
-from grokking.files.artifacts import History, Series, Surface
+from grokking.files.history import History, Series
+from grokking.files.surfaces import Surface
 from grokking.pictures.experiment import Experiment
 from grokking.pictures.figures.circles import circle_figure
 from grokking.pictures.figures.history import history_figure

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grokking.files.artifacts import History, Surface
+from grokking.files import names
+from grokking.files.history import History
+from grokking.files.surfaces import Surface
 from grokking.pictures.experiment import Experiment
 from grokking.pictures.figures.history import history_figure
 from grokking.pictures.figures.surfaces import wave_heatmap
@@ -28,13 +30,13 @@ def write_run_pages(
 
     `phases` is the content of grokking.json. One copy of plotly.js serves all pages.
     """
-    folder = directory / "visualizations"
+    folder = directory / names.PICTURES
     folder.mkdir(parents=True, exist_ok=True)
     training = history_figure(history, phases)
     first = introduce(described)
     pages = [
         write_page(
-            folder / "training_history.html",
+            folder / names.TRAINING_HISTORY,
             f"The curves of a run: {described.title}",
             [*first, Figures([training])],
             "shared",
@@ -42,7 +44,7 @@ def write_run_pages(
     ]
     links = [(pages[0].name, training.title)]
     for surface in surfaces:
-        page = folder / f"activation_surface_neuron_{surface.neuron_index}.html"
+        page = folder / f"{names.SURFACE.format(surface.neuron_index)}.html"
         pages.append(write_combined_page(page, surface, "shared", described))
         links.append((page.name, surface_title(surface)))
     blocks = [
@@ -53,7 +55,7 @@ def write_run_pages(
         Links(links),
     ]
     index = write_page(
-        folder / "index.html", f"Pictures of a run: {described.title}", blocks, "shared"
+        folder / names.INDEX, f"Pictures of a run: {described.title}", blocks, "shared"
     )
     return [index, *pages]
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from grokking.files.artifacts import Surface
+from grokking.files.surfaces import Surface
 from grokking.fourier import diagonal_periodicity
 from grokking.pictures.experiment import Experiment
 from grokking.pictures.figures.surfaces import combined_figures, surface_figure

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grokking.files.artifacts import read_json
+from grokking.files.json_files import read_json
 from tools.docs.summaries import summarize
 from tools.gpu.parts.part import extension, gpus
 from tools.gpu.record import write_json

@@ -7,8 +7,13 @@ import os
 import numpy as np
 import pytest
 
-from grokking.files import artifacts
-from grokking.files.artifacts import History, Surface, read_history, read_surface, write_surface
+from grokking.files import json_files
+from grokking.files.history import History, read_history, write_history
+from grokking.files.json_files import (
+    write_json,
+)
+from grokking.files.run_files import read_config, read_grokking
+from grokking.files.surfaces import Surface, read_surface, write_surface
 from grokking.system.errors import RunError, UserError
 
 
@@ -111,12 +116,12 @@ def test_a_byte_order_mark_is_no_fault(tmp_path):
 
 
 def test_a_file_may_be_as_large_as_the_numbers_that_it_says_it_holds(tmp_path, monkeypatch):
-    monkeypatch.setattr(artifacts, "SMALL_JSON", 100)
+    monkeypatch.setattr(json_files, "SMALL_JSON", 100)
     values = np.random.default_rng(0).exponential(size=(17, 17))
     path = write_surface(tmp_path, Surface(5, 17, values))
     losses, accuracies = values.flatten().tolist(), [0.123456789012345678] * 289
     history = History(list(range(289)), losses, losses, accuracies, accuracies)
-    artifacts.write_history(tmp_path, history)
+    write_history(tmp_path, history)
     assert read_surface(path).modulus == 17
     assert read_history(tmp_path) == history
     path.write_text(path.read_text().replace('"modulus": 17', '"modulus": 3'))
@@ -137,12 +142,12 @@ def test_a_gigabyte_that_says_modulus_3_is_refused_by_its_first_bytes(tmp_path):
         read_surface(path)
     path.rename(tmp_path / "config.json")
     with pytest.raises(UserError, match="it has 1,000 MB, expected at most 40 MB"):
-        artifacts.read_config(tmp_path)
+        read_config(tmp_path)
 
 
 def test_histories_survive_the_round_trip_and_null_marks_what_was_not_finite(tmp_path):
     history = History([0, 10], [4.7, math.nan], [4.8, math.inf], [0.0, 1.0], [0.01, None])
-    artifacts.write_history(tmp_path, history)
+    write_history(tmp_path, history)
     assert read_history(tmp_path) == History(
         [0, 10], [4.7, None], [4.8, None], [0.0, 1.0], [0.01, None]
     )
@@ -165,9 +170,7 @@ def test_histories_survive_the_round_trip_and_null_marks_what_was_not_finite(tmp
     ],
 )
 def test_a_damaged_history_is_refused(tmp_path, name, key, value, fault):
-    artifacts.write_history(
-        tmp_path, History([0, 1], [1.0, 1.0], [1.0, 1.0], [0.0, 0.5], [0.0, 0.5])
-    )
+    write_history(tmp_path, History([0, 1], [1.0, 1.0], [1.0, 1.0], [0.0, 0.5], [0.0, 0.5]))
     record = json.loads((tmp_path / name).read_text())
     (tmp_path / name).write_text(json.dumps({**record, key: value}))
     with pytest.raises(UserError, match=f"{name}: .*{fault}"):
@@ -176,20 +179,20 @@ def test_a_damaged_history_is_refused(tmp_path, name, key, value, fault):
 
 def test_json_never_contains_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        artifacts.write_json(tmp_path / "x.json", {"a": math.nan})
+        write_json(tmp_path / "x.json", {"a": math.nan})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_one(tmp_path, monkeypatch):
     path = tmp_path / "x.json"
-    artifacts.write_json(path, {"a": 1})
+    write_json(path, {"a": 1})
 
     def full(handle):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunError, match=r"cannot write .*x.json: No space left on device"):
-        artifacts.write_json(path, {"a": 2})
+        write_json(path, {"a": 2})
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
     assert json.loads(path.read_text()) == {"a": 1}
 
@@ -197,7 +200,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_one(tmp_path,
 def test_written_files_follow_the_umask(tmp_path):
     old = os.umask(0o027)
     try:
-        artifacts.write_json(tmp_path / "x.json", {})
+        write_json(tmp_path / "x.json", {})
     finally:
         os.umask(old)
     assert (tmp_path / "x.json").stat().st_mode & 0o777 == 0o640
@@ -210,6 +213,6 @@ def test_grokked_and_grok_epoch_must_agree(tmp_path):
             *("final_training_accuracy", "final_validation_accuracy", "epochs_per_second"),
         ]
     )
-    artifacts.write_json(tmp_path / "grokking.json", {**record, "grokked": True})
+    write_json(tmp_path / "grokking.json", {**record, "grokked": True})
     with pytest.raises(UserError, match="contradict"):
-        artifacts.read_grokking(tmp_path)
+        read_grokking(tmp_path)

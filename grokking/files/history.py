@@ -1,0 +1,66 @@
+"""The histories of a run: loss_history.json and accuracy_history.json. Torch-free."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from grokking.files import names
+from grokking.files.json_files import LARGEST_JSON, finite_or_none, read_record, write_json
+from grokking.schema import (
+    AMOUNT,
+    FRACTION,
+    VERSION,
+    or_null,
+)
+
+Series = list[float | None]
+
+
+@dataclass(frozen=True)
+class History:
+    """One entry per probed epoch; epoch e is the state after e steps; None marks a non-finite value."""
+
+    epochs: list[int]
+    training_losses: Series
+    validation_losses: Series
+    training_accuracies: Series
+    validation_accuracies: Series
+
+
+_HISTORY_FILES = {names.LOSSES: "losses", names.ACCURACIES: "accuracies"}
+_HISTORY_VALUES = {"losses": or_null(AMOUNT), "accuracies": or_null(FRACTION)}
+
+
+def write_history(directory: Path, history: History) -> None:
+    """Write loss_history.json and accuracy_history.json."""
+    for name, what in _HISTORY_FILES.items():
+        record: dict[str, object] = {"schema_version": VERSION, "epochs": history.epochs}
+        for part in ("training", "validation"):
+            series: Iterable[float | None] = getattr(history, f"{part}_{what}")
+            record[f"{part}_{what}"] = [v if v is None else finite_or_none(v) for v in series]
+        write_json(directory / name, record)
+
+
+def _entries_of_all_lists(file: IO[bytes]) -> int:
+    """The numbers of a history file: its three lists are as long as the first."""
+    entries = 0
+    for _ in range(LARGEST_JSON >> 20):
+        block, end, _ = file.read(1 << 20).partition(b"]")
+        entries += block.count(b",")
+        if end:
+            break
+    return 3 * entries
+
+
+def read_history(directory: Path) -> History:
+    """Read both history files of a run and check that they belong together."""
+    columns: dict[str, list[Any]] = {}
+    for name, what in _HISTORY_FILES.items():
+        record = read_record(directory / name, _entries_of_all_lists)
+        epochs = record.epochs()
+        if columns.setdefault("epochs", epochs) != epochs:
+            raise record.fail("'epochs' differs from the one in loss_history.json")
+        for key in (f"{part}_{what}" for part in ("training", "validation")):
+            columns[key] = record.series(key, _HISTORY_VALUES[what], like="epochs")
+    return History(**columns)

@@ -1,0 +1,26 @@
+"""The name of every file and folder that a run or a sweep has, once."""
+
+# --- of a run
+CONFIG = "config.json"
+RESULT = "grokking.json"  # the last file that a run writes
+LOSSES, ACCURACIES = "loss_history.json", "accuracy_history.json"
+MEASURES = "measures.npy"
+LATEST, PREVIOUS = "checkpoint_latest", "checkpoint_previous"  # with one of WEIGHTS
+LABELED = "checkpoint_labeled"
+TRAJECTORY = "trajectory"
+SURFACE = "activation_surface_neuron_{}"  # .json, and .html of its page
+PICTURES, TRAINING_HISTORY, INDEX = "visualizations", "training_history.html", "index.html"
+WEIGHTS = (".pt", ".tl.pt", ".safetensors", ".npz")  # a checkpoint, and what `export` makes of it
+LOCK, FAILURE = ".lock", "failure.json"
+
+# --- of its report
+CARD, REPORT, FILM, GALLERY = "report_card.json", "report.html", "film.html", "gallery.html"
+PROGRESS_MEASURES = "progress_measures.json"
+
+# --- of a sweep
+PLAN, SUMMARY = "sweep.json", "analysis_summary.json"
+RUN_LOG, OUTPUT = "run_log.txt", "training_output.log"
+PLOTS, SLURM, DAMAGED = "plots", "slurm", "damaged"
+ACCURACY_PLOT = "validation_accuracy_comparison.html"
+DISTRIBUTION_PLOT = "grokking_epoch_distribution.html"
+COMBINED_PLOT = "combined_comparison.html"

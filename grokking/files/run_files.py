@@ -1,0 +1,118 @@
+"""What a run's config.json and grokking.json tell, and a finished run as a whole. Torch-free."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from grokking.config import FIELDS, Config, recorded_kind
+from grokking.detection import OUTCOMES, outcome
+from grokking.files import names
+from grokking.files.history import History, read_history
+from grokking.files.json_files import read_record
+from grokking.schema import (
+    AMOUNT,
+    BOOLEAN,
+    EPOCH,
+    FRACTION,
+    OBJECT,
+    WORD,
+    Record,
+    choice,
+    or_null,
+    shown,
+)
+from grokking.system.errors import UserError
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as its files tell it."""
+
+    directory: Path
+    config: dict[str, Any]  # field -> value
+    starts: list[dict[str, Any]]  # see read_starts
+    history: History
+    grokking: dict[str, Any]  # the fields of grokking.json
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Field -> value of a run's config.json; a field that an older file lacks has its default."""
+    return {**asdict(Config()), **{k: e["value"] for k, e in read_settings(directory).items()}}
+
+
+def read_settings(directory: Path) -> dict[str, dict[str, Any]]:
+    """Field -> its entry in a run's config.json: `value`, which may stand there, and `source`."""
+    record = read_record(directory / names.CONFIG)
+    fields: dict[str, dict[str, Any]] = record.get("config", OBJECT)
+    for name, entry in fields.items():
+        if not OBJECT.accepts(entry) or "value" not in entry:
+            raise record.fail(f"'config' field {shown(name)} has no 'value'")
+        if name in FIELDS:
+            record.checked(f"'config' field '{name}'", entry["value"], recorded_kind(name))
+    return fields
+
+
+_START = {
+    "epoch": or_null(EPOCH),
+    "inexact": BOOLEAN,
+    **dict.fromkeys(("time", "device", "device_name", "threads", "kernel"), or_null(WORD)),
+    "kernel_reason": or_null(WORD),
+    "versions": or_null(OBJECT),
+}
+
+
+def read_starts(directory: Path) -> list[dict[str, Any]]:
+    """What config.json tells of each start and resume, oldest first; of a run of 0.1.0, its last.
+
+    What it does not tell is None.
+    """
+    record = read_record(directory / names.CONFIG)
+    told = record.series("starts", OBJECT, default=[record.values]) or [record.values]
+    starts = [Record(f"{record.name}: 'starts'[{n}]", start) for n, start in enumerate(told)]
+    untold = {**dict.fromkeys(_START), "inexact": False}
+    return [{key: s.get(key, kind, untold[key]) for key, kind in _START.items()} for s in starts]
+
+
+_EPOCHS = ("memorization_epoch", "generalization_epoch", "grok_epoch")
+_RESULT = {
+    **dict.fromkeys(_EPOCHS, or_null(EPOCH)),
+    **dict.fromkeys(("final_training_accuracy", "final_validation_accuracy"), or_null(FRACTION)),
+    **dict.fromkeys(("seconds", "epochs_per_second"), or_null(AMOUNT)),
+    "grokked": BOOLEAN,
+}
+_OUTCOME = choice("|".join(OUTCOMES), ", ".join(OUTCOMES))
+
+
+def read_grokking(directory: Path) -> dict[str, Any]:
+    """The checked content of grokking.json, the last file that a run writes.
+
+    `outcome` and `collapse_epoch`, which older files lack, are there: told by the epochs, and None.
+    """
+    record = read_record(directory / names.RESULT)
+    values = record.values | {key: record.get(key, kind) for key, kind in _RESULT.items()}
+    if values["grokked"] != (values["grok_epoch"] is not None):
+        raise record.fail("'grokked' and 'grok_epoch' contradict each other")
+    told = outcome(values["memorization_epoch"], values["generalization_epoch"])
+    values["outcome"] = record.get("outcome", _OUTCOME, told)
+    for key in ("collapse_epoch", "final_epoch"):
+        values[key] = record.get(key, or_null(EPOCH), None)
+    return values
+
+
+def read_run(directory: Path) -> Run:
+    """Read a finished run's folder; UserError names the first file that is missing or damaged."""
+    config, starts, history = (
+        read_config(directory),
+        read_starts(directory),
+        read_history(directory),
+    )
+    if not history.epochs:
+        raise UserError(f"{directory / names.LOSSES}: 'epochs' is empty")
+    grokking = read_grokking(directory)
+    for key in _EPOCHS:
+        if (grokking[key] or 0) > history.epochs[-1]:
+            raise UserError(
+                f"{directory / names.RESULT}: '{key}' is {shown(grokking[key])}, after the last epoch "
+                f"{history.epochs[-1]}"
+            )
+    return Run(directory, config, starts, history, grokking)
