@@ -36,7 +36,7 @@ def _neuron_list(text: str) -> str | tuple[int, ...] | None:
     return tuple(dict.fromkeys(int(part) for part in text.split(",")))
 
 
-NEURONS = Kind(
+NEURON_LIST = Kind(
     "indices separated by commas (0,102,204), or all",
     lambda value: value == "all" or (LIST.accepts(value) and all(map(NATURAL.accepts, value))),
     _neuron_list,
@@ -94,7 +94,7 @@ class Config:
         None, integer(0), "stop this many epochs after grokking was confirmed"
     )
     neurons: str | tuple[int, ...] | None = setting(
-        None, NEURONS, "neurons to export, or all; unset: five steps through the layer"
+        None, NEURON_LIST, "neurons to export, or all; unset: five steps through the layer"
     )
     trajectory: bool = setting(True, SWITCH, "0 records no weights along the way")
     artifacts_dir: str = setting("artifacts", FOLDER, "folder of the run's files")

@@ -22,7 +22,7 @@ GROKKED, GENERALISED, MEMORISED, LEARNING, DIVERGED = OUTCOMES = (
     "learning",
     "diverged",
 )
-RULE = (
+DETECTION_RULE = (
     f"memorization_epoch: first probe with training accuracy >= {MEMORIZED}. generalization_epoch: first "
     f"probe e with validation accuracy >= {THRESHOLD} whose mean over the probes in [e, e+{WINDOW}], with at "
     f"least one later probe (the next one if none is that near), is >= {THRESHOLD}. grokked: both exist and "
@@ -35,7 +35,7 @@ Accuracies = Sequence[float | None]
 
 
 @dataclass(frozen=True)
-class Phases:
+class Detection:
     """Epochs are probed epochs; None: did not happen by the end of the history (censored)."""
 
     memorization_epoch: int | None
@@ -53,13 +53,13 @@ def detect(
     training: Accuracies,
     validation: Accuracies,
     diverged: bool = False,
-) -> Phases:
+) -> Detection:
     """Apply the rule to accuracies in [0, 1] at increasing probed epochs; None is a non-finite probe."""
     memorized = first_memorized(epochs, training)
     position = first_confirmed(epochs, validation)
     generalized = None if position is None else epochs[position]
     grok_epoch = generalized if is_late(memorized, generalized) else None
-    return Phases(
+    return Detection(
         memorized,
         generalized,
         grok_epoch,

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from grokking.kernels import choice, parity
-from grokking.kernels.choice import AUTO, CUDA, choose, choose_on_cpu
-from grokking.kernels.compiled import cuda_devices, implementations, load
+from grokking.kernels.choice import AUTO, CUDA, choose_backend, choose_on_cpu
+from grokking.kernels.compiled import cuda_devices, implementations, load_extension
 from grokking.kernels.cpu import Cpu
 from grokking.kernels.cuda import Cuda
 from grokking.kernels.parity import compare, disagreement, everything, first_use_fault
@@ -21,7 +21,7 @@ from tests.support.environment import ROOT
 
 GPU, CPU = torch.device("cuda:0"), torch.device("cpu")
 FALLBACK = "the extension could not be built (no compiler)"
-compiled = pytest.mark.skipif(not implementations(), reason=load()[1])
+compiled = pytest.mark.skipif(not implementations(), reason=load_extension()[1])
 
 
 @pytest.fixture
@@ -58,10 +58,10 @@ def test_refusing_a_kernel_imports_neither_torch_nor_numpy():
 def test_auto_is_the_best_implementation_and_every_name_can_be_forced():
     names = list(implementations())
     assert names[-1] == "reference"
-    best = choose(AUTO, CPU, 2)
+    best = choose_backend(AUTO, CPU, 2)
     assert (best.name, best.threads, best.reason) == (names[0], 2, "")
     for name in names:
-        assert str(choose(name, CPU, 1)) == f"{name}, 1 thread"
+        assert str(choose_backend(name, CPU, 1)) == f"{name}, 1 thread"
 
 
 @compiled
@@ -71,7 +71,7 @@ def test_on_the_processor_the_kernel_of_a_gpu_means_the_best_one():
 
 def test_plain_pytorch_is_had_by_its_name_on_every_device():
     for device in (CPU, GPU):
-        chosen = choose("torch", device, 2)
+        chosen = choose_backend("torch", device, 2)
         assert str(chosen) == "plain PyTorch, because GROK_KERNEL=torch asks for it"
         assert chosen.threads == chosen.torch_threads == 2
 
@@ -87,28 +87,28 @@ def test_an_unknown_kernel_is_the_users_error_and_lists_the_choices():
 
 
 def test_a_build_without_the_extension_says_why_and_uses_pytorch(no_extension):
-    for chosen in (choose(AUTO, CPU, 2), choose_on_cpu(CUDA, 2)):
+    for chosen in (choose_backend(AUTO, CPU, 2), choose_on_cpu(CUDA, 2)):
         assert chosen == Reference(2, FALLBACK)
         assert str(chosen) == f"plain PyTorch, because {FALLBACK}"
     with pytest.raises(UserError, match="no compiler"):
-        choose("reference", CPU, 2)
+        choose_backend("reference", CPU, 2)
 
 
 def test_a_gpu_whose_first_use_agrees_gets_the_cuda_kernel(one_device):
     for requested in (AUTO, CUDA):
-        assert choose(requested, GPU, 2) == Cuda(2)
+        assert choose_backend(requested, GPU, 2) == Cuda(2)
 
 
 def test_a_first_use_that_disagrees_falls_back_and_says_so(one_device, monkeypatch):
     monkeypatch.setattr(parity, "first_use_fault", lambda device: f"wrong on {device}")
-    chosen = choose(CUDA, GPU, 2)
+    chosen = choose_backend(CUDA, GPU, 2)
     assert chosen == Reference(2, "wrong on cuda:0")
     assert str(chosen) == "plain PyTorch, because wrong on cuda:0"
 
 
 def test_without_a_device_auto_is_plain_pytorch_with_the_reason(no_device):
     expected = Reference(2, "the CUDA kernel cannot run here: no NVIDIA driver")
-    assert choose(AUTO, GPU, 2) == expected
+    assert choose_backend(AUTO, GPU, 2) == expected
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ def test_a_kernel_asked_for_by_name_that_cannot_run_on_the_gpu_is_refused(
     no_device, requested, message
 ):
     with pytest.raises(UserError, match=message):
-        choose(requested, GPU, 2)
+        choose_backend(requested, GPU, 2)
 
 
 def test_the_cuda_kernel_is_refused_where_the_device_is_the_cpu():
     with pytest.raises(UserError, match="GROK_KERNEL is cuda, but the device is cpu"):
-        choose(CUDA, CPU, 1)
+        choose_backend(CUDA, CPU, 1)
 
 
 def test_devices_are_counted_or_their_absence_explained():
@@ -147,7 +147,7 @@ def test_without_a_driver_the_cuda_kernel_is_refused_in_one_line(grokking):
 
 @pytest.mark.parametrize("name", ["torch", *implementations()])
 def test_every_kernel_of_the_cpu_passes_the_comparison(name):
-    assert disagreement(choose(name, CPU, 2), CPU) == ""
+    assert disagreement(choose_backend(name, CPU, 2), CPU) == ""
 
 
 @pytest.mark.parametrize("fault", ["scaled", "shifted", "nan"])

@@ -90,7 +90,7 @@ def test_gradients_are_scaled_by_what_comes_from_above(problem):
 
 def test_many_pairs_are_evaluated_in_parts_that_fit_in_memory(problem, monkeypatch):
     whole = KERNEL.evaluate(*problem, logits=True, class_sums=True)
-    monkeypatch.setattr(cuda, "CHUNK", 30)  # 4 pairs of 7 logits; 25 pairs are 7 parts
+    monkeypatch.setattr(cuda, "LOGITS_AT_ONCE", 30)  # 4 pairs of 7 logits; 25 pairs are 7 parts
     parts = KERNEL.evaluate(*problem, logits=True, class_sums=True)
     assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
     assert parts.correct == whole.correct

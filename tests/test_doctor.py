@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from grokking.commands import doctor
-from grokking.commands.doctor import Finding, main
+from grokking.commands.doctor import Check, main
 from grokking.config import Config
 from grokking.kernels import choice, compiled, parity
 from grokking.kernels.compiled import implementations
@@ -58,7 +58,7 @@ def test_a_kernel_that_computes_otherwise_is_named_with_a_remedy(monkeypatch, ca
 
 def test_without_the_extension_it_says_why_and_how_to_get_it(monkeypatch, capsys):
     for user in (compiled, choice):
-        monkeypatch.setattr(user, "load", lambda: (None, FALLBACK))
+        monkeypatch.setattr(user, "load_extension", lambda: (None, FALLBACK))
     monkeypatch.setenv("GROK_THREADS", "1")
     assert main([]) == 1
     screen = capsys.readouterr().out
@@ -89,7 +89,7 @@ def test_what_cannot_be_checked_without_a_package_is_said_without_a_traceback(mo
         return load(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without_torch)
-    told = {finding.what: finding.told for finding in doctor.findings(Config())}
+    told = {finding.what: finding.told for finding in doctor.checks(Config())}
     assert told["graphics"] == told["parity"] == "not checked: No module named 'torch'"
 
 
@@ -99,7 +99,7 @@ def test_a_gpu_that_the_kernel_cannot_use_is_a_finding(monkeypatch):
     for user in (compiled, choice):
         monkeypatch.setattr(user, "cuda_devices", lambda: (0, "built without CUDA"))
     gpu, fault = doctor.graphics(Config())
-    assert gpu == Finding("GPU", "GPU 9000; runs go there by themselves")
+    assert gpu == Check("GPU", "GPU 9000; runs go there by themselves")
     assert fault.told == (
         "plain PyTorch, because the CUDA kernel cannot run here: built without CUDA"
     )

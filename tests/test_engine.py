@@ -22,8 +22,8 @@ def setting(request, monkeypatch):
     model = Transformer(13, 16, 2, 24, for_weights)
     split = split_pairs(13, 0.4, for_split)
     if request.param.endswith("in chunks"):
-        monkeypatch.setattr("grokking.training.engine.CHUNK", 50)
-        monkeypatch.setattr("grokking.kernels.reference.CHUNK", 50)
+        monkeypatch.setattr("grokking.training.engine.PAIRS_AT_ONCE", 50)
+        monkeypatch.setattr("grokking.kernels.reference.PAIRS_AT_ONCE", 50)
     if request.param.startswith("plain"):
         return model, split, PlainEngine(13, split, torch.device("cpu"))
     name = "torch" if request.param.startswith("folded") else request.param

@@ -7,7 +7,7 @@ import pytest
 
 from grokking.config import Config, as_record
 from grokking.files.json_files import write_json
-from grokking.pictures.experiment import LISTED, experiment
+from grokking.pictures.experiment import LISTED, describe_experiment
 from grokking.system.errors import UserError
 
 START: dict[str, Any] = {
@@ -34,7 +34,7 @@ def run(folder: Path, *starts: dict[str, Any], **changes: Any) -> Path:
 
 
 def test_the_reference_run_in_full(tmp_path: Path) -> None:
-    described = experiment([run(tmp_path / "run", START)], [7_728])
+    described = describe_experiment([run(tmp_path / "run", START)], [7_728])
     assert described.title == "addition mod 113, weight decay 1.0, seed 42, epoch 7,728"
     assert dict(described.facts) == {
         "task": "(a + b) mod 113",
@@ -55,7 +55,7 @@ def test_the_reference_run_in_full(tmp_path: Path) -> None:
 
 def test_departures_are_named_with_what_they_depart_from(tmp_path: Path) -> None:
     folder = run(tmp_path / "run", START, modulus=53, train_fraction=0.35, d_mlp=256, seed=7)
-    assert experiment([folder], [1]).sentences == [
+    assert describe_experiment([folder], [1]).sentences == [
         "This departs from the reference experiment (Nanda et al., 2023): train fraction 0.35 (there "
         "0.3), modulus 53 (there 113), d_mlp 256 (there 512)."
     ]
@@ -67,7 +67,7 @@ def test_runs_that_differ_are_listed_and_a_long_list_is_counted(tmp_path: Path) 
         for decay in (0.5, 1.0)
         for seed in range(LISTED + 2)
     ]
-    described = experiment(folders, [100] * len(folders))
+    described = describe_experiment(folders, [100] * len(folders))
     assert described.title == (
         "addition mod 113, weight decays 0.5, 1.0, seeds 0, 1, 2, 3, 4, 5 and 2 more, epoch 100"
     )
@@ -79,7 +79,7 @@ def test_runs_that_differ_are_listed_and_a_long_list_is_counted(tmp_path: Path) 
 
 def test_a_run_of_several_starts_names_first_and_last_day_and_every_machine(tmp_path: Path) -> None:
     later = {**START, "time": "2026-11-24T00:00:00Z", "device_name": "Another", "threads": 1}
-    facts = dict(experiment([run(tmp_path / "run", START, later)], [1]).facts)
+    facts = dict(describe_experiment([run(tmp_path / "run", START, later)], [1]).facts)
     assert facts["date"] == "2026-11-22 to 2026-11-24"
     assert facts["computed on"] == (
         "Test processor, 2 threads, kernel avx512, Another, 1 thread, kernel avx512"
@@ -88,7 +88,7 @@ def test_a_run_of_several_starts_names_first_and_last_day_and_every_machine(tmp_
 
 @pytest.mark.parametrize("start", [{}, {"time": None, "versions": None, "threads": None}])
 def test_what_is_not_told_is_unknown(tmp_path: Path, start: dict[str, Any]) -> None:
-    facts = dict(experiment([run(tmp_path / "run", start)], [1]).facts)
+    facts = dict(describe_experiment([run(tmp_path / "run", start)], [1]).facts)
     assert facts["computed on"] == "unknown, unknown threads, kernel unknown"
     assert facts["software"].startswith("grokking unknown, commit unknown, torch unknown")
 
@@ -96,6 +96,6 @@ def test_what_is_not_told_is_unknown(tmp_path: Path, start: dict[str, Any]) -> N
 def test_a_damaged_config_is_refused_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"config": {"seed": {"value": "no"}}}')
     with pytest.raises(UserError, match="'seed' is \"no\", expected an integer"):
-        experiment([tmp_path], [1])
+        describe_experiment([tmp_path], [1])
     with pytest.raises(UserError, match=r"'starts'\[0\]: 'versions' is \"2\", expected an object"):
-        experiment([run(tmp_path / "run", {"versions": "2"})], [1])
+        describe_experiment([run(tmp_path / "run", {"versions": "2"})], [1])

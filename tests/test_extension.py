@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from grokking.kernels.compiled import implementations, load
+from grokking.kernels.compiled import implementations, load_extension
 from grokking.model.tables import table_shapes
 from tests.support.environment import ROOT, clean_environment, unavailable
 
-module, missing = load()
+module, missing = load_extension()
 compiled = pytest.mark.skipif(module is None, reason=missing)
 
 P, HEADS, D_MLP, CLASSES, PAIRS = 5, 2, 6, 7, 4

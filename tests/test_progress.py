@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from grokking.commands.progress import PLAIN_INTERVAL, Progress, describe
+from grokking.commands.progress import PLAIN_INTERVAL, Progress, last_probe
 from grokking.files.history import History, read_history
 from grokking.system.durations import clock
 from grokking.training.recorder import HISTORY_INTERVAL, Recorder
@@ -18,7 +18,7 @@ HISTORY = History([0, 7], [4.7, 1.5e-7], [4.8, None], [0.01, 1.0], [0.0, 0.123])
 
 def test_the_last_probe_in_words():
     expected = "loss 1.50e-07 (val not finite), accuracy 100.0% (val 12.3%)"
-    assert describe(HISTORY) == expected
+    assert last_probe(HISTORY) == expected
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (61, "1:01"), (3725, "1:02:05")])

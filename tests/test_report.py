@@ -16,7 +16,7 @@ from grokking import config
 from grokking.analysis import progress_measures
 from grokking.analysis.phases import Phases
 from grokking.commands.progress import Progress
-from grokking.commands.report import main, report
+from grokking.commands.report import main, write_report
 from grokking.files import trajectory
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
 from grokking.files.folder import run_files
@@ -82,14 +82,14 @@ def test_the_brief_card_has_one_line_per_row(run_directory, capsys):
 
 
 def test_film_gallery_and_report_are_written_and_linked(run_directory):
-    report(run_directory)
+    write_report(run_directory)
     page = (run_directory / "report.html").read_text()
     for name in ("film.html", "gallery.html", "visualizations/index.html"):
         assert (run_directory / name).exists() and f'href="{name}"' in page
 
 
 def test_measures_run_from_the_first_recorded_epoch_to_the_final_model(run_directory):
-    report(run_directory)
+    write_report(run_directory)
     measures = progress_measures.read(run_directory)
     assert measures.epochs == list(range(41))
     history = json.loads((run_directory / "loss_history.json").read_text())
@@ -104,7 +104,7 @@ def test_the_ends_of_the_phases_are_labelled(run_directory, monkeypatch):
 
     for phases in (Phases(4, 10, 16), Phases(4, 12, None)):  # the second outdates the first
         monkeypatch.setattr(investigation, "find_phases", lambda _, found=phases: found)
-        report(run_directory)
+        write_report(run_directory)
     saved = load_checkpoint(run_directory / "checkpoint_labeled" / "circuit_formation.pt")
     recorded = load_checkpoint(run_directory / "trajectory" / "epoch_000012.pt")
     assert saved["epoch"] == 12
@@ -123,7 +123,7 @@ def test_everything_goes_into_another_folder_on_request(
     import grokking.analysis.investigation as investigation
 
     monkeypatch.setattr(investigation, "find_phases", lambda _: Phases(4, 12, None))
-    report(run_directory)
+    write_report(run_directory)
     before, elsewhere = contents(run_directory), tmp_path / "of a colleague" / "report"
     assert main([str(run_directory), "--output", str(elsewhere)]) == 0
     assert capsys.readouterr().out.endswith(f"open {elsewhere}/report.html\n")
@@ -193,7 +193,7 @@ def test_cards_of_several_runs_are_not_computed_for_a_file_that_cannot_be_writte
 ):
     from tools.docs import cards as report_cards
 
-    monkeypatch.setattr(report_cards, "report", lambda _: pytest.fail("computed"))
+    monkeypatch.setattr(report_cards, "write_report", lambda _: pytest.fail("computed"))
     for output, told in (
         (tmp_path / "no" / "a.json", "create it first"),
         (tmp_path, "is a folder"),
@@ -207,7 +207,7 @@ def test_a_run_without_a_trajectory_gets_a_card_without_phases(run_directory, tm
     (tmp_path / "checkpoint_labeled").mkdir()
     for name in ("config.json", "grokking.json", "checkpoint_labeled/final.pt"):
         os.link(run_directory / name, tmp_path / name)
-    record, _ = report(tmp_path)
+    record, _ = write_report(tmp_path)
     assert record["phases"] is None
     assert record["rows"][9]["verdict"] == "not judged"
     assert not (tmp_path / "progress_measures.json").exists()
@@ -231,7 +231,7 @@ def test_a_run_that_has_not_finished_is_reported_on_at_its_newest_recorded_epoch
     assert measures.validation_losses == pytest.approx(history["validation_losses"], rel=1e-4)
     assert (tmp_path / "film.html").exists()
     assert not (tmp_path / "grokking.json").exists()
-    (row,) = report(tmp_path)[0]["rows"][10:]
+    (row,) = write_report(tmp_path)[0]["rows"][10:]
     assert (row["value"], row["verdict"]) == (None, "not judged")  # of another experiment
 
 
@@ -250,7 +250,7 @@ def test_a_record_that_is_thinned_out_while_it_is_read_is_reported_on(
     assert progress_measures.read(folder).epochs == [e for e in range(41) if e not in (7, 30, 39)]
     assert (folder / "film.html").exists()
     listed[40].unlink()
-    assert report(folder)[0]["epoch"] == 38
+    assert write_report(folder)[0]["epoch"] == 38
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -264,7 +264,7 @@ def test_weights_with_a_loss_that_is_not_finite_are_refused_and_nothing_is_writt
     save_checkpoint(tmp_path / "checkpoint_labeled" / "final.pt", final)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match="the loss of its last weights is not finite"):
-        report(tmp_path)
+        write_report(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -274,7 +274,7 @@ def test_a_folder_that_cannot_be_reported_on_is_refused(run_directory, tmp_path,
     config["config"]["modulus"]["value"] = modulus
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=fault):
-        report(tmp_path)
+        write_report(tmp_path)
 
 
 def test_cards_of_several_runs_carry_summary_card_and_what_the_pages_cost(
@@ -284,11 +284,11 @@ def test_cards_of_several_runs_carry_summary_card_and_what_the_pages_cost(
 
     def slow_report(directory):
         now[0] += 12.34
-        return report(directory)
+        return write_report(directory)
 
     clock = SimpleNamespace(perf_counter=lambda: now[0])
     monkeypatch.setattr("tools.docs.cards.time", clock)
-    monkeypatch.setattr("tools.docs.cards.report", slow_report)
+    monkeypatch.setattr("tools.docs.cards.write_report", slow_report)
     (run,) = cards([run_directory])["runs"]
     assert (run["seed"], run["card"]["epoch"]) == (42, 40)
     sizes = run["pages"]["bytes"]

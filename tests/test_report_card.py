@@ -11,7 +11,7 @@ from grokking.analysis.circuit import Residuals
 from grokking.analysis.controls import Control, Controls
 from grokking.analysis.judging import Findings, Measured
 from grokking.analysis.phases import Phases
-from grokking.analysis.report_card import report_card
+from grokking.analysis.report_card import judge_run
 
 ROWS = (
     *("keys", "neurons", "residual", "directions", "cosines"),
@@ -64,7 +64,7 @@ def card(now=None, earlier=None, controls=None, **changes):
         controls=CONTROLS._replace(**(controls or {})),
         **changes,
     )
-    return dict(zip(ROWS, report_card(findings), strict=True))
+    return dict(zip(ROWS, judge_run(findings), strict=True))
 
 
 def verdicts(**changes):
@@ -308,7 +308,7 @@ def test_without_a_trajectory_a_row_that_would_fail_is_not_judged():
     findings = dataclasses.replace(
         GOOD, now=dataclasses.replace(NOW, periodic_neurons=300), earlier=None
     )
-    rows = dict(zip(ROWS, report_card(findings), strict=True))
+    rows = dict(zip(ROWS, judge_run(findings), strict=True))
     assert (
         rows["neurons"].verdict == "not judged"
         and "no weights were recorded" in rows["neurons"].reason

@@ -18,7 +18,7 @@ from grokking.commands.sweep_options import parse
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import Plan
 from grokking.sweeps.slurm import DEFAULT_ARRAY_LIMIT
-from grokking.sweeps.slurm_scripts import Chunk, array_script, chunks
+from grokking.sweeps.slurm_scripts import JobArray, array_script, job_arrays
 from grokking.system.errors import RunError, UserError
 from grokking.system.locks import locked
 from tests.support.environment import ROOT, TINY, clean_environment, require
@@ -37,7 +37,7 @@ def directives(script):
 
 
 def test_the_array_has_one_task_per_run_and_leaves_the_rest_to_the_cluster():
-    script = array_script(PLAN, Chunk(0, [0, 1, 2, 3, 4, 5]), Path("/s"), parse(["--slurm"]))
+    script = array_script(PLAN, JobArray(0, [0, 1, 2, 3, 4, 5]), Path("/s"), parse(["--slurm"]))
     found = directives(script)
     assert found == {
         "job-name": "grokking",
@@ -51,7 +51,7 @@ def test_the_array_has_one_task_per_run_and_leaves_the_rest_to_the_cluster():
 def test_partition_time_and_gpus_are_handed_on():
     words = ("--slurm-partition", "big", "--slurm-time", "1-00:00:00", "--slurm-gpus", "1")
     options = parse(["--slurm", *words, "--slurm-throttle", "2"])
-    found = directives(array_script(PLAN, Chunk(0, [0, 1, 2, 4]), Path("/s"), options))
+    found = directives(array_script(PLAN, JobArray(0, [0, 1, 2, 4]), Path("/s"), options))
     assert (found["partition"], found["time"], found["gpus"]) == ("big", "1-00:00:00", "1")
     assert found["array"] == "0-2,4%2"
 
@@ -63,10 +63,14 @@ def test_a_throttle_is_a_number_of_runs(text):
 
 
 def test_arrays_number_their_tasks_below_the_limit_and_know_their_first_run():
-    assert chunks(range(7), 3) == [Chunk(0, [0, 1, 2]), Chunk(3, [0, 1, 2]), Chunk(6, [0])]
-    assert chunks([1, 5, 8], 3) == [Chunk(0, [1]), Chunk(3, [2]), Chunk(6, [2])]
-    assert chunks([], 3) == []
-    script = array_script(PLAN, Chunk(3, [0, 2]), Path("/s"), parse(["--slurm"]))
+    assert job_arrays(range(7), 3) == [
+        JobArray(0, [0, 1, 2]),
+        JobArray(3, [0, 1, 2]),
+        JobArray(6, [0]),
+    ]
+    assert job_arrays([1, 5, 8], 3) == [JobArray(0, [1]), JobArray(3, [2]), JobArray(6, [2])]
+    assert job_arrays([], 3) == []
+    script = array_script(PLAN, JobArray(3, [0, 2]), Path("/s"), parse(["--slurm"]))
     assert directives(script)["output"] == "/s/slurm/run_from_3_%a.log"
     assert script.splitlines()[-1].endswith('--run "$((3 + SLURM_ARRAY_TASK_ID))"')
 

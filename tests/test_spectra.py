@@ -8,10 +8,10 @@ import pytest
 from grokking.analysis.spectra import (
     component_norms,
     cosine_amplitudes,
-    cross_entropy,
     frequency_norms,
     gini,
     key_frequencies,
+    mean_cross_entropy,
     project,
     restricted_loss,
     surface_shares,
@@ -128,10 +128,10 @@ def test_gini_is_the_mean_difference_over_twice_the_mean(rng):
 
 def test_cross_entropy_keeps_its_precision_where_the_softmax_saturates():
     logits = np.array([[0.0, 60.0, 0.0], [2.0, 1.0, 0.5]])
-    losses = cross_entropy(logits, np.array([1, 2]))
+    losses = mean_cross_entropy(logits, np.array([1, 2]))
     assert losses[0] == pytest.approx(2 * math.exp(-60), rel=1e-12, abs=0)
     assert losses[1] == pytest.approx(math.log(sum(map(math.exp, (2, 1, 0.5)))) - 0.5, rel=1e-12)
-    assert np.isnan(cross_entropy(np.array([[np.nan, 1.0]]), np.array([1]))).all()
+    assert np.isnan(mean_cross_entropy(np.array([[np.nan, 1.0]]), np.array([1]))).all()
 
 
 def test_shares_of_many_surfaces_are_those_of_each():

@@ -11,7 +11,7 @@ from grokking.files.surfaces import Surface, write_surface
 from grokking.system.errors import UserError
 from tests.support.environment import ROOT
 from tests.support.sweep_folders import write_run
-from tools.docs.summaries import summarize
+from tools.docs.summaries import summarize_run
 
 
 def test_a_summary_counts_the_neurons_that_are_one_wave(grokking, tmp_path):
@@ -44,11 +44,11 @@ def test_what_an_older_version_did_not_write_is_none(tmp_path):
     for name, keys in (("config.json", ["versions", "kernel"]), ("grokking.json", ["delay"])):
         record = json.loads((run / name).read_text())
         (run / name).write_text(json.dumps({k: v for k, v in record.items() if k not in keys}))
-    summary = summarize(run)
+    summary = summarize_run(run)
     assert [summary[key] for key in ("versions", "kernel", "delay")] == [None, None, None]
     assert (summary["seed"], summary["grok_epoch"]) == (9, 4_000)
 
 
 def test_an_unfinished_run_is_named(tmp_path):
     with pytest.raises(UserError, match=r"config.json: no such file"):
-        summarize(tmp_path)
+        summarize_run(tmp_path)

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grokking.detection import OUTCOMES
-from grokking.sweeps.analysis import analyze, summarize
+from grokking.sweeps.analysis import analyze, summarize_sweep
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.folder import read_sweep
 from grokking.sweeps.plan import Plan, add_session, write_plan
 from grokking.sweeps.records import Fault, RunRecord, Sweep
-from grokking.sweeps.scaling import fit, left_out
+from grokking.sweeps.scaling import delays_left_out, fit
 from grokking.sweeps.survival import Observation
 from grokking.sweeps.tables import markdown_report, terminal_report
 from grokking.system.errors import UserError
@@ -315,7 +315,7 @@ def records(draw):
 
 @given(st.lists(records(), min_size=1, max_size=8, unique_by=lambda run: run.directory))
 def test_no_numbers_make_the_statistics_crash_or_leave_json(runs):
-    summary = summarize(Sweep(Path("sweep"), AXIS, runs, [], [], {}, [], []))
+    summary = summarize_sweep(Sweep(Path("sweep"), AXIS, runs, [], [], {}, [], []))
     json.dumps(summary, allow_nan=False)
     assert terminal_report(summary) and markdown_report(summary)
     if summary["delay_scaling"] is not None:
@@ -328,7 +328,7 @@ def test_a_fit_passes_over_negative_delays_whoever_measured_them():
     delays = {scale: [Observation(scale, True)] for scale in (100.0, 200.0, 400.0)}
     delays[50.0] = [Observation(-20, True)]
     assert list(fit(delays).medians) == [100.0, 200.0, 400.0]
-    assert left_out(delays) == {50.0: "median delay -20 not positive"}
+    assert delays_left_out(delays) == {50.0: "median delay -20 not positive"}
 
 
 def test_two_times_that_overflow_together_still_have_a_median(tmp_path):

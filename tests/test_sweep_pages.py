@@ -12,7 +12,7 @@ from grokking.sweeps.analysis import analyze
 from grokking.sweeps.curves import accuracy_figure, facets, loss_figure
 from grokking.sweeps.figures import distribution_figure, scaling_figure, survival_figure
 from grokking.sweeps.folder import read_sweep
-from grokking.sweeps.look import NEVER, NOT_YET
+from grokking.sweeps.look import NEVER_GLYPH, NOT_YET_GLYPH
 from grokking.sweeps.pages import write_sweep_pages
 from tests.support.sweep_folders import typical_sweep, write_run
 
@@ -59,7 +59,7 @@ def points_of(figure, symbol=None):
 
 def test_the_distribution_shows_every_run_once_and_those_that_may_yet_grok_as_such(sweep):
     figure = distribution_figure(sweep).figure
-    censored = points_of(figure, NOT_YET)
+    censored = points_of(figure, NOT_YET_GLYPH)
     assert [list(t.y) for t in censored] == [[10_000, 10_000]]
     assert "memorised, not grokked by epoch 10,000<br>seed 42" in censored[0].text
     grokked = sorted(y for t in points_of(figure) if t not in censored for y in t.y)
@@ -83,7 +83,7 @@ def test_a_box_takes_five_runs_that_grokked(tmp_path):
 def test_no_weight_decay_looks_like_a_run_that_has_not_grokked():
     decays = (0.0, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0, *range(4, 40))
     used = {style.symbol for style in value_styles(decays).values()}
-    assert not {glyph.removesuffix("-open") for glyph in (NOT_YET, NEVER)} & used
+    assert not {glyph.removesuffix("-open") for glyph in (NOT_YET_GLYPH, NEVER_GLYPH)} & used
 
 
 def test_runs_that_can_grok_no_more_are_no_censored_ones(tmp_path):
@@ -91,7 +91,7 @@ def test_runs_that_can_grok_no_more_are_no_censored_ones(tmp_path):
     drawing = distribution_figure(read_sweep(tmp_path))
     figure = drawing.figure
     (trace,) = figure.data
-    assert (trace.marker.symbol, list(trace.y)) == (NEVER, [300])
+    assert (trace.marker.symbol, list(trace.y)) == (NEVER_GLYPH, [300])
     assert trace.text[0].startswith("generalised at epoch 300, no grokking")
     assert drawing.look_for.startswith(
         "No run has grokked. An asterisk is a run that has generalised"

@@ -24,7 +24,7 @@ from grokking.sweeps.plan import (
     read_plan,
     write_plan,
 )
-from grokking.sweeps.resources import choose
+from grokking.sweeps.resources import choose_resources
 from grokking.system.cores import available_cores
 from grokking.system.errors import RunError, UserError
 from tests.support.environment import ROOT, clean_environment
@@ -339,17 +339,17 @@ def test_a_sweep_can_be_taken_further_and_not_back(tmp_path, monkeypatch):
 
 def test_one_single_threaded_run_per_core_and_all_cores_for_a_single_job(monkeypatch):
     monkeypatch.setattr("grokking.sweeps.resources.available_cores", lambda: 8)
-    monkeypatch.setattr("grokking.sweeps.resources.cuda_devices", lambda device: ())
-    assert choose(None, {}) == (8, 1, ())
-    assert choose(3, {}) == (3, 1, ())
-    assert choose(1, {}) == (1, None, ())
-    assert choose(None, {"GROK_THREADS": "4"}) == (2, None, ())
+    monkeypatch.setattr("grokking.sweeps.resources.usable_gpus", lambda device: ())
+    assert choose_resources(None, {}) == (8, 1, ())
+    assert choose_resources(3, {}) == (3, 1, ())
+    assert choose_resources(1, {}) == (1, None, ())
+    assert choose_resources(None, {"GROK_THREADS": "4"}) == (2, None, ())
 
 
 def test_one_run_per_gpu(monkeypatch):
-    monkeypatch.setattr("grokking.sweeps.resources.cuda_devices", lambda device: ("0", "1"))
-    assert choose(None, {}) == (2, None, ("0", "1"))
-    assert choose(6, {}) == (6, None, ("0", "1"))
+    monkeypatch.setattr("grokking.sweeps.resources.usable_gpus", lambda device: ("0", "1"))
+    assert choose_resources(None, {}) == (2, None, ("0", "1"))
+    assert choose_resources(6, {}) == (6, None, ("0", "1"))
 
 
 def test_cores_are_those_of_the_affinity_capped_by_the_containers_quota(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from grokking.sweeps.survival import Observation
-from grokking.sweeps.verdicts import Followed, verdicts
+from grokking.sweeps.verdicts import Followed, judge_hypotheses
 
 
 def runs(text: str, followed_to: int = 10_000) -> list[Followed]:
@@ -15,7 +15,9 @@ def runs(text: str, followed_to: int = 10_000) -> list[Followed]:
 def judge(**groups: str) -> dict[str, object]:
     """Verdicts by hypothesis, from half=, one=, two= (weight decays 0.5, 1.0, 2.0)."""
     names = {"half": 0.5, "one": 1.0, "two": 2.0}
-    return {v.hypothesis: v for v in verdicts({names[n]: runs(t) for n, t in groups.items()})}
+    return {
+        v.hypothesis: v for v in judge_hypotheses({names[n]: runs(t) for n, t in groups.items()})
+    }
 
 
 def test_the_expected_sweep_passes_all_three():
@@ -127,6 +129,8 @@ def test_p_values_of_both_orders_stand_beside_the_verdict():
 
 def test_the_permutation_test_follows_both_groups_equally_long():
     """A run of 0.5 was watched to 20,000 epochs, one of 1.0 to 10,000: both are cut at 10,000."""
-    found = verdicts({0.5: runs("15000 16000", 20_000), 1.0: runs("9000 10000+", 10_000)})[2]
+    found = judge_hypotheses({0.5: runs("15000 16000", 20_000), 1.0: runs("9000 10000+", 10_000)})[
+        2
+    ]
     assert found.comparison.horizon == 10_000
     assert found.comparison.permutation.p == pytest.approx(1 / 2)  # only the 9,000 is an event

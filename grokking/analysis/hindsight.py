@@ -19,10 +19,10 @@ from torch import Tensor
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.spectra import (
     component_norms,
-    cross_entropy,
     frequency_norms,
     gini,
     key_frequencies,
+    mean_cross_entropy,
     project,
     restricted_loss,
     surface_shares,
@@ -65,7 +65,7 @@ class State:
     @cached_property
     def losses(self) -> NDArray[np.float32]:
         """Loss of every pair in nats, [p * p]."""
-        return cross_entropy(self.logits, self.targets)
+        return mean_cross_entropy(self.logits, self.targets)
 
     @property
     def training_loss(self) -> float:
@@ -107,7 +107,7 @@ class State:
         chosen = self.train if pairs is None else pairs
         goal = self.targets[chosen]  # (a + b) mod p: the row of the class means as well
         removed = project(self.class_means, keys).astype(np.float32)[goal]
-        return float(cross_entropy(self.logits[chosen] - removed, goal).mean(dtype=np.float64))
+        return float(mean_cross_entropy(self.logits[chosen] - removed, goal).mean(dtype=np.float64))
 
     def excluded_losses(self, keys: Sequence[int]) -> Excluded:
         return Excluded(self.excluded_loss(keys), [self.excluded_loss([key]) for key in keys])
@@ -173,8 +173,8 @@ def look_back(
         return None if checkpoint is None else measures_of(examine(checkpoint, backend), keys)
 
     with ThreadPoolExecutor(workers) as pool:
-        rows = [found for found in pool.map(row, checkpoints) if found is not None]
-    columns = {name: [found[name] for found in rows] for name in rows[0]}
+        rows = [measured for measured in pool.map(row, checkpoints) if measured is not None]
+    columns = {name: [measured[name] for measured in rows] for name in rows[0]}
     one_at_a_time = columns["excluded_losses_by_frequency"]
     columns["excluded_losses_by_frequency"] = [list(s) for s in zip(*one_at_a_time, strict=True)]
     return ProgressMeasures(keys, **columns)

@@ -35,7 +35,7 @@ MEMORY = 2_000_000_000  # bytes that the states which are examined at a time may
 class Investigation(NamedTuple):
     """`measures`, the film and the phases in `found` are None where no trajectory was recorded."""
 
-    found: Findings
+    findings: Findings
     measures: ProgressMeasures | None
     scenes: Scenes
 
@@ -81,9 +81,9 @@ def investigate(
     measures = measure_trajectory(directory, last, keys, backend, workers)
     phases = None if measures is None else find_phases(measures)
     with np.errstate(invalid="ignore", divide="ignore"):  # shares of what does not vary are NaN
-        found = findings(state, read_config(directory), keys, phases, directory)
+        findings = findings_of(state, read_config(directory), keys, phases, directory)
     pictures = render(directory, state, measures, backend, neurons)
-    return Investigation(found, measures, pictures)
+    return Investigation(findings, measures, pictures)
 
 
 def last_checkpoint(directory: Path) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def save_phases(directory: Path, phases: Phases, output: Path) -> None:
             save_checkpoint(path, weights)
 
 
-def phases_so_far(directory: Path) -> detection.Phases:
+def phases_so_far(directory: Path) -> detection.Detection:
     """When the run memorised, generalised and collapsed, by its histories so far."""
     if not (directory / names.ACCURACIES).exists():
         return detection.detect([], [], [])
@@ -208,7 +208,7 @@ def earlier_state(directory: Path, last: State) -> State | None:
     return None
 
 
-def measure(state: State, keys: list[int], own_keys: list[int]) -> Measured:
+def measure_states(state: State, keys: list[int], own_keys: list[int]) -> Measured:
     """What the card's rows need of one state; `keys` are the run's, `own_keys` this state's."""
     validation = state.validation_accuracy
     return Measured(
@@ -226,7 +226,7 @@ def measure(state: State, keys: list[int], own_keys: list[int]) -> Measured:
     )
 
 
-def findings(
+def findings_of(
     state: State,
     config: dict[str, Any],
     keys: list[int],
@@ -240,8 +240,10 @@ def findings(
         d_mlp=config["d_mlp"],
         weight_decay=config["weight_decay"],
         departures=list(departures(config)),
-        now=measure(state, keys, keys),
-        earlier=None if earlier is None else measure(earlier, keys, earlier.key_frequencies()),
+        now=measure_states(state, keys, keys),
+        earlier=None
+        if earlier is None
+        else measure_states(earlier, keys, earlier.key_frequencies()),
         controls=draw_controls(state, keys),
         phases=phases,
         outcome=so_far.outcome,

@@ -69,7 +69,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RowVerdict:
     """`reason` says why a row neither passes nor fails, or what failed beside its tolerance."""
 
     word: str
@@ -117,65 +117,65 @@ class Claim:
     carries_over: bool = False  # to models of another size: no figure of the paper's is in it
 
 
-def not_computing(findings: Findings) -> Verdict | None:
+def not_computing(findings: Findings) -> RowVerdict | None:
     """Why a network is not judged at all; None for one that computes."""
     accuracy = findings.now.validation_accuracy
     if accuracy >= COMPUTES:
         return None
     reason = f"validation {accuracy:.0%}; judged from {COMPUTES:.0%}"
     if findings.collapse_epoch is not None:
-        return Verdict(NOT_JUDGED, f"collapsed at epoch {findings.collapse_epoch:,}: {reason}")
-    return Verdict(NOT_JUDGED if findings.grok_epoch is None else NOT_YET, reason)
+        return RowVerdict(NOT_JUDGED, f"collapsed at epoch {findings.collapse_epoch:,}: {reason}")
+    return RowVerdict(NOT_JUDGED if findings.grok_epoch is None else NOT_YET, reason)
 
 
-def judged(claim: Claim, findings: Findings) -> Verdict:
+def judged(claim: Claim, findings: Findings) -> RowVerdict:
     """The rules of a verdict, in the order in which they apply."""
     silent = not_computing(findings)
     if silent is not None:
         return silent
     size = [name for name in MODEL_SIZE if name in findings.departures]
     if size and not claim.carries_over:
-        return Verdict(
+        return RowVerdict(
             NOT_JUDGED, f"the paper's figure is of a model with another {', '.join(size)}"
         )
     if claim.control is not None and not claim.control.values:
-        return Verdict(NOT_JUDGED, f"too few are left to draw from: {claim.control.of}")
+        return RowVerdict(NOT_JUDGED, f"too few are left to draw from: {claim.control.of}")
     distance = claim.distance(findings.now)
     if distance == 0:
         return _against_control(claim, findings.now)
     if findings.earlier is None:
-        return Verdict(
+        return RowVerdict(
             NOT_JUDGED, "no weights were recorded along the way: it may still be changing"
         )
     if findings.earlier.validation_accuracy < COMPUTES:
-        return Verdict(
+        return RowVerdict(
             NOT_YET,
             f"validation was below {COMPUTES:.0%} still at epoch {findings.earlier.epoch:,}; run on to "
             f"epoch {findings.next_epoch:,}",
         )
     if distance <= SHRUNK * claim.distance(findings.earlier) and math.isfinite(distance):
-        return Verdict(
+        return RowVerdict(
             NOT_YET,
             f"still on its way since epoch {findings.earlier.epoch:,}; run on to epoch "
             f"{findings.next_epoch:,}",
         )
-    return Verdict(FAIL)
+    return RowVerdict(FAIL)
 
 
-def _against_control(claim: Claim, now: Measured) -> Verdict:
+def _against_control(claim: Claim, now: Measured) -> RowVerdict:
     """PASS outside the range of the control's draws, on the claimed side."""
     if claim.control is None or claim.figure is None:
-        return Verdict(PASS)
+        return RowVerdict(PASS)
     own, values = claim.figure(now), claim.control.values
     outside = own < min(values) if claim.below else own > max(values)
-    return Verdict(PASS) if outside else Verdict(FAIL, "its control does as well")
+    return RowVerdict(PASS) if outside else RowVerdict(FAIL, "its control does as well")
 
 
-def of_other_settings(findings: Findings, weight_decay: float) -> Verdict | None:
+def of_other_settings(findings: Findings, weight_decay: float) -> RowVerdict | None:
     """Epochs of one experiment say nothing of another's."""
     others = [name for name in findings.departures if name != "weight_decay"]
     if others:
-        return Verdict(NOT_JUDGED, f"the published epochs are of another {', '.join(others)}")
+        return RowVerdict(NOT_JUDGED, f"the published epochs are of another {', '.join(others)}")
     if findings.weight_decay != weight_decay:
-        return Verdict(NOT_JUDGED, f"the published epochs are of weight decay {weight_decay:g}")
+        return RowVerdict(NOT_JUDGED, f"the published epochs are of weight decay {weight_decay:g}")
     return None

@@ -15,7 +15,7 @@ HALF = 0.5  # of the largest validation loss: below it the loss is on its way do
 CLOSED = 2.0  # validation loss over training loss: below it the gap is closed
 
 
-RULE = (
+PHASES_RULE = (
     "memorisation ends where the excluded loss is lowest, having fallen: from there on the model comes "
     "to rely on the key frequencies; circuit formation ends at the last epoch whose validation loss is at "
     f"least {HALF:g} of its maximum; cleanup at the first later epoch whose validation loss is "

@@ -12,7 +12,7 @@ PAPER_WEIGHT_DECAY = 1.0
 
 KEY_FREQUENCIES = (14, 35, 41, 42, 52)  # section 4.1, mainline run
 OTHER_SEEDS_KEYS = (3, 5)  # appendix C.2: fewest and most key frequencies of other seeds
-PERIODIC_NEURONS, NEURONS = (
+PERIODIC_NEURONS, ALL_NEURONS = (
     433,
     512,
 )  # section 4.2: more than 85 % of their variance in one frequency

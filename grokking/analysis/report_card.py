@@ -21,12 +21,12 @@ from grokking.analysis.judging import (
     Findings,
     Measured,
     Row,
-    Verdict,
+    RowVerdict,
     judged,
     not_computing,
     of_other_settings,
 )
-from grokking.analysis.phases import RULE
+from grokking.analysis.phases import PHASES_RULE
 
 if TYPE_CHECKING:  # at run time that would import torch
     from grokking.analysis.controls import Control
@@ -37,7 +37,7 @@ EPOCH_FACTOR = 3.0  # ten published grok epochs lie between 4,000 and 10,500: a 
 ROUNDING_SPREAD = 0.3  # by this much the same seed on another machine moves its grok epoch
 
 
-def report_card(findings: Findings) -> list[Row]:
+def judge_run(findings: Findings) -> list[Row]:
     """All rows, in the order of the paper's argument."""
     claims = [
         _keys(findings.controls.key_count),
@@ -114,11 +114,11 @@ def _listed(m: Measured) -> str:
 
 
 def _neurons(d_mlp: int, control: Control) -> Claim:
-    share = published.PERIODIC_NEURONS / published.NEURONS
+    share = published.PERIODIC_NEURONS / published.ALL_NEURONS
     least = 1 - TWICE * (1 - share)
     return Claim(
         "neurons with > 85 % of their variance in one frequency",
-        f"{published.PERIODIC_NEURONS} of {published.NEURONS} ({share:.1%})",
+        f"{published.PERIODIC_NEURONS} of {published.ALL_NEURONS} ({share:.1%})",
         f"at least {least:.1%}: twice the paper's rest",
         "variance of post-ReLU activations at = over all p * p pairs; a frequency's share is its "
         "3 x 3 block of products of (1, cos, sin) of a and of b, the constant left out",
@@ -290,13 +290,13 @@ def _phases(findings: Findings) -> Row:
         verdict.word,
         verdict.reason,
         None,
-        RULE,
+        PHASES_RULE,
     )
 
 
-def _judged_phases(findings: Findings, ends: Sequence[int | None] | None) -> Verdict:
+def _judged_phases(findings: Findings, ends: Sequence[int | None] | None) -> RowVerdict:
     if ends is None:
-        return Verdict(NOT_JUDGED, "no weights were recorded along the way")
+        return RowVerdict(NOT_JUDGED, "no weights were recorded along the way")
     silent = of_other_settings(findings, published.PAPER_WEIGHT_DECAY) or not_computing(findings)
     if silent is not None:
         return silent
@@ -305,10 +305,10 @@ def _judged_phases(findings: Findings, ends: Sequence[int | None] | None) -> Ver
         latest = EPOCH_FACTOR * paper
         reached = end is not None and paper / EPOCH_FACTOR <= end <= latest
         if not reached and (end is not None or findings.now.epoch >= latest):
-            return Verdict(FAIL)
+            return RowVerdict(FAIL)
     if None in ends:
-        return Verdict(NOT_YET, f"not all ended by epoch {findings.now.epoch:,}")
-    return Verdict(PASS)
+        return RowVerdict(NOT_YET, f"not all ended by epoch {findings.now.epoch:,}")
+    return RowVerdict(PASS)
 
 
 def _grok_epoch(findings: Findings) -> Row:
@@ -341,23 +341,23 @@ def accepted_groks(earliest: int, latest: int) -> tuple[float, float]:
     return earliest * (1 - ROUNDING_SPREAD), latest * (1 + ROUNDING_SPREAD)
 
 
-def _judged_grok_epoch(findings: Findings, figures: published.GrokEpochs | None) -> Verdict:
+def _judged_grok_epoch(findings: Findings, figures: published.GrokEpochs | None) -> RowVerdict:
     epoch, last = findings.grok_epoch, findings.now.epoch
     if figures is None or figures.earliest is None or figures.latest is None:
-        return Verdict(
+        return RowVerdict(
             NOT_JUDGED, f"no figure is published for weight decay {findings.weight_decay:g}"
         )
     if not figures.has_spread:
-        return Verdict(NOT_JUDGED, "one figure is published, without a spread over seeds")
+        return RowVerdict(NOT_JUDGED, "one figure is published, without a spread over seeds")
     other = of_other_settings(findings, findings.weight_decay)
     if other is not None:
         return other
     low, high = accepted_groks(figures.earliest, figures.latest)
     if epoch is not None:
         silent = not_computing(findings)
-        return silent or Verdict(PASS if low <= epoch <= high else FAIL)
+        return silent or RowVerdict(PASS if low <= epoch <= high else FAIL)
     if findings.outcome in ("generalised", "diverged"):
-        return Verdict(NOT_JUDGED, f"the run has {findings.outcome} and cannot grok any more")
+        return RowVerdict(NOT_JUDGED, f"the run has {findings.outcome} and cannot grok any more")
     if last < high:
-        return Verdict(NOT_YET, f"not by epoch {last:,}; judged by epoch {high:,.0f}")
-    return Verdict(FAIL)
+        return RowVerdict(NOT_YET, f"not by epoch {last:,}; judged by epoch {high:,.0f}")
+    return RowVerdict(FAIL)

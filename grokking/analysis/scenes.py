@@ -125,14 +125,14 @@ def gallery(state: State) -> Gallery:
     )
 
 
-def best_neurons(found: Gallery, keys: Sequence[int]) -> list[tuple[int, int]]:
+def best_neurons(gallery: Gallery, keys: Sequence[int]) -> list[tuple[int, int]]:
     """(neuron, frequency) of the neuron that is most nearly one wave, for each key frequency.
 
     Where no neuron follows a key frequency, the best neuron of any other; none if all are dead.
     """
     best: dict[int, tuple[float, int]] = {}
     for neuron, frequency, share in zip(
-        found.neurons, found.frequencies, found.shares, strict=True
+        gallery.neurons, gallery.frequencies, gallery.shares, strict=True
     ):
         best[frequency] = max(best.get(frequency, (0.0, 0)), (share, -neuron))
     best.pop(0, None)
@@ -185,12 +185,12 @@ def _roughness(points: Array, waves: Array) -> float:
     return float(np.sqrt(off) / radius) if radius > 0 else math.inf
 
 
-def largest_circles(found: Sequence[Circle]) -> list[Circle]:
+def largest_circles(circles: Sequence[Circle]) -> list[Circle]:
     """Those that hold most of the embedding, as many as a film has neurons, by frequency.
 
     Where nearly every frequency counts as a key, a page of all of them shows nothing.
     """
-    largest = sorted(found, key=lambda circle: circle.share, reverse=True)[:FILMED]
+    largest = sorted(circles, key=lambda circle: circle.share, reverse=True)[:FILMED]
     return sorted(largest, key=lambda circle: circle.frequency)
 
 

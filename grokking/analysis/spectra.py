@@ -91,7 +91,7 @@ def gini(values: Array) -> float:
     return float((2 * np.arange(1, n + 1) - n - 1) @ ordered / (n * total))
 
 
-def cross_entropy(logits: NDArray[Any], targets: NDArray[np.int64]) -> NDArray[Any]:
+def mean_cross_entropy(logits: NDArray[Any], targets: NDArray[np.int64]) -> NDArray[Any]:
     """Loss of each row in nats, [n], from logits [n, c] and classes [n]: grokking/model/loss.py in numpy.
 
     In the precision of the logits; float32 holds 1e-30 as there.
@@ -112,7 +112,7 @@ def restricted_loss(class_means: Array, chosen: Sequence[int]) -> float:
     logit over all pairs. That depends on a + b alone, so p rows stand for p * p pairs.
     """
     kept = project(class_means, chosen) + class_means.mean(axis=0)
-    return float(cross_entropy(kept, np.arange(len(kept))).mean())
+    return float(mean_cross_entropy(kept, np.arange(len(kept))).mean())
 
 
 def surface_shares(surfaces: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SECONDS = 2.0  # of the self-test
 
 
-class Finding(NamedTuple):
+class Check(NamedTuple):
     """A line of the screen, and what to do about it if it is a problem."""
 
     what: str
@@ -39,48 +39,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)
     config = load(os.environ, strict=False).config
     problems = 0
-    for finding in findings(config):
-        print(f"{finding.what:<16}{finding.told}", flush=True)
-        if finding.remedy:
+    for check in checks(config):
+        print(f"{check.what:<16}{check.told}", flush=True)
+        if check.remedy:
             problems += 1
-            print(f"{'':<16}-> {finding.remedy}", flush=True)
+            print(f"{'':<16}-> {check.remedy}", flush=True)
     print(f"\n{'all is well' if not problems else f'{problems} to mend, see the arrows'}")
     return 1 if problems else 0
 
 
-def findings(config: Config) -> Iterator[Finding]:
+def checks(config: Config) -> Iterator[Check]:
     """All of them, as they are found; what a missing package keeps from being checked is said."""
     for check in (installed, kernel, graphics, parity, speed):
         try:
             yield from check(config)
         except ImportError as error:
-            yield Finding(check.__name__, f"not checked: {error}")
+            yield Check(check.__name__, f"not checked: {error}")
 
 
-def installed(_: Config) -> Iterator[Finding]:
+def installed(_: Config) -> Iterator[Check]:
     """Versions of this program, of Python and of the packages it needs."""
-    yield Finding("grokking", f"{__version__}, Python {platform.python_version()}")
-    found, missing = [], []
+    yield Check("grokking", f"{__version__}, Python {platform.python_version()}")
+    installed_packages, missing = [], []
     for name in PACKAGES:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            installed_packages.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    yield Finding("packages", ", ".join(found) or "none")
+    yield Check("packages", ", ".join(installed_packages) or "none")
     if missing:
-        yield Finding("missing", ", ".join(missing), f"pip install {' '.join(missing)}")
+        yield Check("missing", ", ".join(missing), f"pip install {' '.join(missing)}")
 
 
-def kernel(config: Config) -> Iterator[Finding]:
+def kernel(config: Config) -> Iterator[Check]:
     """Processor, the implementations it can run, and the one that GROK_KERNEL and GROK_THREADS take."""
     from grokking.system.environment import choose_threads, cpu_name
 
     cores = available_cores()
-    yield Finding("processor", f"{cpu_name()}, {cores} core{'s' if cores > 1 else ''} to use")
+    yield Check("processor", f"{cpu_name()}, {cores} core{'s' if cores > 1 else ''} to use")
     try:
         chosen = choice.choose_on_cpu(config.kernel, choose_threads(config.threads))
     except UserError as error:
-        yield Finding("CPU kernel", str(error), "unset GROK_KERNEL, or set it to one of these")
+        yield Check("CPU kernel", str(error), "unset GROK_KERNEL, or set it to one of these")
         return
     if chosen.reason:
         remedy = (
@@ -88,45 +88,45 @@ def kernel(config: Config) -> Iterator[Finding]:
             "pip install -e ."
         )
         threads = f"{chosen.threads} thread{'s' if chosen.threads > 1 else ''}"
-        module, _ = compiled.load()
-        yield Finding("CPU kernel", f"{chosen}; {threads}", "" if module else remedy)
+        module, _ = compiled.load_extension()
+        yield Check("CPU kernel", f"{chosen}; {threads}", "" if module else remedy)
     else:
         others = ", ".join(name for name in compiled.implementations() if name != chosen.name)
         by_name = config.kernel == chosen.name
         why = "by GROK_KERNEL" if by_name else "the best of this processor's"
-        yield Finding("CPU kernel", f"{chosen}; {why} (others: {others or 'none'})")
+        yield Check("CPU kernel", f"{chosen}; {why} (others: {others or 'none'})")
 
 
-def graphics(config: Config) -> Iterator[Finding]:
+def graphics(config: Config) -> Iterator[Check]:
     """Where runs go by GROK_DEVICE, and with what kernel on a GPU; having none is no problem."""
     import torch
 
     try:
         device = choice.choose_device(config.device)
     except UserError as error:
-        yield Finding("GPU", str(error), "unset GROK_DEVICE, or set it to cpu")
+        yield Check("GPU", str(error), "unset GROK_DEVICE, or set it to cpu")
         return
     if device.type == "cpu":
         _, reason = compiled.cuda_devices()
         none = f"none that torch can use ({reason})"
         why = "as GROK_DEVICE=cpu asks" if config.device == "cpu" else none
-        yield Finding("GPU", f"runs go to the CPU: {why}")
+        yield Check("GPU", f"runs go to the CPU: {why}")
         if config.kernel == choice.CUDA:
-            yield Finding("GPU kernel", "GROK_KERNEL=cuda, which needs a GPU", "unset GROK_KERNEL")
+            yield Check("GPU kernel", "GROK_KERNEL=cuda, which needs a GPU", "unset GROK_KERNEL")
         return
-    yield Finding("GPU", f"{torch.cuda.get_device_name()}; runs go there by themselves")
+    yield Check("GPU", f"{torch.cuda.get_device_name()}; runs go there by themselves")
     if config.kernel == choice.TORCH:
         return
     remedy = "docs/cuda.md says how it is built; GROK_DEVICE=cpu runs the CPU kernel"
     try:
-        chosen = choice.choose(config.kernel, torch.device("cuda"), 1)
+        chosen = choice.choose_backend(config.kernel, torch.device("cuda"), 1)
     except UserError as error:
-        yield Finding("GPU kernel", str(error), remedy)
+        yield Check("GPU kernel", str(error), remedy)
         return
-    yield Finding("GPU kernel", str(chosen), remedy if chosen.reason else "")
+    yield Check("GPU kernel", str(chosen), remedy if chosen.reason else "")
 
 
-def parity(_: Config) -> Iterator[Finding]:
+def parity(_: Config) -> Iterator[Check]:
     """Loss, gradients, logits and surfaces of every implementation against float64."""
     import torch
 
@@ -144,14 +144,14 @@ def parity(_: Config) -> Iterator[Finding]:
         yield _verdict(Cuda(), wrong, remedy)
 
 
-def _verdict(backend: "Backend", wrong: str, remedy: str) -> Finding:
+def _verdict(backend: "Backend", wrong: str, remedy: str) -> Check:
     if wrong:
-        return Finding("parity", wrong, remedy)
+        return Check("parity", wrong, remedy)
     within = f"within the rounding of {backend.precision}"
-    return Finding("parity", f"{backend.name} computes what float64 does, {within}")
+    return Check("parity", f"{backend.name} computes what float64 does, {within}")
 
 
-def speed(config: Config) -> Iterator[Finding]:
+def speed(config: Config) -> Iterator[Check]:
     """Multiply-adds per second that the kernel reaches on one core, on the reference model."""
     try:
         chosen = choice.choose_on_cpu(config.kernel, 1)
@@ -161,7 +161,7 @@ def speed(config: Config) -> Iterator[Finding]:
         return
     evaluations, seconds, multiply_adds = self_test(chosen)
     rate = 2e-9 * evaluations * multiply_adds / seconds
-    yield Finding(
+    yield Check(
         "speed",
         f"{rate:.0f} GFLOP/s on one core (a multiply-add counts twice): all 12,769 pairs in "
         f"{1e3 * seconds / evaluations:.1f} ms",

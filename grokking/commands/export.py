@@ -24,15 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.pt", help="of a run's folder")
     parser.add_argument("--format", choices=FORMATS, default="tl", help="container [tl]")
     parser.add_argument("--output", type=Path, metavar="FILE", help="[beside the checkpoint]")
-    given = parser.parse_args(arguments)
-    container = FORMATS[given.format]
-    check_input(given.checkpoint)
-    output: Path = given.output or given.checkpoint.with_suffix(container.suffix)
-    check_output(output, given.checkpoint)
+    options = parser.parse_args(arguments)
+    container = FORMATS[options.format]
+    check_input(options.checkpoint)
+    output: Path = options.output or options.checkpoint.with_suffix(container.suffix)
+    check_output(output, options.checkpoint)
 
     from grokking.files.checkpoint import load_checkpoint
 
-    record = load_checkpoint(given.checkpoint)
+    record = load_checkpoint(options.checkpoint)
     parameters = {name: weight.numpy() for name, weight in record["model"].items()}
     config = transformer_lens_config(parameters)
     note = {"config": config, "epoch": record["epoch"], "modulus": record["config"]["modulus"]}

@@ -33,7 +33,7 @@ class Progress:
     def update(self, epoch: int, history: History) -> None:
         """Called after each epoch; draws only as often as a person can read."""
         if self.bar is not None:
-            self.bar.set_description_str(describe(history), refresh=False)
+            self.bar.set_description_str(last_probe(history), refresh=False)
             self.bar.update(epoch - self.bar.n)
         elif time.monotonic() - self.shown >= PLAIN_INTERVAL or epoch == self.total:
             self.shown = time.monotonic()
@@ -45,7 +45,7 @@ class Progress:
         speed = (epoch - self.start) / elapsed if elapsed > 0 else 0.0
         left = f"{clock((self.total - epoch) / speed)} left" if speed else "no speed yet"
         print(
-            f"epoch {epoch}/{self.total}  {describe(history)}  {speed:.1f} epochs/s  {left}",
+            f"epoch {epoch}/{self.total}  {last_probe(history)}  {speed:.1f} epochs/s  {left}",
             file=self.stream,
             flush=True,
         )
@@ -55,7 +55,7 @@ class Progress:
             self.bar.close()
 
 
-def describe(history: History) -> str:
+def last_probe(history: History) -> str:
     """Losses and accuracies of the last probe."""
     loss, validation_loss = history.training_losses[-1], history.validation_losses[-1]
     accuracy, validation_accuracy = (

@@ -14,10 +14,10 @@ from typing import Any
 
 from grokking.analysis import progress_measures
 from grokking.analysis.judging import FAIL, NOT_YET, PASS, Findings, Row
-from grokking.analysis.report_card import report_card
+from grokking.analysis.report_card import judge_run
 from grokking.analysis.spectra import has_spectrum
 from grokking.commands.cli import Parser
-from grokking.config import NEURONS, departures, load
+from grokking.config import NEURON_LIST, departures, load
 from grokking.files import names
 from grokking.files.continuation import command_to_go_on
 from grokking.files.history import read_history
@@ -63,16 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="states examined at a time [GROK_THREADS, or all cores]",
     )
     parser.add_argument("--brief", action="store_true", help="print one line per row")
-    given = parser.parse_args(arguments)
-    if given.threads is not None and given.threads < 1:
-        raise UserError(f"--threads is {given.threads}, expected an integer >= 1")
-    directory: Path = given.run
+    options = parser.parse_args(arguments)
+    if options.threads is not None and options.threads < 1:
+        raise UserError(f"--threads is {options.threads}, expected an integer >= 1")
+    directory: Path = options.run
     config = load(os.environ, strict=False).config
-    output: Path = given.output or directory
+    output: Path = options.output or directory
     check_output_folder(output, directory)
-    threads = given.threads or config.threads
-    record, rows = report(directory, given.neurons, threads, config.kernel, output)
-    text = brief_text if given.brief else card_text
+    threads = options.threads or config.threads
+    record, rows = write_report(directory, options.neurons, threads, config.kernel, output)
+    text = brief_text if options.brief else card_text
     print(text(record, rows, directory))
     print(f"written: {output / names.CARD}")
     print(f"open {output / names.REPORT}")
@@ -91,13 +91,13 @@ def check_output_folder(output: Path, directory: Path) -> None:
 
 def neuron_list(text: str) -> list[int]:
     """Indices separated by commas, each once; ArgumentTypeError for anything else."""
-    found = NEURONS.parse(text)
-    if not isinstance(found, tuple):
+    indices = NEURON_LIST.parse(text)
+    if not isinstance(indices, tuple):
         raise ArgumentTypeError(f"{text!r}, expected indices separated by commas (408,251)")
-    return list(found)
+    return list(indices)
 
 
-def report(
+def write_report(
     directory: Path,
     neurons: Sequence[int] = (),
     threads: int | None = None,
@@ -118,12 +118,12 @@ def report(
     check_writable(output, "--output DIR puts the report elsewhere")
     from grokking.analysis.investigation import investigate, phases_so_far, save_phases
 
-    found, measures, scenes = investigate(directory, neurons, threads, kernel)
-    rows = report_card(found)
-    record = card_record(config, found, rows)
+    findings, measures, scenes = investigate(directory, neurons, threads, kernel)
+    rows = judge_run(findings)
+    record = card_record(config, findings, rows)
     output.mkdir(parents=True, exist_ok=True)
-    if found.phases is not None:
-        save_phases(directory, found.phases, output)
+    if findings.phases is not None:
+        save_phases(directory, findings.phases, output)
     write_json(output / names.CARD, record)
     if measures is not None:
         progress_measures.write(output, measures)
@@ -141,8 +141,8 @@ def report(
         history,
         asdict(detected),
         measures,
-        found.phases,
-        found.controls.key_count.told,
+        findings.phases,
+        findings.controls.key_count.told,
         scenes,
         rows,
         links(output),
@@ -162,22 +162,22 @@ def links(directory: Path) -> list[tuple[str, str]]:
     return [(page, what) for page, what in pages.items() if (directory / page).exists()]
 
 
-def card_record(config: dict[str, Any], found: Findings, rows: Sequence[Row]) -> dict[str, Any]:
+def card_record(config: dict[str, Any], findings: Findings, rows: Sequence[Row]) -> dict[str, Any]:
     """The content of report_card.json."""
     counts = Counter(row.verdict for row in rows)
     return {
         "schema_version": VERSION,
-        "epoch": found.now.epoch,
+        "epoch": findings.now.epoch,
         "seed": config["seed"],
         "weight_decay": config["weight_decay"],
         "departures": departures(config),
-        "key_frequencies": found.now.key_frequencies,
-        "phases": None if found.phases is None else asdict(found.phases),
-        "outcome": found.outcome,
+        "key_frequencies": findings.now.key_frequencies,
+        "phases": None if findings.phases is None else asdict(findings.phases),
+        "outcome": findings.outcome,
         "passed": counts[PASS],
         "failed": counts[FAIL],
         "not_yet": counts[NOT_YET],
-        "go_on_to": found.next_epoch if counts[NOT_YET] else None,
+        "go_on_to": findings.next_epoch if counts[NOT_YET] else None,
         "rows": [_row_record(row) for row in rows],
     }
 
@@ -206,8 +206,10 @@ def outlook(record: dict[str, Any], directory: Path, named: str) -> list[str]:
     """
     lines = []
     if record["departures"]:
-        told = ", ".join(f"{name} {value}" for name, value in record["departures"].items())
-        lines.append(f"This run departs from the paper's experiment: {told}.")
+        departures_in_words = ", ".join(
+            f"{name} {value}" for name, value in record["departures"].items()
+        )
+        lines.append(f"This run departs from the paper's experiment: {departures_in_words}.")
     if record["go_on_to"] is not None:
         command = command_to_go_on(directory, record["go_on_to"], named)
         where = "" if named != "." else ", in the run's folder"

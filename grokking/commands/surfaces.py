@@ -9,7 +9,7 @@ from grokking.files import names
 from grokking.files.json_files import check_input, check_output
 from grokking.files.run_files import read_config
 from grokking.files.surfaces import Surface, read_surface
-from grokking.pictures.experiment import Experiment, experiment
+from grokking.pictures.experiment import Experiment, describe_experiment
 from grokking.pictures.pages.surfaces import surface_facts, write_combined_page, write_surface_page
 from grokking.pictures.surface_views import surface_title
 from grokking.system.errors import UserError
@@ -47,7 +47,7 @@ def run_beside(source: Path, surface: Surface) -> Experiment | None:
             raise UserError(
                 f"{config}: its modulus is {modulus}, that of the surface {surface.modulus}"
             )
-        return experiment([source.parent], [surface.epoch])
+        return describe_experiment([source.parent], [surface.epoch])
     except UserError as error:
         print(f"the pages do not say what was trained: {error}", file=sys.stderr)
         return None

@@ -20,7 +20,7 @@ from grokking.sweeps.plan import (
     rewrite_plan,
     write_plan,
 )
-from grokking.sweeps.resources import Resources, choose
+from grokking.sweeps.resources import Resources, choose_resources
 from grokking.system.errors import UserError
 from grokking.system.signals import graceful
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     wanted = wanted_directory(options)
     if options.slurm and not options.dry_run:
         return _submit(_with_threads(plan, None if options.slurm_gpus else 1), wanted, options)
-    resources = choose(options.jobs, plan.environment)
+    resources = choose_resources(options.jobs, plan.environment)
     plan = _with_threads(plan, resources.threads)
     if options.dry_run:
         print("\n".join(run.command_line(wanted) for run in plan.runs()))
@@ -45,12 +45,12 @@ def main(arguments: Sequence[str]) -> int:
 def _start(plan: Plan, wanted: Path, resources: Resources, options: argparse.Namespace) -> int:
     """A new sweep: what it will take, then its folder, then its runs."""
     if not options.no_estimate:
-        from grokking.sweeps.estimate import estimate
+        from grokking.sweeps.estimate import estimate_sweep
 
         with graceful() as stop:
             print("measuring a few epochs ...", flush=True)
             reports = not options.no_reports
-            print(estimate(plan.runs(), resources, wanted, stop, reports), flush=True)
+            print(estimate_sweep(plan.runs(), resources, wanted, stop, reports), flush=True)
         if stop.number is not None:
             return stop.exit_code
     directory = create_directory(wanted)
@@ -64,7 +64,7 @@ def _resume(plan: Plan, options: argparse.Namespace) -> int:
     directory, alone = Path(options.resume), options.run is not None
     if options.slurm:
         return _submit_rest(plan, directory, options)
-    resources = choose(options.jobs, plan.environment)
+    resources = choose_resources(options.jobs, plan.environment)
     with _claimed(directory, shared=alone):
         if not alone and plan != read_plan(directory):
             rewrite_plan(directory, plan)

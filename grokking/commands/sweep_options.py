@@ -201,8 +201,8 @@ def _epochs(options: argparse.Namespace, axis: Axis, groups: int) -> tuple[int, 
     return tuple(epochs) * groups if len(epochs) == 1 else tuple(epochs)
 
 
-def _default(given: str | None, default: str) -> str:
-    return default if given is None else given
+def _default(text: str | None, default: str) -> str:
+    return default if text is None else text
 
 
 def _values(option: str, text: str, field: str, unique: bool = True) -> list[Any]:

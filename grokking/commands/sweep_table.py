@@ -21,8 +21,8 @@ def main() -> int:
     )
     parser.add_argument("output", metavar="OUT.md", nargs="?", help="file to write [stdout]")
     options = parser.parse_args()
-    given = Path(options.summary)
-    path = given / names.SUMMARY if given.is_dir() else given
+    path_named = Path(options.summary)
+    path = path_named / names.SUMMARY if path_named.is_dir() else path_named
     try:
         text = markdown_report(read_json(path))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -25,9 +25,9 @@ def train_one(loaded: config.Loaded) -> int:
     if not (loaded.config.resume or loaded.config.overwrite):
         check_free(directory)
     from grokking.commands.progress import Progress
-    from grokking.training.run import run
+    from grokking.training.run import train_run
 
     with graceful() as stop:
-        ended = run(loaded, Progress, stop)
+        ended = train_run(loaded, Progress, stop)
     print(ended.message, file=sys.stdout if stop.number is None else sys.stderr)
     return ended.exit_code

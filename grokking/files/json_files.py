@@ -79,8 +79,8 @@ def check_writable(directory: Path, advice: str) -> None:
 def check_input(source: Path) -> None:
     """UserError for a file that is not there, before names of outputs are made from its own."""
     if not source.is_file():
-        told = "is a folder, expected a file" if source.is_dir() else "no such file"
-        raise UserError(f"{source}: {told}")
+        fault = "is a folder, expected a file" if source.is_dir() else "no such file"
+        raise UserError(f"{source}: {fault}")
 
 
 def _umask() -> int:

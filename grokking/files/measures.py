@@ -93,8 +93,8 @@ def read(directory: Path) -> Rows:
     whole = len(content) // dtype.itemsize
     intact = _intact(content, dtype) if _has_digests(dtype) else min(whole, count)
     if intact < count:
-        told = "it lost its end" if whole < count else f"row {intact} does not match its digest"
-        raise UserError(f"{path}: damaged ({told}); remove it to go on without it")
+        damage = "it lost its end" if whole < count else f"row {intact} does not match its digest"
+        raise UserError(f"{path}: damaged ({damage}); remove it to go on without it")
     return np.frombuffer(content, dtype, intact)
 
 

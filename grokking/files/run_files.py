@@ -67,10 +67,10 @@ def read_starts(directory: Path) -> list[dict[str, Any]]:
     What it does not tell is None.
     """
     record = read_record(directory / names.CONFIG)
-    told = record.series("starts", OBJECT, default=[record.values]) or [record.values]
-    starts = [Record(f"{record.name}: 'starts'[{n}]", start) for n, start in enumerate(told)]
-    untold = {**dict.fromkeys(_START), "inexact": False}
-    return [{key: s.get(key, kind, untold[key]) for key, kind in _START.items()} for s in starts]
+    entries = record.series("starts", OBJECT, default=[record.values]) or [record.values]
+    starts = [Record(f"{record.name}: 'starts'[{n}]", start) for n, start in enumerate(entries)]
+    unknown = {**dict.fromkeys(_START), "inexact": False}
+    return [{key: s.get(key, kind, unknown[key]) for key, kind in _START.items()} for s in starts]
 
 
 _EPOCHS = ("memorization_epoch", "generalization_epoch", "grok_epoch")
@@ -92,8 +92,8 @@ def read_grokking(directory: Path) -> dict[str, Any]:
     values = record.values | {key: record.get(key, kind) for key, kind in _RESULT.items()}
     if values["grokked"] != (values["grok_epoch"] is not None):
         raise record.fail("'grokked' and 'grok_epoch' contradict each other")
-    told = outcome(values["memorization_epoch"], values["generalization_epoch"])
-    values["outcome"] = record.get("outcome", _OUTCOME, told)
+    by_epochs = outcome(values["memorization_epoch"], values["generalization_epoch"])
+    values["outcome"] = record.get("outcome", _OUTCOME, by_epochs)
     for key in ("collapse_epoch", "final_epoch"):
         values[key] = record.get(key, or_null(EPOCH), None)
     return values

@@ -60,8 +60,8 @@ def weights_path(directory: Path, epoch: int) -> Path:
     paths = recorded(directory)
     if epoch not in paths:
         near = sorted(paths, key=lambda e: abs(e - epoch))[:2]
-        told = f"; the nearest are {', '.join(map(str, near))}" if near else ""
-        raise UserError(f"{directory / names.TRAJECTORY} has no weights of epoch {epoch}{told}")
+        nearest = f"; the nearest are {', '.join(map(str, near))}" if near else ""
+        raise UserError(f"{directory / names.TRAJECTORY} has no weights of epoch {epoch}{nearest}")
     return paths[epoch]
 
 

@@ -5,7 +5,7 @@ The one place that chooses and refuses. Torch is imported when something is chos
 
 from typing import TYPE_CHECKING
 
-from grokking.kernels.compiled import cuda_devices, implementations, load
+from grokking.kernels.compiled import cuda_devices, implementations, load_extension
 from grokking.system.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def check(requested: str) -> None:
         if count == 0:
             raise UserError(f"GROK_KERNEL is {CUDA!r}, which cannot run here: {reason}")
     elif requested not in (choices := [AUTO, TORCH, *implementations()]):
-        _, reason = load()
+        _, reason = load_extension()
         missing = f"; {reason}" if reason else ""
         raise UserError(
             f"GROK_KERNEL is {requested!r}, expected one of {', '.join(choices)}{missing}"
@@ -47,7 +47,7 @@ def choose_device(requested: str) -> "torch.device":
     return device
 
 
-def choose(requested: str, device: "torch.device", threads: int) -> "Backend":
+def choose_backend(requested: str, device: "torch.device", threads: int) -> "Backend":
     """What GROK_KERNEL takes on a device; plain PyTorch says why it is.
 
     UserError if an implementation was asked for by name that cannot run there.
@@ -76,7 +76,7 @@ def choose_on_cpu(requested: str, threads: int) -> "Backend":
     for one in on_cpu(threads):
         if one.name == requested or (best and one.automatic):
             return one
-    return Reference(threads, load()[1])
+    return Reference(threads, load_extension()[1])
 
 
 def _choose_on_gpu(requested: str, device: "torch.device", threads: int) -> "Backend":

@@ -13,7 +13,7 @@ class Implementation(NamedTuple):
     automatic: bool  # may be chosen unasked
 
 
-def load() -> tuple[ModuleType | None, str]:
+def load_extension() -> tuple[ModuleType | None, str]:
     """(the compiled module, "") or (None, why there is none)."""
     try:
         build_info = importlib.import_module("grokking._build_info")
@@ -29,14 +29,14 @@ def load() -> tuple[ModuleType | None, str]:
 
 def implementations() -> dict[str, Implementation]:
     """Those this processor can run, by name, best first; empty without the extension."""
-    module, _ = load()
-    found = module.implementations() if module else []
-    return {name: Implementation(name, *facts) for name, *facts in found}
+    module, _ = load_extension()
+    implementations = module.implementations() if module else []
+    return {name: Implementation(name, *facts) for name, *facts in implementations}
 
 
 def cuda_devices() -> tuple[int, str]:
     """(devices the CUDA kernel could run on, "") or (0, why there are none)."""
-    module, reason = load()
+    module, reason = load_extension()
     if module is None:
         return 0, reason
     if not hasattr(module, "cuda_devices"):

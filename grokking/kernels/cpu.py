@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from grokking.kernels.backend import Backend, Evaluation, no_class_sums, with_gradients
-from grokking.kernels.compiled import implementations, load
+from grokking.kernels.compiled import implementations, load_extension
 from grokking.model.tables import Tables
 
 
@@ -72,7 +72,7 @@ def on_cpu(threads: int) -> list[Cpu]:
 
 
 def _module() -> Any:
-    module, reason = load()
+    module, reason = load_extension()
     if module is None:
         raise RuntimeError(f"no compiled kernel: {reason}")
     return module

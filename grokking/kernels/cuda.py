@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from grokking.kernels.backend import Backend, Evaluation, no_class_sums, with_gradients
-from grokking.kernels.compiled import load
+from grokking.kernels.compiled import load_extension
 from grokking.model.tables import Tables, table_shapes
 
-CHUNK = 2**26  # logits evaluated at once, which bounds the memory of `evaluate`
+LOGITS_AT_ONCE = 2**26  # logits evaluated at once, which bounds the memory of `evaluate`
 
 _in_range = WeakTensorKeyDictionary()  # tensor -> (version, end) that were found good
 
@@ -63,7 +63,7 @@ class Cuda(Backend):
         call.check_pairs(pairs, targets)
         out = torch.empty(len(pairs), classes, device=call.device) if logits else None
         sums = no_class_sums(tables, call.device) if class_sums else None
-        chunk = max(1, CHUNK // classes)
+        chunk = max(1, LOGITS_AT_ONCE // classes)
         scores = torch.empty(-(-len(pairs) // chunk), 2, dtype=torch.float64, device=call.device)
         for i, score in enumerate(scores):
             part = slice(i * chunk, (i + 1) * chunk)
@@ -119,11 +119,11 @@ class _Call:
 
     def check(self, name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
         """ValueError with what the tensor is and what was expected."""
-        found = (tuple(tensor.shape), tensor.dtype, tensor.device)
-        if found != (shape, dtype, self.device) or not tensor.is_contiguous():
+        actual = (tuple(tensor.shape), tensor.dtype, tensor.device)
+        if actual != (shape, dtype, self.device) or not tensor.is_contiguous():
             strided = "" if tensor.is_contiguous() else ", strided"
             raise ValueError(
-                f"{name} is {found[0]} {found[1]} on {found[2]}{strided}, expected {shape} {dtype} "
+                f"{name} is {actual[0]} {actual[1]} on {actual[2]}{strided}, expected {shape} {dtype} "
                 f"on {self.device}"
             )
 
@@ -146,7 +146,7 @@ class _Call:
 
 
 def _cuda_module() -> Any:
-    module, reason = load()
+    module, reason = load_extension()
     if module is None or not hasattr(module, "cuda_evaluate"):
         raise RuntimeError(f"no CUDA kernel: {reason or 'the extension was built without it'}")
     return module

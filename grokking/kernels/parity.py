@@ -14,7 +14,7 @@ from grokking.task import targets
 
 MODULUS, D_MODEL, HEADS, D_MLP = 37, 24, 3, 75  # odd, and no multiple of any tile
 
-Values = dict[str, Tensor]  # by name
+Outputs = dict[str, Tensor]  # by name
 
 
 @cache
@@ -30,7 +30,7 @@ def disagreement(backend: Backend, device: torch.device) -> str:
     """What a backend computes otherwise than plain PyTorch on the same device, or ""."""
     tables = fold(Transformer(MODULUS, D_MODEL, HEADS, D_MLP, torch.Generator().manual_seed(0)))
 
-    def computed(by: Backend, dtype: torch.dtype) -> Values:
+    def computed(by: Backend, dtype: torch.dtype) -> Outputs:
         return everything(Tables(*(table.detach().to(device, dtype) for table in tables)), by)
 
     plain, precision, name = Reference(), getattr(torch, backend.precision), backend.name
@@ -42,7 +42,7 @@ def disagreement(backend: Backend, device: torch.device) -> str:
     return f"{name} disagrees with plain PyTorch on {device}: {difference}" if difference else ""
 
 
-def compare(ours: Values, plain: Values, exact: Values) -> str:
+def compare(ours: Outputs, plain: Outputs, exact: Outputs) -> str:
     """The first value that is too far from float64, or "".
 
     Allowed is four times the error of plain PyTorch in the backend's precision, plus 1e-5 of the
@@ -56,7 +56,7 @@ def compare(ours: Values, plain: Values, exact: Values) -> str:
     return ""
 
 
-def everything(tables: Tables, backend: Backend) -> Values:
+def everything(tables: Tables, backend: Backend) -> Outputs:
     """All that a backend computes, by name, from two thirds of the pairs and every third neuron."""
     device = tables.s0.device
     pairs = torch.arange(MODULUS**2, device=device)
@@ -65,15 +65,15 @@ def everything(tables: Tables, backend: Backend) -> Values:
     leaves = Tables(*(table.requires_grad_() for table in tables))
     mean, step = backend.pair_loss(leaves, pairs, goal, class_sums=True)
     gradients = torch.autograd.grad(mean, leaves)
-    found = backend.evaluate(tables, pairs, goal, logits=True, class_sums=True)
+    evaluation = backend.evaluate(tables, pairs, goal, logits=True, class_sums=True)
     surfaces = backend.activations(tables, torch.arange(0, D_MLP, 3, device=device))
-    assert found.logits is not None and found.class_sums is not None
+    assert evaluation.logits is not None and evaluation.class_sums is not None
     assert step.class_sums is not None
     return {
-        "loss": torch.tensor([step.loss, found.loss], dtype=torch.float64),
-        "correct": torch.tensor([step.correct, found.correct], dtype=torch.float64),
-        "logits": found.logits.detach(),
-        "class_sums": torch.stack([step.class_sums, found.class_sums]),
+        "loss": torch.tensor([step.loss, evaluation.loss], dtype=torch.float64),
+        "correct": torch.tensor([step.correct, evaluation.correct], dtype=torch.float64),
+        "logits": evaluation.logits.detach(),
+        "class_sums": torch.stack([step.class_sums, evaluation.class_sums]),
         "surfaces": surfaces.detach(),
         **{f"the gradient of {n}": g for n, g in zip(Tables._fields, gradients, strict=True)},
     }

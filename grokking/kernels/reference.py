@@ -13,7 +13,7 @@ from grokking.model.loss import cross_entropy, is_correct
 from grokking.model.tables import Tables
 from grokking.model.transformer import relu
 
-CHUNK = 4096  # pairs evaluated at once, which bounds the memory
+PAIRS_AT_ONCE = 4096  # pairs evaluated at once, which bounds the memory
 
 
 @dataclass
@@ -53,26 +53,28 @@ class Reference(Backend):
         logits: bool = False,
         class_sums: bool = False,
     ) -> Evaluation:
-        loss_sum, correct, kept = 0.0, 0, []
+        loss_sum, correct, all_logits = 0.0, 0, []
         sums = no_class_sums(tables) if class_sums else None
-        for part, goal in zip(torch.split(pairs, CHUNK), torch.split(targets, CHUNK), strict=True):
+        for part, goal in zip(
+            torch.split(pairs, PAIRS_AT_ONCE), torch.split(targets, PAIRS_AT_ONCE), strict=True
+        ):
             of_part, _ = forward(tables, part)
             loss_sum += cross_entropy(of_part, goal).double().sum().item()
             correct += int(is_correct(of_part, goal).sum())
             if sums is not None:
                 sums_by_target(sums, goal, of_part)
             if logits:
-                kept.append(of_part)
+                all_logits.append(of_part)
         count = len(pairs)
         return Evaluation(
-            loss_sum / count, correct, count, torch.cat(kept) if logits else None, sums
+            loss_sum / count, correct, count, torch.cat(all_logits) if logits else None, sums
         )
 
     @torch.no_grad()
     def activations(self, tables: Tables, neurons: Tensor, out: Tensor | None = None) -> Tensor:
         p = len(tables.s0)
         every = torch.arange(p * p, device=neurons.device)
-        parts = [forward(tables, part)[1][:, neurons] for part in torch.split(every, CHUNK)]
+        parts = [forward(tables, part)[1][:, neurons] for part in torch.split(every, PAIRS_AT_ONCE)]
         surfaces = torch.cat(parts).reshape(p, p, len(neurons))
         return surfaces if out is None else out.copy_(surfaces)
 

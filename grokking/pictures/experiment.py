@@ -22,7 +22,7 @@ class Experiment(NamedTuple):
     sentences: list[str]  # first the departures; whoever knows more of the runs adds to them
 
 
-def experiment(folders: Sequence[Path], epochs: Sequence[int]) -> Experiment:
+def describe_experiment(folders: Sequence[Path], epochs: Sequence[int]) -> Experiment:
     """Describe the runs in `folders`, each at its own epoch of `epochs`.
 
     UserError if a config.json is missing or damaged. What it does not tell is "unknown".
@@ -120,10 +120,10 @@ def _departures(configs: Sequence[Values]) -> str:
             values.setdefault(name, []).append(str(value))
     if not values:
         return "Every setting is that of the reference experiment (Nanda et al., 2023)."
-    told = [
+    departures_in_words = [
         f"{_words(name)} {_listed(v)} (there {FIELDS[name].default})" for name, v in values.items()
     ]
-    return f"This departs from the reference experiment (Nanda et al., 2023): {', '.join(told)}."
+    return f"This departs from the reference experiment (Nanda et al., 2023): {', '.join(departures_in_words)}."
 
 
 def _words(field: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from grokking.files.history import History
-from grokking.pictures.experiment import Experiment, experiment
+from grokking.pictures.experiment import Experiment, describe_experiment
 from grokking.pictures.outcome_sentences import outcome_sentence
 from grokking.pictures.pages.page import Block, Facts, Prose
 
@@ -28,7 +28,7 @@ def run_described(
 
     `phases` is as grokking.json has it; without a `history` nothing is said of the outcome.
     """
-    described = experiment([directory], [epoch])
+    described = describe_experiment([directory], [epoch])
     sentences = [] if history is None else [outcome_sentence(phases, history)]
     return described._replace(
         sentences=[*described.sentences, *sentences, *([] if finished else [UNFINISHED])]

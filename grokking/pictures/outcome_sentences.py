@@ -9,10 +9,10 @@ from typing import Any
 from grokking.detection import COLLAPSED, DIVERGED, LATENESS, MEMORIZED, THRESHOLD
 from grokking.files.history import History
 
-Phases = Mapping[str, Any]
+Result = Mapping[str, Any]
 
 
-def outcome_title(phases: Phases) -> str:
+def outcome_title(phases: Result) -> str:
     """The outcome in a few words: "grokked at epoch 7,728"."""
     parts = [_reached(phases)]
     if phases["collapse_epoch"] is not None:
@@ -22,7 +22,7 @@ def outcome_title(phases: Phases) -> str:
     return ", ".join(parts)
 
 
-def _reached(phases: Phases) -> str:
+def _reached(phases: Result) -> str:
     memorised, generalised = phases["memorization_epoch"], phases["generalization_epoch"]
     if phases["grok_epoch"] is not None:
         return f"grokked at epoch {phases['grok_epoch']:,}"
@@ -33,7 +33,7 @@ def _reached(phases: Phases) -> str:
     return "not memorised"
 
 
-def outcome_sentence(phases: Phases, history: History) -> str:
+def outcome_sentence(phases: Result, history: History) -> str:
     """The outcome with its epochs, and how the run stands at its last probe."""
     sentences = [_course(phases)]
     if phases["collapse_epoch"] is not None:
@@ -48,7 +48,7 @@ def outcome_sentence(phases: Phases, history: History) -> str:
     return " ".join(sentences)
 
 
-def _course(phases: Phases) -> str:
+def _course(phases: Result) -> str:
     memorised, generalised = phases["memorization_epoch"], phases["generalization_epoch"]
     if memorised is None and generalised is None:
         return "This run has not learned its training pairs by heart."
@@ -84,7 +84,7 @@ def _percent(accuracy: float | None) -> str:
     return "not finite" if accuracy is None else f"{accuracy:.2%}"
 
 
-def gap(phases: Phases) -> str:
+def gap(phases: Result) -> str:
     """What to look for between the curves of training and validation accuracy."""
     if phases["grok_epoch"] is not None:
         return (

@@ -15,7 +15,7 @@ from grokking.analysis.spectra import FEW, KEY_SHARE, are_few
 from grokking.files.history import Series
 from grokking.fourier import PERIODIC, Array
 
-HALF = 0.5  # of the embedding's squared norm, or of a neuron's variance
+MOST = 0.5  # of the embedding's squared norm, or of a neuron's variance
 
 
 class Told(NamedTuple):
@@ -73,7 +73,7 @@ def spectrum_told(film: Film, control: str) -> Told:
             f"{_held(film, tenth, where)} {rule}",
         )
     before, now = (share_of(film.spectra[frame], keys) for frame in (0, -1))
-    lead = now >= HALF and now > before
+    lead = now >= MOST and now > before
     return Told(
         "A few frequencies take over the embedding" if lead else "A few frequencies stand out",
         f"Look for bands: {len(keys)} of {(p - 1) // 2} frequencies are key at the end ({listed(keys)}). "
@@ -163,15 +163,15 @@ def hills_told(film: Film) -> str:
             f"{filmed.shares[-1]:.1%} {wave} at the end, and {filmed.shares[best]:.1%} at most (epoch "
             f"{film.epochs[best]:,})."
         )
-    below = [frame for frame, share in enumerate(filmed.shares) if share < HALF]
+    below = [frame for frame, share in enumerate(filmed.shares) if share < MOST]
     if not below:
         return (
-            f"Neuron {filmed.neuron} is one wave at the end, and has held more than {HALF:.0%} {wave} "
+            f"Neuron {filmed.neuron} is one wave at the end, and has held more than {MOST:.0%} {wave} "
             "from the first frame on."
         )
     since = below[-1] + 1
     return (
-        f"Look for the hills that form out of noise: neuron {filmed.neuron} has held more than {HALF:.0%} "
+        f"Look for the hills that form out of noise: neuron {filmed.neuron} has held more than {MOST:.0%} "
         f"{wave} since epoch {film.epochs[since]:,}, when the accuracy on unseen pairs was "
         f"{film.validation_accuracies[since]:.0%}."
     )
@@ -196,7 +196,7 @@ def groups_told(gallery: Gallery, keys: Sequence[int]) -> str:
         )
     look_for = (
         "Look for groups: all neurons of one show the same waves, shifted. "
-        if periodic >= HALF * count
+        if periodic >= MOST * count
         else "Look at the beginning of a group, where its neurons are nearest to one wave. "
     )
     return f"{look_for}{on_key} of {count} neurons are strongest in a key frequency ({listed(keys)}). {figures}"

@@ -28,20 +28,23 @@ def orders(p: int, frequency: int) -> tuple[Permutation, Permutation | None]:
     return np.arange(p, dtype=np.int64), waves
 
 
-def drawn(order: Permutation) -> Permutation:
+def drawn_operands(order: Permutation) -> Permutation:
     """At most DRAWN of the operands, evenly spaced in their order."""
     return order[:: _every(len(order))]
 
 
 def views(surface: Surface) -> list[View]:
     """Natural order, and then wave order where there is one for the surface's strongest frequency."""
-    p, wave, told = surface.modulus, surface.wave, left_out(surface.modulus)
+    p, wave, missing_operands = surface.modulus, surface.wave, operands_left_out(surface.modulus)
     natural, waves = orders(p, 0 if wave is None else wave.frequency)
     as_counted = partial(
-        View, "Natural order", drawn(natural), f"Operands from 0 to {p - 1}, as counted.{told}"
+        View,
+        "Natural order",
+        drawn_operands(natural),
+        f"Operands from 0 to {p - 1}, as counted.{missing_operands}",
     )
     if wave is None or waves is None:
-        return [as_counted(_no_wave_order(surface) + told)]
+        return [as_counted(_no_wave_order(surface) + missing_operands)]
     step = waves[1]
     listed = (
         f"The same numbers with both operands listed in steps of {step} (mod {p}): "
@@ -52,14 +55,14 @@ def views(surface: Surface) -> list[View]:
         if wave.share >= _DOMINANT
         else "It holds less than half of this neuron's variance: hills, if any, are faint."
     )
-    stepped = f"Operands in steps of {step} (mod {p}).{told}"
+    stepped = f"Operands in steps of {step} (mod {p}).{missing_operands}"
     return [
-        as_counted(_natural(p, wave) + told),
-        View("Wave order", drawn(waves), stepped, listed + look_for + told),
+        as_counted(_natural(p, wave) + missing_operands),
+        View("Wave order", drawn_operands(waves), stepped, listed + look_for + missing_operands),
     ]
 
 
-def left_out(p: int) -> str:
+def operands_left_out(p: int) -> str:
     """A sentence on the operands that are not drawn, if there are any."""
     n = _every(p)
     nth = {1: "", 2: "2nd", 3: "3rd"}.get(n, f"{n}th")
@@ -68,8 +71,8 @@ def left_out(p: int) -> str:
 
 def operands_told(p: int) -> list[str]:
     """The same for pictures of many neurons."""
-    told = left_out(p)
-    return [f"Operands run from 0 to {p - 1}.{told}"] if told else []
+    missing_operands = operands_left_out(p)
+    return [f"Operands run from 0 to {p - 1}.{missing_operands}"] if missing_operands else []
 
 
 def _every(p: int) -> int:

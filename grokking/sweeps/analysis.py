@@ -12,12 +12,12 @@ from grokking.files.json_files import finite_or_none, write_json
 from grokking.schema import VERSION
 from grokking.sweeps.folder import read_sweep
 from grokking.sweeps.records import RunRecord, Sweep
-from grokking.sweeps.scaling import Delays, fit, left_out
+from grokking.sweeps.scaling import Delays, delays_left_out, fit
 from grokking.sweeps.survival import Observation, median_time, wilson_interval
 from grokking.sweeps.verdicts import Comparison, Verdict
 
 
-def summarize(sweep: Sweep) -> dict[str, Any]:
+def summarize_sweep(sweep: Sweep) -> dict[str, Any]:
     """Everything that analysis_summary.json holds."""
     delays = _delays(sweep.runs)
     return {
@@ -99,7 +99,7 @@ def _scaling_record(delays: Delays) -> dict[str, Any] | None:
 def _left_out_records(delays: Delays) -> list[dict[str, Any]]:
     return [
         {"timescale": finite_or_none(timescale), "reason": reason}
-        for timescale, reason in left_out(delays).items()
+        for timescale, reason in delays_left_out(delays).items()
     ]
 
 
@@ -127,6 +127,6 @@ def _comparison_record(tests: Comparison) -> dict[str, Any]:
 def analyze(directory: Path) -> tuple[Sweep, dict[str, Any]]:
     """Read a sweep, write its analysis_summary.json, and return both."""
     sweep = read_sweep(directory)
-    summary = summarize(sweep)
+    summary = summarize_sweep(sweep)
     write_json(directory / names.SUMMARY, summary)
     return sweep, summary

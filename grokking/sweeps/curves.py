@@ -9,11 +9,11 @@ from grokking.detection import THRESHOLD
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import GREY, MUTED, TEMPLATE
 from grokking.pictures.thinning import thinned
-from grokking.sweeps.look import drawn, marker, styles
+from grokking.sweeps.look import marker, styles, sweep_drawing
 from grokking.sweeps.records import RunRecord, Sweep
 from grokking.sweeps.survival import median_time
 
-MEASURES = {  # history series -> axis title, jump that is always drawn
+QUANTITIES = {  # history series -> axis title, jump that is always drawn
     "validation_accuracies": ("validation accuracy", 0.005),
     "validation_losses": ("validation loss", 0.02),
 }
@@ -37,7 +37,7 @@ def accuracy_figure(sweep: Sweep) -> Drawing:
         )
     figure.add_hline(y=THRESHOLD, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
-    return drawn(sweep, figure, "Validation accuracy of every run", _jump(sweep), "xaxis")
+    return sweep_drawing(sweep, figure, "Validation accuracy of every run", _jump(sweep), "xaxis")
 
 
 def _jump(sweep: Sweep) -> str:
@@ -79,7 +79,7 @@ def loss_figure(sweep: Sweep) -> Drawing:
     """Validation loss of every run on a logarithmic axis."""
     figure = _curves(sweep, "validation_losses")
     figure.update_yaxes(type="log", dtick=1, exponentformat="power")
-    return drawn(sweep, figure, "Validation loss of every run", _climb(sweep), "xaxis")
+    return sweep_drawing(sweep, figure, "Validation loss of every run", _climb(sweep), "xaxis")
 
 
 def _curves(sweep: Sweep, series: str) -> go.Figure:
@@ -95,13 +95,13 @@ def _curves(sweep: Sweep, series: str) -> go.Figure:
                 showlegend=number == 0,
             )
             figure.add_trace(trace)
-    figure.update_yaxes(title_text=MEASURES[series][0])
+    figure.update_yaxes(title_text=QUANTITIES[series][0])
     return figure
 
 
 def _trace(sweep: Sweep, run: RunRecord, series: str, line: dict[str, Any]) -> go.Scatter:
     history = sweep.histories[run.directory]
-    label, jump = MEASURES[series]
+    label, jump = QUANTITIES[series]
     logarithmic = series.endswith("losses")
     epochs, values = thinned(history.epochs, getattr(history, series), jump, logarithmic)
     return go.Scatter(

@@ -41,7 +41,7 @@ class Measurement(NamedTuple):
     other_bytes: int
 
 
-def estimate(
+def estimate_sweep(
     runs: Sequence[PlannedRun],
     resources: Resources,
     directory: Path,
@@ -55,7 +55,7 @@ def estimate(
     """
     jobs = min(resources.jobs, len(runs))
     try:
-        measured = measure(runs[0], jobs, resources.devices, stop, reports)
+        measured = measure_epochs(runs[0], jobs, resources.devices, stop, reports)
     except InterruptedError:
         return "interrupted"
     except RuntimeError as error:
@@ -71,7 +71,7 @@ def estimate(
     return text if size < free else f"{text}\nwarning: the disk is too small for that"
 
 
-def measure(
+def measure_epochs(
     run: PlannedRun, jobs: int, devices: Sequence[str], stop: StopRequest, reports: bool
 ) -> Measurement:
     """Run a few epochs, `jobs` times side by side, in a temporary folder; the slowest counts.

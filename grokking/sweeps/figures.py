@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import INK, MUTED, TEMPLATE, Style
-from grokking.sweeps.look import NEVER, NOT_YET, drawn, marker, styles
+from grokking.sweeps.look import NEVER_GLYPH, NOT_YET_GLYPH, marker, styles, sweep_drawing
 from grokking.sweeps.records import RunRecord, Sweep
 from grokking.sweeps.survival import kaplan_meier
 
@@ -30,7 +30,7 @@ def distribution_figure(sweep: Sweep) -> Drawing:
     )
     figure.update_yaxes(rangemode="tozero")
     title = "When each run grokked, and what else became of it"
-    return drawn(sweep, figure, title, _legend(sweep), "yaxis")
+    return sweep_drawing(sweep, figure, title, _legend(sweep), "yaxis")
 
 
 def _legend(sweep: Sweep) -> str:
@@ -72,8 +72,8 @@ def _column(
     large = {"size": 14, "line": {"width": 2, "color": style.color}, "color": style.color}
     for group, look in (
         (grokked, marker(style)),
-        ([run for run in runs if run.may_grok], {**large, "symbol": NOT_YET}),
-        (never, {**large, "symbol": NEVER}),
+        ([run for run in runs if run.may_grok], {**large, "symbol": NOT_YET_GLYPH}),
+        (never, {**large, "symbol": NEVER_GLYPH}),
     ):
         if group:
             yield go.Scatter(
@@ -131,7 +131,7 @@ def survival_figure(sweep: Sweep) -> Drawing:
     figure.add_hline(y=0.5, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(title_text="share not grokked", range=[-0.03, 1.05], tickformat=".0%")
     title = "Share of runs that have not grokked (Kaplan-Meier)"
-    return drawn(sweep, figure, title, _fall(sweep), "xaxis")
+    return sweep_drawing(sweep, figure, title, _fall(sweep), "xaxis")
 
 
 def _fall(sweep: Sweep) -> str:
@@ -187,7 +187,7 @@ def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> Drawing:
     )
     ticks = [digit * 10**power for power in range(6) for digit in (1, 2, 5)]
     figure.update_yaxes(type="log", title_text="delay, epochs", tickvals=ticks, tickformat=",")
-    return drawn(
+    return sweep_drawing(
         sweep,
         figure,
         "Does the delay scale as 1 / (learning rate x weight decay)?",

@@ -103,12 +103,12 @@ def _duplicates(runs: dict[str, Run]) -> dict[str, str]:
 
 def _warnings(runs: Iterable[Run]) -> list[str]:
     """Runs that are not one experiment cannot be compared; say in what they differ."""
-    found = []
+    warnings = []
     for field in EXPERIMENT:
         values = sorted({str(run.config.get(field)) for run in runs})
         if len(values) > 1:
-            found.append(f"the runs differ in {field} ({', '.join(values)}): not one experiment")
-    return found
+            warnings.append(f"the runs differ in {field} ({', '.join(values)}): not one experiment")
+    return warnings
 
 
 def _odd_ends(runs: dict[str, Run]) -> list[str]:

@@ -9,7 +9,7 @@ from grokking.pictures.style import Style, value_styles
 from grokking.sweeps.records import Sweep
 
 # Glyphs that no group has.
-NOT_YET, NEVER = "arrow-bar-up", "asterisk-open"
+NOT_YET_GLYPH, NEVER_GLYPH = "arrow-bar-up", "asterisk-open"
 
 
 def styles(sweep: Sweep) -> dict[float, Style]:
@@ -27,7 +27,9 @@ def marker(style: Style) -> dict[str, Any]:
     }
 
 
-def drawn(sweep: Sweep, figure: go.Figure, title: str, look_for: str, epochs: str = "") -> Drawing:
+def sweep_drawing(
+    sweep: Sweep, figure: go.Figure, title: str, look_for: str, epochs: str = ""
+) -> Drawing:
     """The figure with its words, the legend below it, and buttons for the axis of `epochs`.
 
     That is "xaxis", "yaxis" or none.

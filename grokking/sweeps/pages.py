@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from grokking.files import names
 from grokking.pictures.drawings import Drawing
-from grokking.pictures.experiment import experiment
+from grokking.pictures.experiment import describe_experiment
 from grokking.pictures.introduction import introduce
 from grokking.pictures.pages.page import Block, Figures, Links, Prose, Table, write_page
 from grokking.sweeps.axis import AXIS
@@ -41,8 +41,8 @@ def write_sweep_pages(sweep: Sweep, summary: Summary) -> Path:
         plots.mkdir(exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot create {plots}: {error.strerror}") from error
-    runs = _ordered(sweep)
-    described = experiment(
+    runs = _runs_in_order(sweep)
+    described = describe_experiment(
         [sweep.directory / run.directory for run in runs], [run.last_epoch for run in runs]
     )
 
@@ -91,7 +91,7 @@ def _combined_page(sweep: Sweep) -> list[Block]:
 
 
 def _index(sweep: Sweep, summary: Summary) -> list[Block]:
-    cells = [_run_cells(run) for run in _ordered(sweep)]
+    cells = [_run_cells(run) for run in _runs_in_order(sweep)]
     counted = f"{summary['runs_read']} runs of {summary['sweep']}"
     blocks: list[Block] = [
         Prose([f"{counted}, {summary['runs_not_counted']} not counted.", *summary["warnings"]]),
@@ -125,7 +125,7 @@ def _run_cells(run: RunRecord) -> dict[str, str]:
     }
 
 
-def _ordered(sweep: Sweep) -> list[RunRecord]:
+def _runs_in_order(sweep: Sweep) -> list[RunRecord]:
     return [run for runs in sweep.groups().values() for run in runs]
 
 
@@ -134,7 +134,7 @@ def _run_links(sweep: Sweep) -> list[tuple[str, str]]:
     pages = {f"{names.PICTURES}/{names.INDEX}": "pictures", names.REPORT: "report"}
     return [
         (quote(os.fsencode(f"../{run.directory}/{page}")), f"{run.directory}: {what}")
-        for run in _ordered(sweep)
+        for run in _runs_in_order(sweep)
         for page, what in pages.items()
         if os.path.exists(sweep.directory / run.directory / page)  # False where it may not look
     ]

@@ -9,7 +9,7 @@ from grokking.detection import DIVERGED, LEARNING, MEMORISED
 from grokking.files.history import History
 from grokking.sweeps.axis import Axis
 from grokking.sweeps.survival import Observation
-from grokking.sweeps.verdicts import Followed, Verdict, verdicts
+from grokking.sweeps.verdicts import Followed, Verdict, judge_hypotheses
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class RunRecord:
     @property
     def outcome_in_words(self) -> str:
         """What became of the run, with the epoch: "memorised, not grokked by epoch 10,000"."""
-        told = [self._reached]
+        words = [self._reached]
         if self.collapse_epoch is not None:
-            told.append(f"collapsed at epoch {self.collapse_epoch:,}")
+            words.append(f"collapsed at epoch {self.collapse_epoch:,}")
         if self.outcome == DIVERGED:
-            told.append(f"diverged at epoch {self.last_epoch:,}")
-        return ", ".join(told)
+            words.append(f"diverged at epoch {self.last_epoch:,}")
+        return ", ".join(words)
 
     @property
     def _reached(self) -> str:
@@ -137,4 +137,4 @@ class Sweep:
         return not unread and all(run.outcome != DIVERGED for run in self.runs)
 
     def verdicts(self) -> list[Verdict]:
-        return verdicts({wd: [r.followed for r in g] for wd, g in self.groups().items()})
+        return judge_hypotheses({wd: [r.followed for r in g] for wd, g in self.groups().items()})

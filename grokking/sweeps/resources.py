@@ -16,12 +16,12 @@ class Resources(NamedTuple):
     devices: tuple[str, ...]  # CUDA devices that the runs share out; empty: none
 
 
-def choose(wanted_jobs: int | None, settings: Mapping[str, str]) -> Resources:
+def choose_resources(wanted_jobs: int | None, settings: Mapping[str, str]) -> Resources:
     """One run per GPU if there are GPUs, else one single-threaded run per core.
 
     `settings` are the GROK_ variables of every run: GROK_DEVICE and GROK_THREADS are heeded.
     """
-    devices = cuda_devices(settings.get("GROK_DEVICE", "auto"))
+    devices = usable_gpus(settings.get("GROK_DEVICE", "auto"))
     cores, threads = available_cores(), settings.get("GROK_THREADS")
     if devices:
         return Resources(wanted_jobs or len(devices), None, devices)
@@ -32,7 +32,7 @@ def choose(wanted_jobs: int | None, settings: Mapping[str, str]) -> Resources:
     return Resources(jobs, None if threads or alone else 1, ())
 
 
-def cuda_devices(device: str) -> tuple[str, ...]:
+def usable_gpus(device: str) -> tuple[str, ...]:
     """Names for CUDA_VISIBLE_DEVICES, one per GPU that torch can use here.
 
     Empty for GROK_DEVICE=cpu or a single named GPU. A machine without nvidia-smi is not
@@ -41,12 +41,12 @@ def cuda_devices(device: str) -> tuple[str, ...]:
     if device not in ("auto", "cuda") or shutil.which("nvidia-smi") is None:
         return ()
     count = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
-    asked = subprocess.run(
+    answer = subprocess.run(
         [sys.executable, "-c", count], capture_output=True, text=True, check=False
     )
-    if asked.returncode != 0:
+    if answer.returncode != 0:
         return ()  # no torch on this Python: a dry run
-    found = int(asked.stdout.strip().splitlines()[-1])
+    gpu_count = int(answer.stdout.strip().splitlines()[-1])
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible else [str(index) for index in range(found)]
-    return tuple(names[:found])
+    names = visible.split(",") if visible else [str(index) for index in range(gpu_count)]
+    return tuple(names[:gpu_count])

@@ -133,7 +133,7 @@ def ended_together(children: list[Child], patience: float = 0.0) -> Iterator[Non
             child.process.wait()
 
 
-def has_diverged(folder: Path) -> bool:
+def ended_diverged(folder: Path) -> bool:
     """Does the folder hold the result of a run that diverged?"""
     from grokking.files.run_files import read_grokking
 
@@ -216,7 +216,7 @@ class Runner:
     def _ended(self, child: Child) -> None:
         name, code = child.run.name, child.process.returncode
         took = clock(time.monotonic() - child.began, hours=True)
-        if code == 0 or (code == Diverged.exit_code and has_diverged(child.folder)):
+        if code == 0 or (code == Diverged.exit_code and ended_diverged(child.folder)):
             self.finished += 1
             self._say(name, f"finished in {took}, {self._outcome(child)}")
         elif self.stop.number is not None and code in (128 + self.stop.number, -self.stop.number):

@@ -46,7 +46,7 @@ def fit(delays: Delays) -> Scaling | None:
     return Scaling(slope, (low, high), intercept, medians)
 
 
-def left_out(delays: Delays) -> dict[float, str]:
+def delays_left_out(delays: Delays) -> dict[float, str]:
     """Timescale -> why it is not fitted, ascending."""
     medians = _medians(delays)
     return {

@@ -14,8 +14,8 @@ from grokking.sweeps.plan import Plan
 from grokking.sweeps.slurm_scripts import (
     SlurmOptions,
     check_names,
-    chunks,
     given,
+    job_arrays,
     shell,
     write_scripts,
 )
@@ -55,11 +55,11 @@ def _configured_limit() -> int:
         return DEFAULT_ARRAY_LIMIT
     command = ["scontrol", "show", "config"]
     try:
-        asked = subprocess.run(command, capture_output=True, check=False)
+        answer = subprocess.run(command, capture_output=True, check=False)
     except OSError:
         return DEFAULT_ARRAY_LIMIT
-    told = re.search(rb"^MaxArraySize\s*=\s*(\d{1,9})\s*$", asked.stdout, re.MULTILINE)
-    return int(told[1]) if told else DEFAULT_ARRAY_LIMIT
+    limit = re.search(rb"^MaxArraySize\s*=\s*(\d{1,9})\s*$", answer.stdout, re.MULTILINE)
+    return int(limit[1]) if limit else DEFAULT_ARRAY_LIMIT
 
 
 def submit(
@@ -76,7 +76,7 @@ def submit(
     words if it refuses, with what is submitted until then, and so after a signal; the scripts stay.
     """
     directory = directory.absolute()
-    *arrays, analysis = write_scripts(plan, chunks(numbers, limit), directory, options)
+    *arrays, analysis = write_scripts(plan, job_arrays(numbers, limit), directory, options)
     again = _again(directory, options)
     jobs: list[str] = []
     try:

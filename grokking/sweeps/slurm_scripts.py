@@ -35,7 +35,7 @@ class SlurmOptions(Protocol):
     def no_reports(self) -> bool: ...
 
 
-class Chunk(NamedTuple):
+class JobArray(NamedTuple):
     """The runs of one job array: its task T is run number `first` + T."""
 
     first: int
@@ -46,10 +46,10 @@ class Chunk(NamedTuple):
         return f"{stem}_from_{self.first}" if self.first else stem
 
 
-def chunks(numbers: Iterable[int], limit: int) -> list[Chunk]:
+def job_arrays(numbers: Iterable[int], limit: int) -> list[JobArray]:
     """Ascending numbers of runs as job arrays whose tasks are numbered below `limit`."""
     groups = groupby(numbers, key=lambda number: number // limit * limit)
-    return [Chunk(first, [number - first for number in group]) for first, group in groups]
+    return [JobArray(first, [number - first for number in group]) for first, group in groups]
 
 
 def given(options: SlurmOptions) -> dict[str, str]:
@@ -69,7 +69,7 @@ def check_names(directory: Path, options: SlurmOptions) -> None:
 
 
 def write_scripts(
-    plan: Plan, arrays: Sequence[Chunk], directory: Path, options: SlurmOptions
+    plan: Plan, arrays: Sequence[JobArray], directory: Path, options: SlurmOptions
 ) -> list[Path]:
     """Write DIR/slurm/*.sbatch: one script per array, the analysis last."""
     folder = directory / names.SLURM
@@ -82,7 +82,7 @@ def write_scripts(
     return paths
 
 
-def array_script(plan: Plan, chunk: Chunk, directory: Path, options: SlurmOptions) -> str:
+def array_script(plan: Plan, chunk: JobArray, directory: Path, options: SlurmOptions) -> str:
     """A job array of some of the plan's runs."""
     throttle = "" if options.slurm_throttle is None else f"%{options.slurm_throttle}"
     settings = {

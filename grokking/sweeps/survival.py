@@ -29,7 +29,7 @@ class Observation(NamedTuple):
     event: bool
 
 
-class Step(NamedTuple):
+class SurvivalStep(NamedTuple):
     """Kaplan-Meier estimate just after one event time."""
 
     time: int
@@ -65,12 +65,12 @@ def _risk_table(observations: Sequence[Observation]) -> list[tuple[int, int, int
     ]
 
 
-def kaplan_meier(observations: Sequence[Observation]) -> list[Step]:
+def kaplan_meier(observations: Sequence[Observation]) -> list[SurvivalStep]:
     """Steps of the product-limit estimate, one per distinct event time, ascending."""
     steps, survival = [], Fraction(1)
     for time, at_risk, events in _risk_table(observations):
         survival *= Fraction(at_risk - events, at_risk)
-        steps.append(Step(time, at_risk, events, survival))
+        steps.append(SurvivalStep(time, at_risk, events, survival))
     return steps
 
 

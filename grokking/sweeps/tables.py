@@ -138,9 +138,9 @@ def _slope_words(scaling: Summary) -> str:
 def _left_out_words(summary: Summary) -> str:
     entries = summary.get("delay_scaling_left_out", [])  # which older summaries have not
     scales = ["infinite" if e["timescale"] is None else f"{e['timescale']:,.6g}" for e in entries]
-    told = [f"{scale} ({e['reason']})" for scale, e in zip(scales, entries, strict=True)]
+    reasons = [f"{scale} ({e['reason']})" for scale, e in zip(scales, entries, strict=True)]
     where = " Left out where 1 / (learning rate x weight decay) is"
-    return f"{where} {', '.join(told)}." if told else ""
+    return f"{where} {', '.join(reasons)}." if reasons else ""
 
 
 def condition_lines(summary: Summary) -> list[str]:

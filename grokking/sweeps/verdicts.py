@@ -56,7 +56,7 @@ class Verdict:
     comparison: Comparison | None = None
 
 
-def verdicts(groups: Groups) -> list[Verdict]:
+def judge_hypotheses(groups: Groups) -> list[Verdict]:
     """H1, H2, H3 from the runs of each weight decay."""
     return [
         _by_deadline(groups),
@@ -126,9 +126,9 @@ def _order(first: Sequence[Observation], second: Sequence[Observation]) -> str:
 
 def _median_in_words(weight_decay: float, runs: Sequence[Observation]) -> str:
     median, last = median_time(runs), max(run.time for run in runs)
-    found = f"{median:,}" if median is not None else f"not reached by {last:,}"
+    epoch_in_words = f"{median:,}" if median is not None else f"not reached by {last:,}"
     grokked = sum(run.event for run in runs)
-    return f"{found} at {weight_decay} ({grokked} of {len(runs)} grokked)"
+    return f"{epoch_in_words} at {weight_decay} ({grokked} of {len(runs)} grokked)"
 
 
 def _compare(earlier: Sequence[Followed], later: Sequence[Followed]) -> Comparison:

@@ -73,10 +73,10 @@ def is_locked(directory: Path) -> bool:
         return False
     try:
         with (directory / LOCK_FILE).open("rb") as file:
-            found = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _lock_record(fcntl.F_WRLCK))
+            lock_record = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _lock_record(fcntl.F_WRLCK))
     except OSError:
         return False  # no lock file, or a file system without such locks
-    kind: int = struct.unpack(_STRUCT_FLOCK, found)[0]
+    kind: int = struct.unpack(_STRUCT_FLOCK, lock_record)[0]
     return kind != fcntl.F_UNLCK
 
 

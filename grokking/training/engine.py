@@ -14,10 +14,10 @@ from grokking.model.transformer import Transformer, fold, fold_for_surfaces
 from grokking.task import Split, all_pairs, targets
 
 CPU = torch.device("cpu")
-CHUNK = 8192  # pairs evaluated at once by the plain path, which bounds its memory
+PAIRS_AT_ONCE = 8192  # pairs evaluated at once by the plain path, which bounds its memory
 
 
-class Step(NamedTuple):
+class TrainingStep(NamedTuple):
     """The forward half of a training step: a differentiable mean loss and what it measured."""
 
     loss: Tensor
@@ -27,7 +27,7 @@ class Step(NamedTuple):
 class Engine(Protocol):
     """What training and probing need; implementations agree within float32 rounding."""
 
-    def training_step(self, model: Transformer, class_sums: bool = False) -> Step:
+    def training_step(self, model: Transformer, class_sums: bool = False) -> TrainingStep:
         """Loss of the training pairs, ready for `loss.backward()`."""
 
     def validate(self, model: Transformer, class_sums: bool = False) -> Evaluation:
@@ -46,19 +46,19 @@ class PlainEngine:
         self.train, self.validation = (pairs.to(device) for pairs in split)
         self.modulus = modulus
 
-    def training_step(self, model: Transformer, class_sums: bool = False) -> Step:
+    def training_step(self, model: Transformer, class_sums: bool = False) -> TrainingStep:
         goal = self.targets[self.train]
         logits = model.logits_at_equals(self.a[self.train], self.b[self.train])
         loss = cross_entropy(logits, goal).double().mean()
         correct = int(is_correct(logits, goal).sum())
         sums = sums_by_target(self.no_sums(), goal, logits) if class_sums else None
-        return Step(loss, Evaluation(loss.item(), correct, len(goal), class_sums=sums))
+        return TrainingStep(loss, Evaluation(loss.item(), correct, len(goal), class_sums=sums))
 
     @torch.no_grad()
     def validate(self, model: Transformer, class_sums: bool = False) -> Evaluation:
         loss, correct, count = 0.0, 0, len(self.validation)
         sums = self.no_sums() if class_sums else None
-        for pairs in torch.split(self.validation, CHUNK):
+        for pairs in torch.split(self.validation, PAIRS_AT_ONCE):
             goal, logits = self.targets[pairs], model.logits_at_equals(self.a[pairs], self.b[pairs])
             loss += cross_entropy(logits, goal).double().sum().item()
             correct += int(is_correct(logits, goal).sum().item())
@@ -73,7 +73,9 @@ class PlainEngine:
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         chunks = [
             model.mlp_post_at_equals(a, b)[1][:, neurons].cpu()
-            for a, b in zip(torch.split(self.a, CHUNK), torch.split(self.b, CHUNK), strict=True)
+            for a, b in zip(
+                torch.split(self.a, PAIRS_AT_ONCE), torch.split(self.b, PAIRS_AT_ONCE), strict=True
+            )
         ]
         return torch.cat(chunks).reshape(self.modulus, self.modulus, len(neurons))
 
@@ -93,9 +95,9 @@ class FoldedEngine:
             None  # weights of the probed step, and its tables
         )
 
-    def training_step(self, model: Transformer, class_sums: bool = False) -> Step:
+    def training_step(self, model: Transformer, class_sums: bool = False) -> TrainingStep:
         tables = fold(model)
-        step = Step(
+        step = TrainingStep(
             *self.backend.pair_loss(tables, self.train, self.train_targets, class_sums=class_sums)
         )
         if class_sums:

@@ -10,7 +10,7 @@ from grokking.files.history import History
 from grokking.kernels.backend import Evaluation
 from grokking.system.errors import Diverged
 from grokking.system.signals import StopRequest
-from grokking.training.engine import Engine, Step
+from grokking.training.engine import Engine, TrainingStep
 from grokking.training.recorder import Recorder
 from grokking.training.state import TrainingState, append_probe, weights_of
 
@@ -91,7 +91,7 @@ def probe(state: TrainingState, engine: Engine, training: Evaluation) -> Evaluat
     return validation
 
 
-def advance(state: TrainingState, step: Step) -> None:
+def advance(state: TrainingState, step: TrainingStep) -> None:
     """One AdamW step. Warm-up as in the paper's code, min(step / 10, 1): the first rate is 0."""
     warmup = state.config.warmup_steps
     rate = state.config.learning_rate * (min(state.epoch / warmup, 1.0) if warmup else 1.0)

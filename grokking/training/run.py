@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from grokking.config import Config, Loaded, as_record, as_text, command_line
-from grokking.detection import DIVERGED, LATENESS, RULE, THRESHOLD, Phases, detect
+from grokking.detection import DETECTION_RULE, DIVERGED, LATENESS, THRESHOLD, Detection, detect
 from grokking.files import measures, names, trajectory
 from grokking.files.continuation import (
     ELSEWHERE,
@@ -25,7 +25,7 @@ from grokking.files.json_files import write_json
 from grokking.files.run_files import Run, read_config, read_starts
 from grokking.files.surfaces import Surface, write_surface
 from grokking.kernels.backend import Backend
-from grokking.kernels.choice import choose, choose_device
+from grokking.kernels.choice import choose_backend, choose_device
 from grokking.pictures.experiment import Experiment
 from grokking.pictures.introduction import run_described
 from grokking.pictures.pages.run import write_run_pages
@@ -49,7 +49,7 @@ class Ended(NamedTuple):
     message: str
 
 
-def run(loaded: Loaded, watching: Callable[[int, int], Watcher], stop: StopRequest) -> Ended:
+def train_run(loaded: Loaded, watching: Callable[[int, int], Watcher], stop: StopRequest) -> Ended:
     """Train, or continue, the run that the Config describes, until its end or a request to stop.
 
     `watching` makes what is shown every epoch, from (first epoch, last epoch).
@@ -109,7 +109,7 @@ class Machine(NamedTuple):
 def choose_machine(config: Config) -> Machine:
     """The device, kernel and threads of GROK_DEVICE, GROK_KERNEL and GROK_THREADS on this machine."""
     device = choose_device(config.device)
-    return Machine(device, choose(config.kernel, device, choose_threads(config.threads)))
+    return Machine(device, choose_backend(config.kernel, device, choose_threads(config.threads)))
 
 
 def look_at(directory: Path, config: Config) -> Run | None:
@@ -260,13 +260,13 @@ def described(directory: Path, state: TrainingState, result: dict[str, Any]) -> 
         raise RunError(str(error)) from error
 
 
-def grokking_record(state: TrainingState, phases: Phases) -> dict[str, Any]:
+def grokking_record(state: TrainingState, phases: Detection) -> dict[str, Any]:
     """The content of grokking.json."""
     return {
         "schema_version": VERSION,
         **asdict(phases),
         "threshold": THRESHOLD,
-        "rule": RULE,
+        "rule": DETECTION_RULE,
         "final_epoch": state.epoch,
         "final_training_accuracy": state.history.training_accuracies[-1],
         "final_validation_accuracy": state.history.validation_accuracies[-1],

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from grokking.analysis.hindsight import examine
-from grokking.commands.report import report
+from grokking.commands.report import write_report
 from grokking.config import Config, as_record
 from grokking.detection import detect
 from grokking.files.checkpoint import labeled_path, save_checkpoint
@@ -85,7 +85,7 @@ def write_outcome(directory: Path, course: Course) -> Path:
         record(directory, epoch, last)
     if course.finished:
         finish(directory, course, history, last)
-    report(directory, threads=1, kernel="torch")
+    write_report(directory, threads=1, kernel="torch")
     return directory
 
 

@@ -5,7 +5,7 @@ import torch
 from grokking.config import Config
 from grokking.kernels.backend import Evaluation
 from grokking.system.signals import StopRequest
-from grokking.training.engine import PlainEngine, Step
+from grokking.training.engine import PlainEngine, TrainingStep
 from grokking.training.loop import train
 from grokking.training.recorder import Recorder, newest_checkpoint
 from grokking.training.state import from_record, new_state, to_record
@@ -77,7 +77,7 @@ class Scripted:
     def training_step(self, model, class_sums=False):
         self.epoch += 1
         score = self.score(model, self.loss(self.epoch), self.training(self.epoch), class_sums)
-        return Step(sum(p.sum() for p in model.parameters()), score)
+        return TrainingStep(sum(p.sum() for p in model.parameters()), score)
 
     def validate(self, model, class_sums=False):
         return self.score(model, 1.0, self.validation(self.epoch), class_sums)

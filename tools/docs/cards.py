@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from grokking.commands.cli import Parser, run_main
-from grokking.commands.report import report
+from grokking.commands.report import write_report
 from grokking.files import names
 from grokking.files.json_files import check_output, write_json
 from grokking.schema import VERSION
-from tools.docs.summaries import summarize
+from tools.docs.summaries import summarize_run
 
 
 def cards(directories: list[Path]) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def cards(directories: list[Path]) -> dict[str, Any]:
     runs = []
     for directory in directories:
         began = time.perf_counter()
-        record, _ = report(directory)
+        record, _ = write_report(directory)
         seconds = round(time.perf_counter() - began, 1)
         pages = (
             page
@@ -30,7 +30,7 @@ def cards(directories: list[Path]) -> dict[str, Any]:
         )
         sizes = {page: (directory / page).stat().st_size for page in pages}
         written = {"seconds": seconds, "bytes": sizes}
-        named = {"name": directory.resolve().name, **summarize(directory)}
+        named = {"name": directory.resolve().name, **summarize_run(directory)}
         runs.append({**named, "card": record, "pages": written})
         print(f"{directory}: {record['passed']} rows pass, {record['failed']} fail", flush=True)
     return {"schema_version": VERSION, "runs": runs}

@@ -29,7 +29,7 @@ MEASURED = (
 )
 
 
-def summarize(directory: Path) -> dict[str, Any]:
+def summarize_run(directory: Path) -> dict[str, Any]:
     """The figures of one run folder, None for one that an older version did not write.
 
     UserError if a file is missing or damaged.
@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument("run", nargs="+", type=Path, help="folder of a finished run")
     parser.add_argument("--note", default="", help="what a reader of the numbers should know")
     arguments = parser.parse_args()
-    runs = [summarize(directory) for directory in arguments.run]
+    runs = [summarize_run(directory) for directory in arguments.run]
     print(json.dumps({"note": arguments.note, "runs": runs}, indent=1))
     return 0
 

@@ -14,7 +14,7 @@ from grokking.files.checkpoint import load_checkpoint
 from grokking.files.history import read_history
 from grokking.kernels.compiled import implementations
 from grokking.system.errors import UserError
-from grokking.training.engine import Step
+from grokking.training.engine import TrainingStep
 from tools.reliability.forked import (
     TINY,
     Fork,
@@ -187,7 +187,7 @@ def signals(count: int, chance: random.Random, folder: Path) -> Outcome:
             if kind == "ignored":
                 signal.signal(number, signal.SIG_IGN)
 
-            def act(step: Step) -> Step:
+            def act(step: TrainingStep) -> TrainingStep:
                 for _ in range(2 if kind == "two" else 1):
                     os.kill(os.getpid(), number)
                 return step
@@ -216,7 +216,7 @@ def divergence(count: int, chance: random.Random, folder: Path) -> Outcome:
         result.tried += 1
 
         def plant(epoch: int = epoch) -> None:
-            def act(step: Step) -> Step:
+            def act(step: TrainingStep) -> TrainingStep:
                 return step._replace(loss=step.loss * torch.tensor(float("nan")))
 
             at_epoch(epoch - 1, act)  # the step from there makes every weight NaN

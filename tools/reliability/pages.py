@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from grokking.commands.report import report
+from grokking.commands.report import write_report
 from grokking.config import FIELDS, recorded_kind
 from grokking.files import names
 from grokking.files.run_files import read_run
@@ -133,7 +133,7 @@ def _report_pages(run: Path, trained: Path, text: str) -> list[Path]:
         path.write_text(json.dumps(_hostile(json.loads(path.read_text()), text)))
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            report(run)
+            write_report(run)
     except (UserError, RunError):
         pass  # refused in a line
     return [

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from grokking.training.engine import FoldedEngine, PlainEngine, Step
+from grokking.training.engine import FoldedEngine, PlainEngine, TrainingStep
 from tools.reliability.forked import Fork
 
 ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO)  # of a disk
@@ -108,13 +108,15 @@ def fail_with(number: int) -> Callable[[], None]:
     return fail
 
 
-def at_epoch(epoch: int, act: Callable[[Step], Step]) -> None:
+def at_epoch(epoch: int, act: Callable[[TrainingStep], TrainingStep]) -> None:
     """Let `act` replace what the training step of `epoch` returns."""
     for kind in (PlainEngine, FoldedEngine):
         original = kind.training_step
 
-        def changed(self: Any, *rest: Any, original: Any = original, **options: Any) -> Step:
-            step: Step = original(self, *rest, **options)
+        def changed(
+            self: Any, *rest: Any, original: Any = original, **options: Any
+        ) -> TrainingStep:
+            step: TrainingStep = original(self, *rest, **options)
             counted.append(None)
             return act(step) if len(counted) == epoch + 1 else step
 
@@ -122,8 +124,8 @@ def at_epoch(epoch: int, act: Callable[[Step], Step]) -> None:
     counted: list[None] = []
 
 
-def signalling(number: int) -> Callable[[Step], Step]:
-    def act(step: Step) -> Step:
+def signalling(number: int) -> Callable[[TrainingStep], TrainingStep]:
+    def act(step: TrainingStep) -> TrainingStep:
         os.kill(os.getpid(), number)
         return step
 

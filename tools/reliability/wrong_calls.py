@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from grokking.kernels.compiled import implementations, load
+from grokking.kernels.compiled import implementations, load_extension
 from grokking.model.tables import table_shapes
 
 
@@ -88,7 +88,7 @@ def overrun() -> None:
 
 
 if __name__ == "__main__":
-    extension, reason = load()
+    extension, reason = load_extension()
     if extension is None:
         sys.exit(reason)
     if sys.argv[3:] == ["--overrun"]:

@@ -13,7 +13,7 @@ from grokking.files.surfaces import Surface
 from grokking.fourier import Array, Permutation
 from grokking.pictures.drawings import Button, Buttons, Drawing
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE
-from grokking.pictures.surface_views import View, drawn, surface_title, views
+from grokking.pictures.surface_views import View, drawn_operands, surface_title, views
 from grokking.pictures.thinning import tick_places
 
 LIGHTING = {"ambient": 0.65, "diffuse": 0.6, "specular": 0.1, "roughness": 0.8}
@@ -60,7 +60,7 @@ def script_order(order: Permutation | None) -> dict[str, Any] | None:
     """An order as static/surface.js takes it; None: there is none."""
     if order is None:
         return None
-    return {"operands": drawn(order).tolist(), "axes": _scene_axes(drawn(order))}
+    return {"operands": drawn_operands(order).tolist(), "axes": _scene_axes(drawn_operands(order))}
 
 
 def script_heights(heights: Bytes) -> str:
@@ -94,9 +94,9 @@ def _in_3d(
 def wave_heatmap(surface: Surface) -> Drawing:
     """The surface from above in wave order, where there is one, titled with its frequency."""
     wave = surface.wave
-    told = "no wave" if wave is None else f"frequency {wave.frequency}, {wave.share:.1%}"
+    wave_in_words = "no wave" if wave is None else f"frequency {wave.frequency}, {wave.share:.1%}"
     drawing = heatmap_figure(surface, views(surface)[-1])
-    return drawing._replace(title=f"Neuron {surface.neuron_index}: {told}")
+    return drawing._replace(title=f"Neuron {surface.neuron_index}: {wave_in_words}")
 
 
 def heatmap_figure(surface: Surface, view: View) -> Drawing:

@@ -27,7 +27,11 @@ def write_gallery_page(
     blocks: list[Block] = [
         *introduce(described),
         Prose(
-            [groups_told(gallery, keys), "Choose a neuron to see it in 3-D.", *left_out(gallery)]
+            [
+                groups_told(gallery, keys),
+                "Choose a neuron to see it in 3-D.",
+                *neurons_left_out(gallery),
+            ]
         ),
         Widget("gallery", gallery_data(gallery, keys)),
         Prose(
@@ -41,7 +45,7 @@ def write_gallery_page(
     return write_page(path, f"All neurons of a run: {described.title}", blocks, "inline")
 
 
-def left_out(gallery: Gallery) -> list[str]:
+def neurons_left_out(gallery: Gallery) -> list[str]:
     if not gallery.left_out:
         return []
     return [
@@ -86,13 +90,13 @@ def _neuron(gallery: Gallery, place: int) -> dict[str, Any]:
     neuron, peak = gallery.neurons[place], gallery.peaks[place]
     frequency, share = gallery.frequencies[place], gallery.shares[place]
     if peak == 0:
-        label, told = f"{neuron} dead", f"Neuron {neuron} is dead: no pair makes it fire."
+        label, sentence = f"{neuron} dead", f"Neuron {neuron} is dead: no pair makes it fire."
     elif not frequency:
-        label, told = f"{neuron}", f"Neuron {neuron} gives every pair the same activation."
+        label, sentence = f"{neuron}", f"Neuron {neuron} gives every pair the same activation."
     else:
         label = f"{neuron} · {share:.0%}"
-        told = (
+        sentence = (
             f"Neuron {neuron}: frequency {frequency} holds {share:.1%} of its variance; its largest "
             f"activation is {peak:.3g}."
         )
-    return {"place": place, "peak": peak, "label": label, "told": told}
+    return {"place": place, "peak": peak, "label": label, "told": sentence}

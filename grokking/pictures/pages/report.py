@@ -76,19 +76,19 @@ def report_blocks(story: Story) -> list[Block]:
 
 def chapters(story: Story) -> list[Chapter]:
     """Those that need what the run does not have are left out."""
-    scenes, found = story.scenes, []
+    scenes, chapters = story.scenes, []
     if story.history is not None:
-        found.append(_curves(story.history, story.detected))
+        chapters.append(_curves(story.history, story.detected))
     if story.measures is not None and story.phases is not None:
         p = scenes.gallery.modulus
-        found.append(_measures(story.measures, story.phases, p, story.detected))
+        chapters.append(_measures(story.measures, story.phases, p, story.detected))
     if scenes.film is not None:
-        found.append(_spectrum(scenes.film, story.key_control))
+        chapters.append(_spectrum(scenes.film, story.key_control))
     if scenes.circles:
-        found.append(_circles(scenes.circles))
+        chapters.append(_circles(scenes.circles))
     if scenes.surfaces:
-        found.append(_surfaces(scenes.surfaces, scenes.gallery))
-    return [*found, _card(story.rows, story.caution)]
+        chapters.append(_surfaces(scenes.surfaces, scenes.gallery))
+    return [*chapters, _card(story.rows, story.caution)]
 
 
 def _curves(history: History, detected: Mapping[str, Any]) -> Chapter:
@@ -119,8 +119,8 @@ def _measures(
         "sum of squared weights": measures.squares_total,
     }
     data = _series("progress measures", measures.epochs, columns)
-    told = growth_told(measures, p, detected)
-    return Chapter(told.heading, [told.sentence], [Figures([drawing._replace(title="")]), data])
+    words = growth_told(measures, p, detected)
+    return Chapter(words.heading, [words.sentence], [Figures([drawing._replace(title="")]), data])
 
 
 def _spectrum(film: Film, control: str) -> Chapter:
@@ -130,14 +130,14 @@ def _spectrum(film: Film, control: str) -> Chapter:
         [f"{epoch:,}", *(f"{spectrum[k - 1]:.4g}" for k in shown)]
         for epoch, spectrum in zip(film.epochs, film.spectra, strict=True)
     ]
-    told = spectrum_told(film, control)
+    words = spectrum_told(film, control)
     header = ["epoch", *(f"frequency {k}" for k in shown)]
     data = _data("norms of frequencies in W_E", header, rows)
-    return Chapter(told.heading, [told.sentence], [Figures([spectrum_figure(film)]), data])
+    return Chapter(words.heading, [words.sentence], [Figures([spectrum_figure(film)]), data])
 
 
 def _circles(circles: Sequence[Circle]) -> Chapter:
-    told = circles_told(circles)
+    words = circles_told(circles)
     rows = [
         [
             str(c.frequency),
@@ -153,7 +153,7 @@ def _circles(circles: Sequence[Circle]) -> Chapter:
     none_is_round = not any(circle.is_round for circle in circles)
     shown = [min(circles, key=lambda c: c.roughness)] if none_is_round else circles
     drawn = Figures([circle_figure(circle) for circle in shown])
-    return Chapter(told.heading, [told.sentence], [drawn, _data("circles", header, rows)])
+    return Chapter(words.heading, [words.sentence], [drawn, _data("circles", header, rows)])
 
 
 def _interval(ends: tuple[float, float]) -> str:
@@ -172,12 +172,12 @@ def _surfaces(surfaces: Sequence[Surface], gallery: Gallery) -> Chapter:
     ]
     in_3d = surface_figure(max(surfaces, key=share), waves_first=True)
     in_3d.figure.update_layout(height=560)
-    told = waves_told(gallery.shares, "neurons")
+    words = waves_told(gallery.shares, "neurons")
     names = listed([surface.neuron_index for surface in surfaces])
     header = ["neuron", "frequency", "share of the variance", "peak", "mean"]
     return Chapter(
-        told.heading,
-        [told.sentence, f"Shown: {names}; in 3-D the one nearest to a wave."],
+        words.heading,
+        [words.sentence, f"Shown: {names}; in 3-D the one nearest to a wave."],
         [
             Figures([in_3d]),
             Figures([wave_heatmap(surface) for surface in surfaces]),
@@ -188,7 +188,7 @@ def _surfaces(surfaces: Sequence[Surface], gallery: Gallery) -> Chapter:
 
 def _card(rows: Sequence[Row], caution: Sequence[str]) -> Chapter:
     counts = Counter(row.verdict for row in rows)
-    told = (
+    verdicts = (
         f"Verdicts: {', '.join(f'{count} {word}' for word, count in counts.items())}. Tolerances were "
         "fixed before anything was measured; a control is the same measure of as much that is not key."
     )
@@ -209,7 +209,7 @@ def _card(rows: Sequence[Row], caution: Sequence[str]) -> Chapter:
     )
     return Chapter(
         "Is it the paper's circuit?",
-        [told, *caution],
+        [verdicts, *caution],
         [
             Table("This run beside Nanda et al. (2023)", header, cells),
             Details("How each row is measured", definitions),

@@ -16,7 +16,7 @@ from grokking.pictures.pages.surfaces import write_combined_page
 from grokking.pictures.structure_sentences import waves_told
 from grokking.pictures.surface_views import share, surface_title
 
-GALLERY = 12  # surfaces shown on the index itself
+HEATMAPS = 12  # surfaces shown on the index itself
 
 
 def write_run_pages(
@@ -65,6 +65,6 @@ def _gallery(surfaces: Sequence[Surface]) -> list[Prose | Figures]:
     if not surfaces:
         return []
     best_first = sorted(surfaces, key=share, reverse=True)
-    told = waves_told(list(map(share, surfaces)), "exported neurons")
-    heatmaps = [wave_heatmap(surface) for surface in best_first[:GALLERY]]
-    return [Prose([told.sentence], told.heading), Figures(heatmaps)]
+    sentence = waves_told(list(map(share, surfaces)), "exported neurons")
+    heatmaps = [wave_heatmap(surface) for surface in best_first[:HEATMAPS]]
+    return [Prose([sentence.sentence], sentence.heading), Figures(heatmaps)]

@@ -27,9 +27,9 @@ def tool(name: str) -> str:
 
 def extension() -> ModuleType:
     """The compiled extension of this very tree, or Missing: an installed one may be of another."""
-    from grokking.kernels.compiled import load
+    from grokking.kernels.compiled import load_extension
 
-    module, reason = load()
+    module, reason = load_extension()
     if module is None:
         raise Missing(reason)
     if ROOT not in Path(str(module.__file__)).resolve().parents:

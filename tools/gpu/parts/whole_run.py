@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grokking.files.json_files import read_json
-from tools.docs.summaries import summarize
+from tools.docs.summaries import summarize_run
 from tools.gpu.parts.part import extension, gpus
 from tools.gpu.record import write_json
 
@@ -35,7 +35,7 @@ def main(result: Path, device: str) -> None:
     if done.returncode != 0:
         write_json(result, unfinished(folder))
         sys.exit(done.returncode)
-    summary = summarize(folder)
+    summary = summarize_run(folder)
     write_json(result, summary)
     check_outcome(summary, folder, device)
 
