@@ -7,7 +7,6 @@ GROK_BUILD_CUDA = the same three for the CUDA kernels inside it, which need nvcc
 
 import os
 import pathlib
-import platform
 import re
 import shlex
 import subprocess
@@ -18,26 +17,10 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))  # pip builds without it
+import build_cpu  # noqa: E402
 import build_cuda  # noqa: E402
 
 NATIVE = "csrc"
-FLAGS = [
-    "-std=c++17",
-    "-O3",
-    "-g0",
-    "-ffp-contract=fast",
-    "-fvisibility=hidden",
-    "-Wno-psabi",
-    "-pthread",
-]
-
-AVX2 = ["-mavx2", "-mfma"]
-AVX512 = [*AVX2, "-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw"]
-TARGETS = {  # cpu_tile.cpp is compiled once for each (csrc/cpu_target.h)
-    "AVX512": [*AVX512, "-mprefer-vector-width=512"],
-    "AVX2": AVX2,
-    "BASELINE": [],
-}
 
 
 def version() -> str:
@@ -52,19 +35,6 @@ def requested(variable: str) -> str:
     if value not in ("auto", "0", "1"):
         sys.exit(f"{variable} is {value!r}, expected auto, 0 or 1")
     return value
-
-
-def units(cuda: bool) -> list[tuple[str, str, list[str]]]:
-    """(name, source, extra flags) of every object file; the slowest to compile come first."""
-    targets = TARGETS if platform.machine() in ("x86_64", "AMD64") else {"BASELINE": []}
-    tiles = [
-        (f"tile_{name.lower()}", "cpu_tile.cpp", [*flags, f"-DGRID_TARGET_{name}"])
-        for name, flags in targets.items()
-    ]
-    others = [(name, f"{name}.cpp", []) for name in ("cpu", "cpu_reference")]
-    if cuda:
-        others.append(("bindings_cuda", "bindings_cuda.cpp", []))
-    return [("bindings", "bindings.cpp", ["-DGRID_CUDA"] if cuda else []), *tiles, *others]
 
 
 def first_complaint(output: str) -> str:
@@ -125,7 +95,7 @@ class BuildKernel(build_ext):
         from ninja.ninja_syntax import Writer, escape
 
         includes = [*self.compiler.include_dirs, pybind11.get_include(), str(ROOT / NATIVE)]
-        common = [*self.compiler.compiler_so, *FLAGS, *(f"-I{path}" for path in includes)]
+        common = [*self.compiler.compiler_so, *build_cpu.FLAGS, *(f"-I{path}" for path in includes)]
         linker = [self.compiler.compiler_cxx[0], *self.compiler.linker_so[1:]]
         with file.open("w", encoding="utf-8") as text:
             ninja = Writer(text, width=10_000)
@@ -134,7 +104,7 @@ class BuildKernel(build_ext):
             ninja.rule("compile", compile_command, depfile="$out.d", deps="gcc")
             ninja.rule("link", f"{link} $in -o $out -pthread {escape(shlex.join(libraries))}")
             objects = [str(pathlib.Path(kernel).resolve()) for kernel in kernels]
-            for name, source, flags in units(cuda=bool(kernels)):
+            for name, source, flags in build_cpu.units(cuda=bool(kernels)):
                 path = str(ROOT / NATIVE / source)
                 objects += ninja.build(f"{name}.o", "compile", path, variables={"flags": flags})
             ninja.build(str(target), "link", objects)

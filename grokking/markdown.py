@@ -1,7 +1,9 @@
 """Markdown for docs and reports. Standard library only."""
 
+from collections.abc import Sequence
 
-def table(header: list[str], rows: list[list[str]]) -> str:
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, with a final newline."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

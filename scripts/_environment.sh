@@ -15,7 +15,7 @@ fingerprint() {
   cd "$ROOT" || exit
   { echo "$ROOT $1 ${GROK_BUILD_EXT:-} ${GROK_BUILD_CUDA:-}"
     command -v "${CXX:-c++}" nvcc || true
-    cat requirements.txt pyproject.toml setup.py build_cuda.py
+    cat requirements.txt pyproject.toml setup.py build_cpu.py build_cuda.py
     find csrc -type f -print0 | LC_ALL=C sort -z | xargs -0 cat; } | cksum
 }
 

@@ -2,17 +2,14 @@
 
 from typing import Any
 
+from grokking.markdown import table
+
 PEAK, AVX512_MKL = "FMA peak", "MKL's AVX-512 path"  # of results["not_measured"]
 JOBS = {
     "epoch": "training epoch (30 % of the pairs: forward, backward, AdamW)",
     "evaluate": "loss and accuracy of all 12,769 pairs",
     "surfaces": "all 512 activation surfaces",
 }
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def milliseconds(value: float | None) -> str:

@@ -32,7 +32,7 @@ import sys
 from pathlib import Path
 
 from grokking.fourier import strongest_wave
-from grokking.files.artifacts import read_surface
+from grokking.files.surfaces import read_surface
 
 
 def share(path):

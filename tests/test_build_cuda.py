@@ -172,13 +172,10 @@ def test_every_kernel_compiles_for_every_architecture_without_warning_spill_or_s
         )
 
 
-def test_the_documented_roofline_is_what_is_counted(tmp_path, monkeypatch):
-    page = ROOT / "docs" / "cuda.md"
-    copy = tmp_path / "cuda.md"
-    copy.write_text(page.read_text(encoding="utf-8").replace("H100 SXM, us", "H100 SXM, seconds"))
-    monkeypatch.setattr(sys, "argv", ["roofline", "--update", str(copy)])
-    roofline.main()
-    assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+def test_the_tiles_of_the_roofline_are_those_of_the_launches():
+    assert (roofline.ROWS, roofline.COLUMNS, roofline.DEPTH, roofline.WARPS) == (32, 128, 32, 4)
+    with pytest.raises(LookupError, match="no constant NONE"):
+        roofline.constant("NONE")
 
 
 def test_no_bound_is_below_the_arithmetic_of_the_formula():

@@ -145,9 +145,9 @@ def test_evaluation_never_holds_the_hidden_units_of_every_pair():
     program = """
 import resource
 import numpy as np
-from grokking.kernels.compiled import implementations, load
+from grokking.kernels.compiled import implementations, load_extension
 from grokking.model.tables import table_shapes
-module, _ = load()
+module, _ = load_extension()
 p = 251
 tables = [np.full(shape, 0.01, np.float32) for shape in table_shapes(p, 4, 512, p).values()]
 pairs = np.arange(p * p)
@@ -203,7 +203,7 @@ def test_a_build_that_falls_back_leaves_its_reason_in_the_package(variables, rea
 
 def test_an_editable_install_without_a_compiler_keeps_its_reason_too(tmp_path):
     """There the package is the source tree, where setuptools builds in place."""
-    for name in ("setup.py", "build_cuda.py", "README.md"):
+    for name in ("setup.py", "build_cpu.py", "build_cuda.py", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "grokking").mkdir()
     shutil.copy(ROOT / "grokking" / "__init__.py", tmp_path / "grokking")

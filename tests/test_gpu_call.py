@@ -268,7 +268,7 @@ def copy_of_the_tree(folder):
     ignored = shutil.ignore_patterns("__pycache__", "*.so", "_build_info.py", "wheels", ".wheels.*")
     for name in ("csrc", "grokking", "tools", "tests", "scripts"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for name in ("setup.py", "build_cuda.py", "pyproject.toml", "README.md"):
+    for name in ("setup.py", "build_cpu.py", "build_cuda.py", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, folder)
     return folder
 

@@ -37,7 +37,7 @@ def copied_scripts(tmp_path):
     """The scripts in a folder with spaces, with no .venv beside them."""
     folder = tmp_path / "a folder with spaces"
     shutil.copytree(ROOT / "scripts", folder / "scripts")
-    for name in ("requirements.txt", "pyproject.toml", "setup.py"):
+    for name in ("requirements.txt", "pyproject.toml", "setup.py", "build_cpu.py"):
         shutil.copy(ROOT / name, folder)
     (folder / "csrc").mkdir()
     return folder / "scripts"

@@ -17,9 +17,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 
+read -ra standard <<< "$(python3 "$root/build_cpu.py")"
 compile() { # OUTPUT SOURCE OPTIMISATION
-  aarch64-linux-gnu-g++ -std=c++17 "$3" -Wall -Wextra -Werror -Wno-psabi -ffp-contract=fast \
-    -I"$root/csrc" -c "$2" -o "$build/$1.o"
+  aarch64-linux-gnu-g++ "${standard[@]}" "$3" -Wall -Wextra -Werror -I"$root/csrc" -c "$2" -o "$build/$1.o"
 }
 
 for unit in cpu cpu_reference cpu_tile; do compile "$unit" "$root/csrc/$unit.cpp" -O3; done

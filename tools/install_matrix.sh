@@ -24,7 +24,7 @@ trap 'rm -rf "$work"' EXIT
 # What the installed package must do: say which kernel it uses, and guess among 7 equal logits.
 cat >"$work/check.py" <<'PYTHON'
 import math
-from grokking.kernels.compiled import implementations, load
+from grokking.kernels.compiled import implementations, load_extension
 from grokking.model.tables import table_shapes
 module, reason = load()
 if module:

@@ -16,18 +16,20 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 
+read -ra standard <<< "$(python3 "$root/build_cpu.py")"
 compile() { # OUTPUT SOURCE FLAGS...
   local output=$1 source=$2
   shift 2
-  "${CXX:-g++}" -std=c++17 -O1 -g -Wall -Wextra -Werror -Wno-psabi -ffp-contract=fast \
+  "${CXX:-g++}" "${standard[@]}" -O1 -g -Wall -Wextra -Werror \
     "-fsanitize=$sanitizer" -fno-sanitize-recover=all -I"$root/csrc" \
     "$@" -c "$source" -o "$build/$output.o"
 }
 
 if [ "$(uname -m)" = x86_64 ]; then # the targets of setup.py
-  compile avx512 "$root/csrc/cpu_tile.cpp" -DGRID_TARGET_AVX512 -mavx2 -mfma \
-    -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512 &
-  compile avx2 "$root/csrc/cpu_tile.cpp" -DGRID_TARGET_AVX2 -mavx2 -mfma &
+  for target in AVX512 AVX2; do
+    read -ra flags <<< "$(python3 "$root/build_cpu.py" "$target")"
+    compile "$target" "$root/csrc/cpu_tile.cpp" "${flags[@]}" &
+  done
 fi
 compile baseline "$root/csrc/cpu_tile.cpp" &
 compile cpu "$root/csrc/cpu.cpp" &

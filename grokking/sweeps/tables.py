@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from grokking import markdown
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.verdicts import FAIL
 from grokking.system.durations import clock
@@ -197,9 +198,7 @@ def aligned(table: Sequence[Sequence[str]]) -> list[str]:
 
 def markdown_report(summary: Summary) -> str:
     """The same as Markdown: a table, and the verdicts as a list."""
-    cells = [HEADER, ["---"] * len(HEADER), *rows(summary)]
-    table = ["| " + " | ".join(row) + " |" for row in cells]
     lines = [*(verdict_line(v) for v in summary["verdicts"]), scaling_line(summary)]
     lines += [*condition_lines(summary), *map(str.strip, problem_lines(summary))]
     notes = [f"- {line}" for line in lines if line]
-    return "\n".join([*table, "", LEGEND, "", *notes]) + "\n"
+    return markdown.table(HEADER, rows(summary)) + "\n".join(["", LEGEND, "", *notes]) + "\n"

@@ -19,6 +19,7 @@ from grokking.files.json_files import atomic_write_text, read_json
 from grokking.markdown import table as markdown
 from grokking.sweeps.tables import markdown_report, scaling_line
 from grokking.system.errors import UserError
+from tools.gpu import resources, roofline
 from tools.gpu import tables as gpu_tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -316,6 +317,12 @@ def on_gpu(show: Callable[[gpu_tables.Record | None], str]) -> Callable[[Path], 
     return made
 
 
+def registers(results: Path) -> str:
+    """What ptxas said of every kernel."""
+    uses = read_json(results / "registers.json")["uses"]
+    return resources.table([resources.Use(**use) for use in uses])
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "reference": reference,
     "quickstart": quickstart,
@@ -330,6 +337,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "bench": bench,
     "reliability": reliability,
     "promises": promises,
+    "roofline": lambda _: roofline.table(),
+    "registers": registers,
     "gpu": on_gpu(gpu_tables.summary),
     "gpu_statement": on_gpu(gpu_tables.statement),
     "gpu_measurements": on_gpu(gpu_tables.measurements),

@@ -1,29 +1,28 @@
 """Compile the CUDA kernels for every architecture nvcc offers, strictly, and print what they use.
 
-    python -m tools.gpu.resources                        a Markdown table (docs/cuda.md holds one)
-    python -m tools.gpu.resources --update docs/cuda.md
+    python -m tools.gpu.resources docs/results/registers.json     and then python -m tools.docs.tables
 
 Warnings and register spills are errors here, and only here: a user's install never fails for one.
 Needs nvcc, no GPU.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import build_cuda
+from grokking import markdown
+from grokking.commands.cli import Parser, run_main
+from grokking.files.json_files import check_output, write_json
+from grokking.schema import VERSION
+from grokking.system.errors import UserError
 from tools.gpu.record import ROOT
 
 STRICT = [
     "-Werror", "all-warnings", "-Xptxas", "-v,--warn-on-spills,--warn-on-local-memory-usage,-Werror",
     "--compiler-options", "-Wall,-Wextra,-Werror",
 ]  # fmt: skip
-MARKS = (
-    "<!-- resources: written by python -m tools.gpu.resources --update docs/cuda.md -->",
-    "<!-- end -->",
-)
 
 
 class Use(NamedTuple):
@@ -80,39 +79,43 @@ def table(uses: list[Use]) -> str:
     """Registers a thread by kernel and architecture, in Markdown."""
     architectures = sorted({use.architecture for use in uses})
     registers = {(use.kernel, use.architecture): use.registers for use in uses}
-    head = ["kernel", *(f"{a // 10}.{a % 10}" for a in architectures)]
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * len(architectures) + "|"]
-    for kernel in sorted({use.kernel for use in uses}):
-        cells = [str(registers.get((kernel, a), "-")) for a in architectures]
-        lines.append("| " + " | ".join([f"`{kernel}`", *cells]) + " |")
+    rows = [
+        [f"`{kernel}`", *(str(registers.get((kernel, a), "-")) for a in architectures)]
+        for kernel in sorted({use.kernel for use in uses})
+    ]
     stack, spills = sum(use.stack for use in uses), sum(use.spills for use in uses)
-    return "\n".join(
-        [*lines, "", f"Spilled: {spills} bytes; stack: {stack} bytes, in all of them together."]
+    told = f"Spilled: {spills} bytes; stack: {stack} bytes, in all of them together."
+    head = ["kernel", *(f"{a // 10}.{a % 10}" for a in architectures)]
+    return f"{markdown.table(head, rows)}\n{told}\n"
+
+
+def nvcc_version(toolkit: build_cuda.Toolkit) -> str:
+    """What nvcc says of itself, in a line."""
+    lines = build_cuda.output_of([toolkit.nvcc, "--version"]).stdout.splitlines()
+    return next((line for line in lines if "release" in line), "unknown")
+
+
+def main() -> int:
+    parser = Parser(
+        prog="python -m tools.gpu.resources", description=(__doc__ or "").split("\n")[0]
     )
-
-
-def update(document: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
-    """Put the table between the document's two marks."""
-    before, rest = document.read_text(encoding="utf-8").split(marks[0])
-    _, after = rest.split(marks[1], 1)
-    document.write_text(f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{after}", encoding="utf-8")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--update", metavar="FILE", type=Path, help="write the table into this document"
-    )
-    options = parser.parse_args()
+    parser.add_argument("output", metavar="OUT.json", type=Path, help="what was found")
+    output: Path = parser.parse_args().output
+    check_output(output)
     try:
         toolkit = build_cuda.find_toolkit()
     except build_cuda.NoToolkit as error:
-        sys.exit(str(error))
-    text = table(parse(compile_strictly(toolkit)))
-    print(text)
-    if options.update:
-        update(options.update, text)
+        raise UserError(str(error)) from error
+    uses = parse(compile_strictly(toolkit))
+    record = {
+        "schema_version": VERSION,
+        "nvcc": nvcc_version(toolkit),
+        "uses": [u._asdict() for u in uses],
+    }
+    write_json(output, record)
+    print(table(uses), end="")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_main(main))

@@ -1,28 +1,34 @@
 """What bounds each CUDA kernel, counted from its tiles; measured.py holds the measured times to it.
 
-    python -m tools.gpu.roofline                        a Markdown table (docs/cuda.md holds one)
-    python -m tools.gpu.roofline --update docs/cuda.md
-
 Counts multiply-adds, 128-byte passes through L1 and shared memory, and bytes from L2, with padding
 and whole blocks per multiprocessor; the largest of the three times is the bound. Launches, latency
 and barriers come on top.
 """
 
-import argparse
+import re
 from math import ceil
-from pathlib import Path
 from typing import NamedTuple
 
-from tools.gpu.resources import update
+from grokking import markdown
+from grokking.config import Config, training_pairs
+from tools.gpu.record import ROOT
 
-MARKS = (
-    "<!-- roofline: written by python -m tools.gpu.roofline --update docs/cuda.md -->",
-    "<!-- end -->",
-)
-P, HEADS, D_MLP, CLASSES = 113, 4, 512, 113
-ALL, TRAIN = P * P, 3830
-ROWS, COLUMNS, DEPTH, WARP, WARPS = 32, 128, 32, 32, 4  # csrc/cuda_launch.h
-SPLIT = 256
+P, HEADS, D_MLP, CLASSES = Config.modulus, Config.num_heads, Config.d_mlp, Config.modulus
+ALL, TRAIN = P * P, training_pairs(Config.modulus, Config.train_fraction)
+
+
+def constant(name: str) -> int:
+    """A constant of the launches, from their header."""
+    header = (ROOT / "csrc" / "cuda_launch.h").read_text(encoding="utf-8")
+    value = re.search(rf"constexpr int (?:\w+ = \d+, )*{name} = (\d+)[,;]", header)
+    if value is None:
+        raise LookupError(f"csrc/cuda_launch.h: no constant {name}")
+    return int(value[1])
+
+
+ROWS, COLUMNS, DEPTH, WARP = map(constant, ("ROWS", "COLUMNS", "DEPTH", "WARP"))
+THREADS, PAIRS_PER_THREAD = constant("THREADS"), constant("PAIRS_PER_THREAD")
+WARPS, SPLIT = THREADS // WARP, constant("PAIRS_PER_SPLIT")
 
 
 class Gpu(NamedTuple):
@@ -144,7 +150,7 @@ def score_gradient() -> Work:
 
 
 def surfaces() -> Work:
-    pairs, columns = 8, 128
+    pairs, columns = PAIRS_PER_THREAD, THREADS
     return Work(
         "activations",
         "surfaces_of_neurons",
@@ -158,7 +164,7 @@ def surfaces() -> Work:
 
 
 def attend(call: str, pairs: int) -> Work:
-    return moves(call, "attend", pairs, ceil(pairs * HEADS / 128), pairs * HEADS * (8 + 8 + 16))
+    return moves(call, "attend", pairs, ceil(pairs * HEADS / THREADS), pairs * HEADS * (8 + 8 + 16))
 
 
 def scores(call: str, pairs: int, gradient: bool = False) -> list[Work]:
@@ -184,7 +190,7 @@ def parts() -> Work:
     """add_parts: the splits of W_L's gradient, and one part an operand of three vectors."""
     of_W_L, vectors = D_MLP * CLASSES, (D_MLP, CLASSES, HEADS)
     total = 4 * (of_W_L * (ceil(TRAIN / SPLIT) + 1) + sum(vectors) * (P + 1))
-    blocks = ceil(of_W_L / 128) + sum(ceil(items / 128) for items in vectors)
+    blocks = ceil(of_W_L / THREADS) + sum(ceil(items / THREADS) for items in vectors)
     return moves("pair_loss", "add_parts", TRAIN, blocks, total, launches=4)
 
 
@@ -224,9 +230,8 @@ def cells_of(work: Work) -> list[str]:
 
 def table() -> str:
     """The bounds in Markdown; beside each, what takes the time and the formula's arithmetic alone."""
-    head = ["kernel", "problem", "GFLOP", "blocks", "MB from L2"]
-    lines = ["| " + " | ".join([*head, *(f"{g.name}, us" for g in GPUS)]) + " |"]
-    lines.append("|---|---|---:|---:|---:|" + "---|" * len(GPUS))
+    head = ["kernel", "problem", "GFLOP", "blocks", "MB from L2", *(f"{g.name}, us" for g in GPUS)]
+    rows = []
     for work in works():
         megabytes = work.blocks * work.l2_bytes / 1e6
         cells = [*cells_of(work), f"{work.useful / 1e9:.3f}", str(work.blocks), f"{megabytes:.1f}"]
@@ -236,21 +241,5 @@ def table() -> str:
                 f"; arithmetic alone {work.useful / gpu.tflops / 1e6:.1f}" if work.useful else ""
             )
             cells.append(f"{time:.1f} ({what}{alone})")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--update", metavar="FILE", type=Path, help="write the table into this document"
-    )
-    options = parser.parse_args()
-    text = table()
-    print(text)
-    if options.update:
-        update(options.update, text, MARKS)
-
-
-if __name__ == "__main__":
-    main()
+        rows.append(cells)
+    return markdown.table(head, rows)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokking.sweeps import runner
+from grokking.files import names
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import Plan, write_plan
 from tools.reliability.forked import Ended, differences, forked_run, outcome
@@ -150,7 +150,7 @@ def _sweep(directory: Path, failure: Failure, expected: dict[str, Any]) -> Itera
             yield f"exit code {ended.code}, {ended.errors!r} {told[-400:]!r}"
         yield from _badly_told(ended.errors, directory, failure.strikes(1))
         for call, run in enumerate(runs, 2):
-            log = (directory / run / runner.OUTPUT_FILE).read_text()
+            log = (directory / run / names.OUTPUT).read_text()
             if run in failed:
                 if f"{run}  failed with exit code {failure.code} " not in told:
                     yield f"{run} should have been refused: {told[-400:]!r}"
