@@ -22,6 +22,10 @@ class Case(NamedTuple):
     pairs: Tensor
     targets: Tensor
 
+    def without(self, left_out: Tensor) -> "Case":
+        """The same but for the pairs of a mask [n]."""
+        return Case(self.tables, self.pairs[~left_out], self.targets[~left_out])
+
 
 @cache
 def make_case(p, heads, d_mlp, classes=None, density=0.7, spread=1.0, sharpness=1.0, seed=0):
@@ -68,7 +72,7 @@ class Computed(NamedTuple):
 
 def compute(case: Case, backend: Backend, dtype=torch.float32) -> Computed:
     """Everything a backend returns for a case, from tables in `dtype`."""
-    tables = Tables(*(table.to(dtype).requires_grad_() for table in case.tables))
+    tables = Tables(*(table.detach().to(dtype).requires_grad_() for table in case.tables))
     found = backend.evaluate(tables, case.pairs, case.targets, logits=True, class_sums=True)
     mean, step = backend.pair_loss(tables, case.pairs, case.targets, class_sums=True)
     gradients = Tables(*torch.autograd.grad(mean, list(tables)))
