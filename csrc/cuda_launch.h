@@ -32,6 +32,11 @@ static_assert(COLUMNS == THREADS, "a thread fills one column of the right operan
 static_assert(ROWS == WARP && DEPTH == WARP,
               "a warp fills one row or one column of the left operand");
 
+// Terms of a logit added up in one chain: longer ones round worse than PyTorch's products, as in
+// cpu_product.h.
+constexpr int TERMS = 64;
+static_assert(TERMS % DEPTH == 0, "a chain is whole tiles");
+
 // Both operands in shared memory. Rows of `left` stay aligned to 16 bytes and, like columns of
 // `right`, are an odd number of (16-byte, 4-byte) banks apart, so that a warp's stores do not
 // collide.

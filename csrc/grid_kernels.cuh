@@ -191,6 +191,21 @@ __device__ void for_each_sum(int64_t rows, int columns, Body body) {
 
 // ---------------------------------------------------------------- forward
 
+// logits = direct, the mixture of the columns that this thread's sums are of.
+__device__ inline void mixed_logits(Sizes s, const Mixture& direct, const PairRows& rows,
+                                    const float4* alpha, int first_class, float* logits) {
+#pragma unroll 1
+    for (int c = 0; c < COLUMNS_PER_LANE; ++c) {
+        const int j = first_class + c * WARP + lane();
+        if (j >= s.classes) return;
+        float values[ROWS_PER_WARP];
+        mix(direct, rows, alpha, j, values);
+#pragma unroll
+        for (int r = 0; r < ROWS_PER_WARP; ++r)
+            if (rows.has(r)) logits[row_of(rows.first + r, s.classes) + j] = values[r];
+    }
+}
+
 // logits of the pairs; post is kept only where it is asked for (may be null).
 __global__ void __launch_bounds__(THREADS)
     logits_of_pairs(Sizes s, Tables t, const int64_t* numbers, int count, const float4* alpha,
@@ -199,7 +214,9 @@ __global__ void __launch_bounds__(THREADS)
     const PairRows rows(numbers, static_cast<int>(blockIdx.x) * ROWS + warp() * ROWS_PER_WARP,
                         count, s.p);
     const Mixture hidden{t.pre_bias, t.A, t.B, s.heads, s.d_mlp};
+    const Mixture direct{t.logit_bias, t.C, t.D, s.heads, s.classes};
     const int first_class = static_cast<int>(blockIdx.y) * COLUMNS;
+    mixed_logits(s, direct, rows, alpha, first_class, logits);
     Sums sums = {};
     for (int first = 0; first < s.d_mlp; first += DEPTH) {
         const int k = first + lane();
@@ -219,17 +236,11 @@ __global__ void __launch_bounds__(THREADS)
             return first + d < s.d_mlp && j < s.classes ? t.W_L[(first + d) * s.classes + j] : 0.0f;
         });
         multiply(tile, sums);
-    }
-    const Mixture direct{t.logit_bias, t.C, t.D, s.heads, s.classes};
-#pragma unroll
-    for (int c = 0; c < COLUMNS_PER_LANE; ++c) {
-        const int j = first_class + c * WARP + lane();
-        if (j >= s.classes) continue;
-        float values[ROWS_PER_WARP];
-        mix(direct, rows, alpha, j, values);
-#pragma unroll
-        for (int r = 0; r < ROWS_PER_WARP; ++r)
-            if (rows.has(r)) logits[row_of(rows.first + r, s.classes) + j] = sums[r][c] + values[r];
+        if ((first + DEPTH) % TERMS != 0 && first + DEPTH < s.d_mlp) continue;
+        for_each_sum(count, s.classes, [&](int r, int64_t row, int c, int column) {
+            logits[row_of(row, s.classes) + column] += sums[r][c];
+            sums[r][c] = 0.0f;
+        });
     }
 }
 

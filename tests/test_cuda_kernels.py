@@ -1,14 +1,16 @@
 """The CUDA kernels without a GPU: the device code compiled by g++ and held to plain PyTorch."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-
-from tests.support.cuda_cases import SIZES, assert_accurate
-from tests.support.emulation import FLAVOURS, HERE, Answer, build, emulate, make_request
 from tests.support.environment import require
+from tests.support.cuda_cases import SIZES, assert_accurate
+from tests.support.emulation import FLAVOURS, HERE, Answer, Request, build, emulate, make_request
+from tests.support.kernel_cases import Case, Computed
+from tests.support.trained_cases import assert_trained_as_good_as_pytorch
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +25,26 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_every_call_agrees_with_plain_pytorch(programs, size):
     request = make_request(*size)
     assert_accurate(emulate(programs["plain"], request), request)
+
+
+def test_on_trained_weights_gradients_are_as_accurate_as_pytorchs(programs, record_property):
+    """Memorised pairs: the rounding of a logit is the relative error of their gradients."""
+
+    @cache
+    def answer_of(case: Case) -> Answer:
+        neurons = torch.arange(len(case.tables.pre_bias))
+        return emulate(programs["plain"], Request(*case, neurons, 1 / len(case.pairs)))
+
+    def computed(case: Case) -> Computed:
+        answer = answer_of(case)
+        loss, correct = answer.score.tolist()
+        sums = torch.stack([answer.class_sums, answer.training_class_sums])
+        mean = loss / len(case.pairs)
+        return Computed(mean, int(correct), answer.logits, sums, answer.gradients)
+
+    units = assert_trained_as_good_as_pytorch(computed, lambda case: answer_of(case).surfaces)
+    record_property("hidden units that rounding switches", units)
+    assert units < 10  # of 2.3 million
 
 
 @pytest.mark.parametrize("size", [SIZES[1], SIZES[4], SIZES[-1]], ids=lambda size: f"p{size[0]}")
