@@ -8,6 +8,7 @@
 #include "cpu_layout.h"
 #include "cpu_loss.h"
 #include "cpu_mix.h"
+#include "cpu_mix_backward.h"
 #include "cpu_product.h"
 
 namespace grid {

@@ -16,6 +16,13 @@ typedef float Vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t IVec __attribute__((vector_size(4 * LANES)));
 typedef uint32_t UVec __attribute__((vector_size(4 * LANES)));
 
+// Before a loop over an array of vectors that are to stay in registers, whatever its body.
+#if defined(__clang__)
+#define UNROLLED _Pragma("unroll")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
 // A size known to the compiler, passed as an argument.
 template <int N>
 struct Count {
@@ -25,6 +32,18 @@ struct Count {
 inline Vec load(const float* from) {
     Vec v;
     __builtin_memcpy(&v, from, sizeof v);
+    return v;
+}
+
+// The same for a vector that is used more than once: the compiler would put the address into each
+// of the instructions, and load it as often.
+inline Vec load_once(const float* from) {
+    Vec v = load(from);
+#if defined(__x86_64__)
+    asm("" : "+v"(v));
+#elif defined(__aarch64__)
+    asm("" : "+w"(v));
+#endif
     return v;
 }
 
