@@ -21,11 +21,12 @@ struct Layout {
     int64_t class_row;      // classes in whole vectors
     int64_t tail;           // last classes, each a dot product of its own
     int64_t panel_columns;  // the classes before them, in whole vectors
+    int64_t class_words;    // words of 64 bits, one for each class
 
     explicit Layout(const Shape& s)
         : p(s.p), heads(s.heads), hidden(s.d_mlp), classes(s.classes), hidden_row(padded(hidden)),
           class_row(padded(classes)), tail(classes % LANES <= TAIL ? classes % LANES : 0),
-          panel_columns(padded(classes - tail)) {}
+          panel_columns(padded(classes - tail)), class_words((classes + 63) / 64) {}
 
     int64_t mixed(int64_t row) const { return p * heads * row; }
 };
@@ -48,6 +49,7 @@ class Arena {
 
 // The tables as the kernels read them.
 struct Packed {
+    float* finite;      // [1]: 1 where W_L is. Of a product with an infinity nothing may be left out
     float* W_panels;    // panels of [d_mlp, vectors]
     float* W_tail;      // [tail, hidden_row]
     float* WT_panels;   // backward only: W_L transposed, panels of [classes, vectors]
@@ -60,6 +62,7 @@ struct Packed {
 
     Packed(const Layout& l, bool backward, Arena& arena) {
         const int64_t mixed = l.hidden == l.hidden_row ? 0 : l.mixed(l.hidden_row);
+        finite = arena.take(1);
         W_panels = arena.take(l.hidden * l.panel_columns);
         W_tail = arena.take(l.tail * l.hidden_row);
         WT_panels = backward ? arena.take(l.classes * l.hidden_row) : nullptr;
@@ -89,26 +92,50 @@ struct CommonSums {
     }
 };
 
+// What filtered tiles (cpu_filter.h) add to W_L's gradient: transposed, [c, hidden_row]. Neither
+// cleared nor added up before the first of them.
+struct FilteredSums {
+    float* used;  // [1]: 0 or 1
+    float *recent, *settled;
+    int64_t size;
+
+    FilteredSums(const Layout& l, Arena& arena)
+        : used(arena.take(1)), recent(arena.take(l.classes * l.hidden_row)),
+          settled(arena.take(l.classes * l.hidden_row)), size(l.classes * l.hidden_row) {}
+
+    bool in_use() const { return *used != 0.0f; }
+    void use() const {
+        if (in_use()) return;
+        for (int64_t i = 0; i < size; ++i) recent[i] = settled[i] = 0.0f;
+        *used = 1.0f;
+    }
+};
+
 // One thread's gradient sums, rows padded like the packed tables. Float32 sums over thousands of
 // pairs lose digits, so the common ones go in two steps: a few tiles, then all of them.
 struct Sums {
     float *s0, *s1, *C, *D, *A, *B;
     CommonSums recent, settled;
+    FilteredSums filtered;
 
     // The two largest lie in `home`, the caller's gradients, if there is one and rows are whole.
     Sums(const Layout& l, const Gradients* home, Arena& arena)
         : s0(arena.take(l.p * l.heads)), s1(arena.take(l.p * l.heads)),
           C(arena.take(l.mixed(l.class_row))), D(arena.take(l.mixed(l.class_row))),
-          recent(l, arena), settled(l, arena) {
+          recent(l, arena), settled(l, arena), filtered(l, arena) {
         const bool at_home = home && l.hidden == l.hidden_row;
         A = at_home ? home->A : arena.take(l.mixed(l.hidden_row));
         B = at_home ? home->B : arena.take(l.mixed(l.hidden_row));
     }
 
     void settle() const {
-        for (int64_t i = 0; i < recent.size; ++i) {
-            settled.start[i] += recent.start[i];
-            recent.start[i] = 0.0f;
+        settle(recent.start, settled.start, recent.size);
+        if (filtered.in_use()) settle(filtered.recent, filtered.settled, filtered.size);
+    }
+    static void settle(float* recent, float* settled, int64_t count) {
+        for (int64_t i = 0; i < count; ++i) {
+            settled[i] += recent[i];
+            recent[i] = 0.0f;
         }
     }
 };
@@ -123,6 +150,8 @@ struct Tile {
     float* d_alpha[2];         // [TILE, H] each
     float* hidden;             // [TILE, hidden_row]: post, later the gradient of pre
     float* logits;             // [TILE, class_row], later their gradient
+    uint64_t* by_pair;         // backward only, [TILE, class_words]: classes whose g is kept
+    uint32_t* by_class;        // [TILE / 32, class_row]: pairs that keep the class, 32 a word
 
     // Forward only, `hidden` holds DEPTH units at a time.
     Tile(const Layout& l, bool backward, Arena& arena) {
@@ -132,8 +161,12 @@ struct Tile {
         for (float*& gradient : d_alpha) gradient = arena.take(TILE * l.heads);
         hidden = arena.take(TILE * hidden_row);
         logits = arena.take(TILE * l.class_row);
+        const int64_t words = backward ? TILE * l.class_words : 0;
+        by_pair = reinterpret_cast<uint64_t*>(arena.take(2 * words));
+        by_class = reinterpret_cast<uint32_t*>(arena.take(backward ? TILE / 32 * l.class_row : 0));
     }
 };
+static_assert(TILE % 32 == 0, "pairs of a tile are whole words");
 
 }  // namespace
 }  // namespace grid

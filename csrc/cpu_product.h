@@ -61,8 +61,9 @@ inline void product_tile(Left left, Right right, Out out) {
         }
 }
 
+// A function of its own: inlined, its loop has the registers that the caller leaves.
 template <int R, int V, Into into>
-inline void product_in_blocks(Left left, Right right, Out out) {
+[[gnu::noinline]] void product_in_blocks(Left left, Right right, Out out) {
     if (into != Into::Add) return product_tile<R, V, into>(left, right, out);
     for (int64_t from = 0; from < right.depth; from += TERMS) {
         const int64_t depth = right.depth - from < TERMS ? right.depth - from : TERMS;

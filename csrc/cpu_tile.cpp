@@ -4,6 +4,7 @@
 // their product with W_L; in the backward pass W_L's gradient and the hidden gradients are two
 // more such products. All of it stays in the first two cache levels.
 #include "cpu_attention.h"
+#include "cpu_filter.h"
 #include "cpu_kernels.h"
 #include "cpu_layout.h"
 #include "cpu_loss.h"
@@ -25,6 +26,12 @@ void copy_rows(const float* from, int64_t rows, int64_t width, float* to, int64_
     }
 }
 
+bool all_finite(const float* values, int64_t count) {
+    int32_t bad = 0;
+    for (int64_t i = 0; i < count; ++i) bad |= !(values[i] - values[i] == 0.0f);
+    return !bad;
+}
+
 // from(d, column) for d < depth and column < columns, 0 from `width` on, as panels.
 template <typename Element>
 void pack_panels(Element from, int64_t depth, int64_t width, int64_t columns, float* to) {
@@ -39,6 +46,7 @@ void pack(const Shape& shape, const Tables& t, bool backward, float* memory) {
     Arena arena(memory);
     const Packed packed(l, backward, arena);
     auto W_L = [&](int64_t k, int64_t j) { return t.W_L[k * l.classes + j]; };
+    *packed.finite = all_finite(t.W_L, l.hidden * l.classes);
     auto transposed = [&](int64_t j, int64_t k) { return W_L(k, j); };
 
     pack_panels(W_L, l.hidden, l.classes, l.panel_columns, packed.W_panels);
@@ -75,6 +83,7 @@ size_t scratch_size(const Shape& shape, bool backward) {
 // What the kernels read: the packed tables, and the caller's where they need no padding.
 struct Operands {
     Mixture<const float> pre, logits;
+    bool finite;
     const float *W_panels, *W_tail, *WT_panels;
 
     Operands(const Layout& l, const Tables& t, bool backward, const float* memory) {
@@ -83,6 +92,7 @@ struct Operands {
         pre = {packed.pre_bias, packed.A ? packed.A : t.A, packed.B ? packed.B : t.B,
                l.hidden_row};
         logits = {packed.logit_bias, packed.C, packed.D, l.class_row};
+        finite = *packed.finite != 0.0f;
         W_panels = packed.W_panels;
         W_tail = packed.W_tail;
         WT_panels = packed.WT_panels;
@@ -213,12 +223,23 @@ void hidden_gradient(const Layout& l, const Operands& in, const Tile& tile) {
     });
 }
 
-// Gradients of a tile whose `logits` hold scale * g and whose `hidden` holds post.
-void backward(const Layout& l, const Operands& in, Tile& tile, const Sums& sums) {
-    sort_pairs(tile.a, tile.count, tile.by_a);
-    sort_pairs(tile.b, tile.count, tile.by_b);
+// Both products of a tile, whole or of what matters.
+void products_backward(const Layout& l, const Operands& in, const Batch& batch, int64_t first,
+                       const Tile& tile, const Sums& sums) {
+    if (in.finite && is_worth_filtering(l, tile, batch, first)) {
+        sums.filtered.use();
+        return filtered_products(l, tile, in.WT_panels, sums.filtered.recent);
+    }
     weight_gradient(l, tile, sums.recent);
     hidden_gradient(l, in, tile);
+}
+
+// Gradients of a tile whose `logits` hold scale * g and whose `hidden` holds post.
+void backward(const Layout& l, const Operands& in, const Batch& batch, int64_t first, Tile& tile,
+              const Sums& sums) {
+    sort_pairs(tile.a, tile.count, tile.by_a);
+    sort_pairs(tile.b, tile.count, tile.by_b);
+    products_backward(l, in, batch, first, tile, sums);
     for (float* d_alpha : tile.d_alpha)
         for (int64_t i = 0; i < tile.count * l.heads; ++i) d_alpha[i] = 0.0f;
     mix_backward_tile(l, tile, in.pre, {sums.recent.pre_bias, sums.A, sums.B, l.hidden_row},
@@ -240,7 +261,7 @@ Score pair_loss(const Shape& shape, const Tables& t, const float* memory, const 
     Tile tile(l, true, arena);
     const int64_t before = arena.used();
     const Sums sums(l, home, arena);
-    clear(scratch + before, arena.used() - before);
+    clear(scratch + before, sums.filtered.recent - (scratch + before));
     clear(sums.A, l.mixed(l.hidden_row));
     clear(sums.B, l.mixed(l.hidden_row));
 
@@ -251,7 +272,7 @@ Score pair_loss(const Shape& shape, const Tables& t, const float* memory, const 
         forward(l, t, in, tile, true);
         if (class_sums) add_class_sums(l, tile, batch, first, class_sums);
         add(total, score_tile<true>(l, tile, batch, first, scale));
-        backward(l, in, tile, sums);
+        backward(l, in, batch, first, tile, sums);
         if (++tiles % SETTLE_AFTER == 0) sums.settle();
     }
     sums.settle();
@@ -300,6 +321,10 @@ void reduce(const Shape& shape, float* const* scratch, int threads, const Gradie
         for (int64_t j = 0; j < l.tail; ++j)
             give(common.W_tail + j * l.hidden_row,
                  {l.hidden, 1, 1, out.W_L + whole + j, l.classes});
+        if (sums.filtered.in_use())
+            for (int64_t j = 0; j < l.classes; ++j)
+                copy_or_add(sums.filtered.settled + j * l.hidden_row,
+                            {l.hidden, 1, 1, out.W_L + j, l.classes}, true);
     }
 }
 

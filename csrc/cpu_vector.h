@@ -96,6 +96,11 @@ inline float sum(Vec v) {
     return combine_lanes<LANES>(reinterpret_cast<const float*>(&v), add);
 }
 
+inline int32_t sum(IVec v) {
+    auto add = [](auto x, auto y) { return x + y; };
+    return combine_lanes<LANES>(reinterpret_cast<const int32_t*>(&v), add);
+}
+
 inline float maximum(Vec v) {
     auto larger_of = [](auto x, auto y) { return x > y ? x : y; };
     return combine_lanes<LANES>(reinterpret_cast<const float*>(&v), larger_of);
@@ -110,6 +115,21 @@ inline IVec lane_numbers() {
     IVec v{};
     for (int i = 0; i < LANES; ++i) v[i] = i;
     return v;
+}
+
+// Bit i is that of lane i of a comparison.
+inline uint64_t mask_of(IVec v) {
+#if defined(GRID_TARGET_AVX512)
+    return _mm512_movepi32_mask((__m512i)v);
+#elif defined(GRID_TARGET_AVX2)
+    return static_cast<uint32_t>(_mm256_movemask_ps((__m256)v));
+#elif defined(__x86_64__)
+    return static_cast<uint32_t>(_mm_movemask_ps((__m128)v));
+#else
+    const IVec bits = v & (IVec{} + 1 << lane_numbers());
+    auto either = [](auto x, auto y) { return x | y; };
+    return static_cast<uint32_t>(combine_lanes<LANES>(reinterpret_cast<const int32_t*>(&bits), either));
+#endif
 }
 
 // exp(x) = (1 + fraction) * scale with scale a power of two and |log(1 + fraction)| <= ln(2) / 2.

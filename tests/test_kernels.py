@@ -20,6 +20,7 @@ from tests.support.kernel_cases import (
     compute,
     exact_losses,
     make_case,
+    memorised_case,
     references,
 )
 from trained_cases import assert_trained_as_good_as_pytorch
@@ -34,7 +35,12 @@ CASES = [
     (16, 4, 16, 16, 0.5, 30.0),
     (17, 5, 33, 17, 0.7, 1.0, 20.0),
     (17, 6, 130, 9, 0.7, 1000.0),
+    (31, 2, 31, 31, 0.5),
+    (32, 1, 32, 32, 0.5),
+    (33, 5, 33, 40, 0.5, 1.0, 20.0),
     (127, 2, 40, 127, 0.3),
+    (128, 3, 65, 128, 0.1, 1.0, 20.0),
+    (129, 2, 40, 7, 0.1),
     (113, 4, 512, 113, 0.3),
     (113, 4, 512, 113, 0.3, 3.0, 30.0),
 ]
@@ -264,6 +270,43 @@ def test_gradients_let_nan_through_and_keep_it_to_its_pairs(name):
     assert gradients.W_L.isnan().any() and gradients.logit_bias.isnan().any()
     others = [a for a in range(6) if a != 2]
     assert gradients.A[others].isfinite().all() and gradients.C[others].isfinite().all()
+
+
+@every_implementation
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("size", [(11, 3, 67, 70), (5, 2, 19, 33), (13, 1, 130, 150)], ids=str)
+def test_on_memorised_pairs_what_is_left_out_is_rounding(name, size, threads):
+    case = memorised_case(*size)
+    exact, baseline = compute(case, PLAIN, torch.float64), compute(case, PLAIN)
+    actual = compute(case, Cpu(name, threads))
+    assert actual.correct == len(case.pairs)
+    # One pair's gradients are far the largest, and their relative error is that pair's rounding of a
+    # logit: a single number, whose floor is a rounding of the logits' size.
+    scale = exact.logits.abs().max() * max(gradient.abs().max() for gradient in exact.gradients)
+    for field, *found in zip(
+        Tables._fields, actual.gradients, baseline.gradients, exact.gradients, strict=True
+    ):
+        assert_as_good_as_pytorch(field, *found, scale=scale)
+    kept = actual.gradients.W_L[:, 0].any()
+    assert kept == (name == "reference"), "the tiles of memorised pairs are filtered"
+
+
+@every_implementation
+@pytest.mark.parametrize("field", ["s0", "A", "pre_bias", "W_L", "C", "logit_bias"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "case", [memorised_case(), make_case(6, 2, 20, 6, 1.0)], ids=["sparse", "dense"]
+)
+def test_gradients_are_finite_where_the_readable_loops_are(name, field, value, case):
+    index = (0,) * getattr(case.tables, field).dim()
+    case = case._replace(tables=poisoned(case.tables, field, index, value))
+    actual, expected = (compute(case, Cpu(one, 1)) for one in (name, "reference"))
+    assert actual.correct == expected.correct
+    for part, ours, theirs in zip(
+        Tables._fields, actual.gradients, expected.gradients, strict=True
+    ):
+        assert torch.equal(ours.isnan(), theirs.isnan()), part
+        assert torch.equal(ours.isinf(), theirs.isinf()), part
 
 
 @every_implementation

@@ -135,7 +135,8 @@ void check(const Case& c) {
 int main() {
     const Case cases[] = {{1, 1, 1, 1, 1.0},    {2, 1, 1, 2, 1.0},     {3, 2, 5, 3, 0.7},
                           {5, 3, 15, 4, 1.0},   {16, 4, 16, 16, 0.5},  {17, 5, 33, 17, 0.7},
-                          {7, 6, 130, 21, 0.9}, {23, 4, 520, 113, 0.3}, {31, 2, 40, 69, 1.0}};
+                          {7, 6, 130, 21, 0.9}, {23, 4, 520, 113, 0.3}, {31, 2, 40, 69, 1.0},
+                          {13, 5, 97, 150, 1.0}};
     for (const Case& c : cases) check(c);
     std::printf("%zu implementations, %zu shapes, 1 to 3 threads: as the reference\n",
                 grid::implementations().size(), sizeof cases / sizeof *cases);
