@@ -84,9 +84,9 @@ def extra_memory(p: int, implementation: str) -> float:
     """MB that an evaluation of all pairs adds to the peak of a fresh process."""
     program = f"""
 import numpy as np
-from grokking.kernels.compiled import load
+from grokking.kernels.compiled import load_extension
 from grokking.model.tables import table_shapes
-module, _ = load()
+module, _ = load_extension()
 p = {p}
 tables = [np.full(shape, 0.01, np.float32) for shape in table_shapes(p, 4, 512, p).values()]
 pairs = np.arange(p * p)

@@ -5,7 +5,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, require
+
+import build_cpu
+from tests.support.environment import ROOT, require
 
 LOOPS = (  # functions of their own, csrc/cpu_*.h
     "product_",  # product_in_blocks or, where it jumps there, product_tile
@@ -14,11 +16,6 @@ LOOPS = (  # functions of their own, csrc/cpu_*.h
     "filtered_weights",
     "filtered_hidden",
 )
-TARGETS = {  # the flags of setup.py
-    "AVX512": "-mavx2 -mfma -mavx512f -mavx512vl -mavx512dq -mavx512bw -mprefer-vector-width=512",
-    "AVX2": "-mavx2 -mfma",
-    "BASELINE": "",
-}
 MULTIPLIES = re.compile(r"\tv?(?:fmadd\d*|mul)[ps]s\t")
 VECTOR_ON_STACK = re.compile(r"%[xyz]mm\d+, *-?\d*\(%rsp|\(%rsp\), *%[xyz]mm")
 
@@ -40,14 +37,14 @@ def innermost_loops(body: str) -> list[str]:
     return ["\n".join(lines[first : last + 1]) for first, last in inner]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", build_cpu.TARGETS)
 def test_no_hot_loop_spills(target: str, tmp_path: Path):
     compiler, _ = require("g++"), require("c++filt")
     machine = subprocess.run([compiler, "-dumpmachine"], capture_output=True, text=True).stdout
     if not machine.startswith("x86_64"):
         pytest.skip("the registers and flags are those of x86-64")
-    command = [compiler, "-std=c++17", "-O3", "-ffp-contract=fast", "-Wno-psabi", "-fPIC"]
-    command += [*TARGETS[target].split(), f"-DGRID_TARGET_{target}", f"-I{ROOT / 'csrc'}"]
+    command = [compiler, *build_cpu.FLAGS, "-fPIC", f"-I{ROOT / 'csrc'}"]
+    command += [*build_cpu.TARGETS[target], f"-DGRID_TARGET_{target}"]
     output = tmp_path / "tile.s"
     subprocess.run([*command, "-S", ROOT / "csrc" / "cpu_tile.cpp", "-o", output], check=True)
     found = functions(output.read_text())

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.support.environment import require
+
 from tests.support.cuda_cases import SIZES, assert_accurate
 from tests.support.emulation import FLAVOURS, HERE, Answer, Request, build, emulate, make_request
+from tests.support.environment import require
 from tests.support.kernel_cases import Case, Computed
 from tests.support.trained_cases import assert_trained_as_good_as_pytorch
 

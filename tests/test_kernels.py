@@ -23,7 +23,7 @@ from tests.support.kernel_cases import (
     memorised_case,
     references,
 )
-from trained_cases import assert_trained_as_good_as_pytorch
+from tests.support.trained_cases import assert_trained_as_good_as_pytorch
 
 every_implementation = pytest.mark.parametrize("name", implementations())
 

@@ -26,7 +26,7 @@ cat >"$work/check.py" <<'PYTHON'
 import math
 from grokking.kernels.compiled import implementations, load_extension
 from grokking.model.tables import table_shapes
-module, reason = load()
+module, reason = load_extension()
 if module:
     import numpy as np
     tables = [np.zeros(shape, np.float32) for shape in table_shapes(5, 2, 6, 7).values()]

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grokking.data import generators, split_pairs, targets
 from grokking.kernels.reference import Reference
-from grokking.model import Transformer, fold
+from grokking.model.transformer import Transformer, fold
+from grokking.task import generators, split_pairs, targets
 
 MODULUS, D_MODEL, HEADS, D_MLP, FRACTION = 29, 16, 4, 512, 0.6
 EPOCHS = {0.5: (512, 1024, 2048), 1.0: (256, 512, 2048), 2.0: (512, 1024, 1536)}  # by weight decay

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.files import names
+from grokking.sweeps import runner
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import Plan, write_plan
 from tools.reliability.forked import Ended, differences, forked_run, outcome

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from kernel_cases import (
+from torch import Tensor
+
+from grokking.model.tables import Tables
+from grokking.model.transformer import Transformer, fold
+from grokking.task import targets
+from tests.support.kernel_cases import (
     EPSILON,
     PLAIN,
     Case,
@@ -18,13 +23,8 @@ from kernel_cases import (
     assert_gradients_as_good_as_pytorch,
     compute,
 )
-from torch import Tensor
 
-from grokking.data import targets
-from grokking.model import Transformer, fold
-from grokking.tables import Tables
-
-FOLDER = Path(__file__).parent / "trained"
+FOLDER = Path(__file__).parents[1] / "trained"
 
 
 @cache
