@@ -126,7 +126,7 @@ inline uint64_t mask_of(IVec v) {
 #elif defined(__x86_64__)
     return static_cast<uint32_t>(_mm_movemask_ps((__m128)v));
 #else
-    const IVec bits = v & (IVec{} + 1 << lane_numbers());
+    const IVec bits = v & ((IVec{} + 1) << lane_numbers());
     auto either = [](auto x, auto y) { return x | y; };
     return static_cast<uint32_t>(combine_lanes<LANES>(reinterpret_cast<const int32_t*>(&bits), either));
 #endif
