@@ -62,7 +62,7 @@ def make(release: str) -> None:
         if is_complete(environment):
             return
         subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True)
-        pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        pip: list[str | Path] = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
         packages = [torch_pin(), f"transformer-lens=={release}"]
         # Compiling every file of torch takes as long as installing it; few are ever imported.
         subprocess.run([*pip, "--no-compile", *packages], check=True)
@@ -71,7 +71,14 @@ def make(release: str) -> None:
 
 def run(release: str, folders: Iterable[Path], variables: dict[str, str]) -> None:
     """Run each folder's RELEASE.py in that release; what follows is in each folder's RELEASE.pt."""
-    python = [folder(release) / "bin" / "python", "-I", "-W", "ignore", "-c", RUNNER]
+    python: list[str | Path] = [
+        folder(release) / "bin" / "python",
+        "-I",
+        "-W",
+        "ignore",
+        "-c",
+        RUNNER,
+    ]
     subprocess.run([*python, release, *folders], env=variables, check=True)
 
 

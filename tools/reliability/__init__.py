@@ -6,8 +6,8 @@ tests/test_reliability.py runs a part of each, python -m tools.reliability --ful
 import os
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy starts its threads on import: see forked.py
 
@@ -34,7 +34,8 @@ EVERY = 1_000_000  # a driver that has fewer attempts to make makes all of them
 Driver = Callable[[int, random.Random, Path], Outcome]
 
 
-class Promise(NamedTuple):
+@dataclass(frozen=True)
+class Promise:
     """`count` attempts in full, `in_ci` of them in every CI run."""
 
     text: str

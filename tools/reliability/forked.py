@@ -112,7 +112,7 @@ def train(directory: Path, **variables: str) -> int:
 
 
 def forked_run(
-    directory: Path, before: Callable[[], None] = lambda: None, **variables: str
+    directory: Path, before: Callable[[], object] = lambda: None, /, **variables: str
 ) -> Ended:
     """The tiny run in a fork, after `before` has tampered with that fork."""
 

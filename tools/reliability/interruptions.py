@@ -6,7 +6,9 @@ import random
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
@@ -14,6 +16,7 @@ from grokking.files.checkpoint import load_checkpoint
 from grokking.files.history import read_history
 from grokking.kernels.compiled import implementations
 from grokking.system.errors import UserError
+from grokking.training import run
 from grokking.training.engine import TrainingStep
 from tools.reliability.forked import (
     TINY,
@@ -116,7 +119,7 @@ def cuts(count: int, chance: random.Random, folder: Path) -> Outcome:
             stops = [
                 forked_run(
                     directory,
-                    lambda at=at: at_epoch(at, signalling(signal.SIGTERM)),
+                    partial(at_epoch, at, signalling(signal.SIGTERM)),
                     GROK_RESUME="1",
                     GROK_KERNEL=kernel,
                 ).code
@@ -137,9 +140,7 @@ def cuts(count: int, chance: random.Random, folder: Path) -> Outcome:
 
 
 def _die_exporting() -> None:
-    from grokking.training import run as module
-
-    module.write_run_pages = lambda *_: die()  # type: ignore[assignment]
+    patch.object(run, "write_run_pages", lambda *_: die()).start()
 
 
 def faults(count: int, chance: random.Random, folder: Path) -> Outcome:
@@ -153,7 +154,7 @@ def faults(count: int, chance: random.Random, folder: Path) -> Outcome:
         directory = folder / f"fault_{number}_{error}"
         result.tried += 1
         where = f"{errno.errorcode[error]} at file operation {number}"
-        ended = forked_run(directory, lambda n=number, e=error: at_file_operation(n, fail_with(e)))
+        ended = forked_run(directory, partial(at_file_operation, number, fail_with(error)))
         lines = [line for line in ended.errors.splitlines() if line.startswith("error: ")]
         if ended.code == 0:  # it can do without this one, such as asking for the processor's name
             different = differences(outcome(directory), expected)

@@ -91,7 +91,12 @@ def _write_run(folder: Path, variables: dict[str, str], chance: random.Random) -
     config = {field: {"value": getattr(Config(), field)} for field in FIELDS}
     config |= {name: {"value": value} for name, value in settings.items()}
     config.pop(chance.choice([name for name in FIELDS if name not in settings]))  # an older file
-    starts = chance.choice(({}, {"starts": [{"kernel": "torch", "threads": 1}]}, {"starts": []}))
+    kinds: list[dict[str, Any]] = [
+        {},
+        {"starts": [{"kernel": "torch", "threads": 1}]},
+        {"starts": []},
+    ]
+    starts = chance.choice(kinds)
     write_json(folder / "config.json", {"schema_version": 1, "config": config, **starts})
     told = {key: value for key, value in result.items() if key != "delay"}
     if result["outcome"] != "diverged" and result["collapse_epoch"] is None:
@@ -106,7 +111,9 @@ def _end(epochs: list[int], chance: random.Random) -> dict[str, Any]:
     memorized, generalized = chance.choice([None, *epochs]), chance.choice([None, *epochs])
     later = [epoch for epoch in epochs if generalized is not None and epoch > generalized]
     late = memorized is not None and generalized is not None and generalized >= 3 * memorized
-    ordered = memorized is not None and generalized is not None and generalized >= memorized
+    delay = None
+    if memorized is not None and generalized is not None and generalized >= memorized:
+        delay = generalized - memorized
     if chance.random() < 0.1:
         outcome = "diverged"
     elif generalized is not None:
@@ -120,7 +127,7 @@ def _end(epochs: list[int], chance: random.Random) -> dict[str, Any]:
         "grok_epoch": generalized if late else None,
         "grokked": late,
         "collapse_epoch": chance.choice([*later, None, None]),
-        "delay": generalized - memorized if ordered else None,
+        "delay": delay,
         "final_training_accuracy": chance.choice((None, 0.0, 1.0, chance.random())),
         "final_validation_accuracy": chance.choice((None, 0.0, 1.0, chance.random())),
         "seconds": chance.choice((None, 0, 1e-9, 1e9, 100 * chance.random())),

@@ -101,8 +101,8 @@ def _pages(sweep: Path, text: str) -> list[Path]:
     named = "".join(c for c in text if c not in "/\0")[:200]
     for seed, name in enumerate((named, "..." + named[:100], "plain")):
         run = write_run(sweep, 1.0, seed, 4_000 + 1_000 * seed, every=500, name=name)
-        surface = {"neuron_index": 3, "modulus": 3, "epoch": 1, "surface": [[0, 1, 2]] * 3}
-        (run / "activation_surface_neuron_3.json").write_text(json.dumps(surface))
+        flat = {"neuron_index": 3, "modulus": 3, "epoch": 1, "surface": [[0, 1, 2]] * 3}
+        (run / "activation_surface_neuron_3.json").write_text(json.dumps(flat))
         for path in run.glob("*.json"):
             record = json.loads(path.read_text())
             if path.name == "config.json":
@@ -115,12 +115,12 @@ def _pages(sweep: Path, text: str) -> list[Path]:
     try:
         pages.append(write_sweep_pages(*analyze(sweep)))
         pages += sorted(path for path in (sweep / "plots").glob("*.html") if path != pages[0])
-        run = read_run(sweep / named)
-        surface = read_surface(run.directory / "activation_surface_neuron_3.json")
-        pages.append(write_combined_page(run.directory / "surface.html", surface, "shared"))
-        described = run_described(run.directory, 1, run.history, run.grokking)
-        write_run_pages(run.directory, described, run.history, run.grokking, [surface])
-        pages += sorted((run.directory / "visualizations").glob("*.html"))
+        read = read_run(sweep / named)
+        surface = read_surface(read.directory / "activation_surface_neuron_3.json")
+        pages.append(write_combined_page(read.directory / "surface.html", surface, "shared"))
+        described = run_described(read.directory, 1, read.history, read.grokking)
+        write_run_pages(read.directory, described, read.history, read.grokking, [surface])
+        pages += sorted((read.directory / "visualizations").glob("*.html"))
     except (UserError, RunError):
         pass  # refused in a line: nothing was drawn
     return pages

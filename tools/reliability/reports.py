@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 from grokking.analysis import investigation
 from grokking.commands.report import main as report
@@ -162,15 +163,14 @@ def _reported(directory: Path, templates: dict[str, Path], chance: random.Random
 
 def _thin_out(directory: Path, chance: random.Random) -> None:
     """Let recorded weights vanish while they are read, as a run that goes on thins them out."""
-    load = investigation.load_checkpoint
 
     def thinned(path: Path) -> dict[str, object]:
         middle = list(trajectory.recorded(directory).values())[1:-1]
         if middle and chance.random() < 0.5:
             chance.choice(middle).unlink()
-        return load(path)
+        return load_checkpoint(path)
 
-    investigation.load_checkpoint = thinned
+    patch.object(investigation, "load_checkpoint", thinned).start()
 
 
 def _spoil(directory: Path, here: bool, chance: random.Random) -> tuple[str, tuple[int, ...]]:

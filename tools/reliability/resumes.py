@@ -119,10 +119,10 @@ def _resume(directory: Path, templates: Templates, chance: random.Random) -> Ite
 
 def _prepare(folder: Path, run: PlannedRun, templates: Templates, chance: random.Random) -> State:
     """Put a run into the folder in some state, and say what must come of it."""
-    kinds = (_whole, _whole, _begun, _spoilt_result, _spoilt_result, _spoilt_on_the_way)
-    kinds += (_killed, _flipped, _in_the_way)
+    kinds = [_whole, _whole, _begun, _spoilt_result, _spoilt_result, _spoilt_on_the_way]
+    kinds += [_killed, _flipped, _in_the_way]
     if float(run.variables["GROK_WEIGHT_DECAY"]) != DIVERGING:  # whose checkpoints nothing reads
-        kinds += (_spoilt_checkpoints,)
+        kinds.append(_spoilt_checkpoints)
     return chance.choice(kinds)(folder, run, templates, chance)
 
 

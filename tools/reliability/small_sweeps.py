@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from grokking.__main__ import dispatch
 from grokking.commands.sweep import main as sweep
@@ -32,7 +33,8 @@ class ForkedProcess:
             return dispatch([])
 
         self.fork = Fork(body, Path(stdout.name).parents[2] / "stderr")
-        self.pid, self.returncode = self.fork.pid, None
+        self.pid = self.fork.pid
+        self.returncode: int | None = None
 
     def poll(self) -> int | None:
         if self.returncode is None and self.fork.has_ended():
@@ -59,7 +61,8 @@ def forked_sweep(
         bound_by_permissions()
         os.environ.update(SETTINGS)
         runner.POLL_SECONDS = 0.01
-        runner.subprocess = SimpleNamespace(**vars(subprocess) | {"Popen": ForkedProcess})
+        forking = SimpleNamespace(**vars(subprocess) | {"Popen": ForkedProcess})
+        patch.object(runner, "subprocess", forking).start()
         with output.open("w") as file:
             os.dup2(file.fileno(), 1)
         before()

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 Spoiler = Callable[[Path, random.Random], None]
-FOREIGN = ({"results": [1, 2, 3]}, {"model": "gpt", "epochs": {}}, {})  # JSON of other programs
+# JSON of other programs
+FOREIGN: tuple[dict[str, Any], ...] = ({"results": [1, 2, 3]}, {"model": "gpt", "epochs": {}}, {})
 _NO_VALUE = {"a": 1}  # of no key that a run's files must have
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2  # linux/capability.h
 _CAPABILITY_VERSION = 0x20080522

@@ -26,9 +26,9 @@ def call_wrongly(module: Any, seed: int, count: int) -> None:
         targets = generator.integers(0, c, n)
         name, threads = chance.choice(names), chance.choice((1, 2, 3))
         kind = chance.randrange(3)
+        arguments: list[Any]
         if kind == 0:
-            arguments = [tables, pairs, targets, name, threads]
-            arguments += [None, None]
+            arguments = [tables, pairs, targets, name, threads, None, None]
             function = module.evaluate
         elif kind == 1:
             gradients = [np.empty_like(table) for table in tables]
@@ -77,7 +77,7 @@ def _spoiled(value: Any, chance: random.Random) -> Any:
             np.broadcast_to(value[..., :1], value.shape),
             value.tolist(),
             np.asfortranarray(value),
-            memoryview(value),
+            value.data,
         )
     )
 
