@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from hypothesis import settings
 
 from tests.support.browser import Chromium
 from tests.support.environment import ROOT, TINY, Grokking, clean_environment, require
+from tests.support.warm import python
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("untimed")
@@ -36,13 +36,8 @@ def grokking(tmp_path: Path) -> Grokking:
     def call(
         *arguments: str, tiny: bool = True, **variables: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "grokking", *arguments],
-            cwd=tmp_path,
-            env=clean_environment(PYTHONPATH=str(ROOT), **{**(TINY if tiny else {}), **variables}),
-            capture_output=True,
-            text=True,
-        )
+        env = clean_environment(PYTHONPATH=str(ROOT), **{**(TINY if tiny else {}), **variables})
+        return python("-m", "grokking", *arguments, cwd=tmp_path, env=env)
 
     return call
 

@@ -1,14 +1,13 @@
 """GROK_ variables that are not ours: slips are refused, other programs' variables are not."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from grokking.config import Config, load
 from grokking.system.errors import UserError
 from grokking.system.foreign_names import ALIASES, edits
+from tests.support import warm
 from tests.support.environment import ROOT, clean_environment
 
 
@@ -86,9 +85,7 @@ COMMANDS = {
 )
 def test_every_command_refuses_a_wrong_variable_in_one_line(tmp_path, command, variables):
     environment = clean_environment(PYTHONPATH=str(ROOT), GROK_SKIP_VALIDATION="1", **variables)
-    done = subprocess.run(
-        [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    done = warm.python(*command, cwd=tmp_path, env=environment)
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
     assert next(iter(variables)) in line.replace("GROK_NUM_HEADS", "GROK_D_MODEL")
@@ -98,9 +95,7 @@ def test_every_command_refuses_a_wrong_variable_in_one_line(tmp_path, command, v
 @pytest.mark.parametrize("command", [COMMANDS["sweep"], COMMANDS["report"], COMMANDS["visualize"]])
 def test_another_programs_variable_costs_one_line_of_warning(tmp_path, command):
     environment = clean_environment(PYTHONPATH=str(ROOT), GROK_API_KEY="x", GROK_FOO="1")
-    done = subprocess.run(
-        [sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    done = warm.python(*command, cwd=tmp_path, env=environment)
     warnings = [line for line in done.stderr.splitlines() if line.startswith("warning:")]
     assert warnings == ["warning: GROK_API_KEY, GROK_FOO are not known here and are ignored"]
     assert "GROK_API_KEY" not in done.stdout

@@ -19,6 +19,7 @@ import torch
 import build_cuda
 from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.cuda import Cuda
+from tests.support import warm
 from tests.support.environment import ROOT, TINY, clean_environment
 from tools.gpu import surroundings
 from tools.gpu import tables as gpu_tables
@@ -46,19 +47,14 @@ def stand_in(path: Path, body: str) -> Path:
 def run_part(tmp_path, module, *arguments, **variables):
     """(finished process, result or None) of one part, with the stand-ins of tmp_path/bin."""
     result = tmp_path / "result.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.gpu.parts", module, result, *arguments],
-        cwd=ROOT,
-        env=clean_environment(
-            **{
-                "PYTHONPATH": str(ROOT),
-                "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
-                **variables,
-            }
-        ),
-        capture_output=True,
-        text=True,
-    )
+    words = ["-m", "tools.gpu.parts", module, result, *arguments]
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    env = clean_environment(**{"PYTHONPATH": str(ROOT), "PATH": path, **variables})
+    if "PYTHONPATH" in variables:  # to packages in the place of those that a fork has imported
+        command = [sys.executable, *words]
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    else:
+        done = warm.python(*words, cwd=ROOT, env=env)
     return done, json.loads(result.read_text()) if result.exists() else None
 
 

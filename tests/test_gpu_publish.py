@@ -3,11 +3,10 @@
 import copy
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 
+from tests.support import warm
 from tests.support.environment import ROOT, clean_environment
 from tools.docs import tables as docs_tables
 from tools.gpu import measured as measuring
@@ -233,13 +232,8 @@ def tree(tmp_path):
 
 
 def python(tree, *arguments):
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=tree,
-        env=clean_environment(PYTHONPATH=str(tree), PYTHONDONTWRITEBYTECODE="1"),
-        capture_output=True,
-        text=True,
-    )
+    env = clean_environment(PYTHONPATH=str(tree), PYTHONDONTWRITEBYTECODE="1")
+    return warm.python(*arguments, cwd=tree, env=env)
 
 
 def publish(tree, record):

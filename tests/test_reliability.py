@@ -4,11 +4,11 @@ import os
 import random
 import tempfile
 import threading
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
+from tests.support import warm
 from tests.support.environment import impossible
 from tests.support.needs import NotPossible
 from tools.reliability import PROMISES, WORKPLACE
@@ -21,9 +21,7 @@ pytestmark = pytest.mark.timeout(1200)
 @pytest.fixture
 def alone():
     """Calls a function in a process without other threads, from which drivers may fork."""
-    server = get_context("forkserver")
-    server.set_forkserver_preload(["torch._dynamo", "plotly.graph_objects"])  # once for all
-    with server.Pool(1) as process:
+    with warm.server().Pool(1) as process:
         yield process.apply
 
 

@@ -1,14 +1,14 @@
 """A run folder in a few numbers."""
 
 import json
-import subprocess
-import sys
+import os
 
 import numpy as np
 import pytest
 
 from grokking.files.surfaces import Surface, write_surface
 from grokking.system.errors import UserError
+from tests.support import warm
 from tests.support.environment import ROOT
 from tests.support.sweep_folders import write_run
 from tools.docs.summaries import summarize_run
@@ -21,13 +21,8 @@ def test_a_summary_counts_the_neurons_that_are_one_wave(grokking, tmp_path):
     wave = 2 + np.cos(angle)[:, None] + np.cos(angle)[None, :]
     write_surface(folder, Surface(10, 7, wave.astype(np.float32), 12))
     write_surface(folder, Surface(11, 7, np.zeros((7, 7), np.float32), 12))
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.docs.summaries", str(folder)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = warm.python("-m", "tools.docs.summaries", folder, cwd=ROOT, env=os.environ)
+    assert done.returncode == 0, done.stderr
     (summary,) = json.loads(done.stdout)["runs"]
     assert (summary["seed"], summary["final_epoch"], summary["grok_epoch"]) == (9, 12, None)
     assert summary["variables"]["GROK_SEED"] == 9

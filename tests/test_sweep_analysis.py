@@ -20,18 +20,13 @@ from grokking.sweeps.scaling import delays_left_out, fit
 from grokking.sweeps.survival import Observation
 from grokking.sweeps.tables import markdown_report, terminal_report
 from grokking.system.errors import UserError
+from tests.support import warm
 from tests.support.environment import ROOT, clean_environment
 from tests.support.sweep_folders import typical_sweep, write_run
 
 
 def run_script(name, *arguments):
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts" / name, *arguments],
-        env=clean_environment(),
-        capture_output=True,
-        check=False,
-        text=True,
-    )
+    return warm.python(ROOT / "scripts" / name, *arguments, cwd=ROOT, env=clean_environment())
 
 
 def test_the_summary_of_a_typical_sweep(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from grokking.files.surfaces import surface_path, write_surface
+from tests.support import warm
 from tests.support.browser import Chromium
 from tests.support.environment import ROOT
 from tests.support.synthetic import flat_surface, surface
@@ -21,9 +22,11 @@ Visualize = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def visualize(tmp_path: Path) -> Visualize:
-    """Run the script in an empty folder, without an installed grokking on the path."""
+    """Run the script in an empty folder; with variables by an interpreter of its own."""
 
     def call(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        if not environment:
+            return warm.python(SCRIPT, *arguments, cwd=tmp_path, env=os.environ)
         return subprocess.run(
             [sys.executable, str(SCRIPT), *map(str, arguments)],
             cwd=tmp_path,

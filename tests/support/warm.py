@@ -1,0 +1,75 @@
+"""Python programs as forks of one process that has imported what is slow to import.
+
+An interpreter of its own spends seconds on importing torch for a run that takes a moment. A fork prints,
+ends and leaves the same, as long as it is asked nothing that an interpreter decides when it starts.
+"""
+
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+# What may differ between a fork and its server. Other variables, libraries and Python itself read at once.
+MAY_DIFFER = ("GROK_", "PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR")
+SEARCHED = [path for path in sys.path if path]  # in the server: what every interpreter searches
+
+
+def server() -> ForkServerContext:
+    """Processes of this context are such forks. Of grokking itself their server has imported nothing."""
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # as every command does: a fork has one thread
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["torch._dynamo", "plotly.graph_objects", __name__])
+    return context
+
+
+def python(
+    *arguments: object, cwd: Path, env: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
+    """`python ARGUMENTS`, which are a script or -m and a module, and theirs."""
+    words = [str(argument) for argument in arguments]
+    changed = [name for name in {*os.environ, *env} if os.environ.get(name) != env.get(name)]
+    early = [name for name in changed if not name.startswith(MAY_DIFFER)]
+    assert not early, f"{early} must be there when an interpreter starts: use subprocess.run"
+    with tempfile.TemporaryDirectory(prefix="warm") as folder:
+        output, errors = Path(folder) / "stdout", Path(folder) / "stderr"
+        process = server().Process(
+            target=_become, args=(words, cwd, dict(env), output, errors), daemon=True
+        )
+        process.start()
+        try:
+            process.join()
+        finally:
+            process.kill()  # when a time limit ended the wait
+        assert process.exitcode is not None
+        said = (path.read_text() if path.exists() else "" for path in (output, errors))
+        return subprocess.CompletedProcess(words, process.exitcode, *said)
+
+
+def _become(
+    words: list[str], folder: Path, variables: dict[str, str], output: Path, errors: Path
+) -> None:
+    """Be the program that a new interpreter would be."""
+    for number, path in ((1, output), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(variables)
+    os.chdir(folder)
+    first, *rest = words
+    asked = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
+    place = folder if first == "-m" else Path(first).resolve().parent
+    sys.path[:] = [str(place), *asked, *SEARCHED]  # of which multiprocessing makes the tests' own
+    if first == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = words
+        runpy.run_path(first, run_name="__main__")
