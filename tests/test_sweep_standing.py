@@ -3,31 +3,43 @@
 import json
 import re
 import shutil
+import subprocess
+from types import SimpleNamespace
 
 import pytest
 
 from grokking.commands.sweep import main
 from grokking.files.run_files import read_grokking
+from grokking.sweeps import runner
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import Plan, write_plan
 from grokking.sweeps.reports import write_reports
 from grokking.system.errors import UserError
+from tests.support import warm
 from tools.reliability.forked import TINY, train
 
 NAMES = ("wd1.0_seed1", "wd1.0_seed2")
 
 
-@pytest.fixture
-def sweep(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
     """A sweep of two tiny runs, both finished."""
-    monkeypatch.setattr("grokking.commands.sweep.analyze_and_plot", analysed)
-    folder = tmp_path / "sweep"
+    folder = tmp_path_factory.mktemp("finished") / "sweep"
     folder.mkdir()
     settings = {name: text for name, text in TINY.items() if name != "GROK_NUM_EPOCHS"}
     write_plan(folder, Plan(AXIS.over((1.0,)), (1, 2), (24,), settings))
     for seed, name in enumerate(NAMES, 1):
         assert train(folder / name, GROK_SEED=str(seed)) == 0
     return folder
+
+
+@pytest.fixture
+def sweep(finished, tmp_path, monkeypatch):
+    """A copy of it, whose runs are started as forks."""
+    monkeypatch.setattr("grokking.commands.sweep.analyze_and_plot", analysed)
+    forking = SimpleNamespace(**{**vars(subprocess), "Popen": warm.Popen})
+    monkeypatch.setattr(runner, "subprocess", forking)
+    return shutil.copytree(finished, tmp_path / "sweep")
 
 
 def analysed(directory):
