@@ -79,10 +79,10 @@ def test_an_installed_package_has_the_files_that_pages_are_made_of(tmp_path: Pat
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
     program = (
-        "import pathlib\nfrom grokking.pictures import pages\n"
+        "import pathlib\nfrom grokking.pictures.pages import page\n"
         "for name in ('film', 'gallery'):\n"
         "    path = pathlib.Path(f'{name}.html')\n"
-        "    print(pages.write_page(path, 't', [pages.Widget(name, {})], 'shared'), pages.__file__)"
+        "    print(page.write_page(path, 't', [page.Widget(name, {})], 'shared'), page.__file__)"
     )
     environment = clean_environment(PYTHONPATH=str(tmp_path))
     command = [sys.executable, "-c", program]
