@@ -148,6 +148,7 @@ setup(
             "pytest-timeout>=2.4",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",
+            "playwright>=1.50",  # drives the system's Chromium; its own browsers are not installed
             "safetensors>=0.4",
         ],
         "bench": ["transformer-lens==3.9.0"],  # the last release with HookedTransformer

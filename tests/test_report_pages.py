@@ -129,11 +129,9 @@ def test_the_slider_moves_surface_curve_and_spectrum(tmp_path, scene, chromium: 
     path = write_film_page(tmp_path / "film.html", described(), scene.film)
     with chromium.open(path) as page:
         assert text(page, "epoch") == "epoch 100"
-        for frame in (0, 2):
-            page.evaluate(
-                f"(slider => {{ slider.value = {frame}; slider.dispatchEvent(new Event('input')); }})"
-                "(document.querySelector('[data-part=slider]'))"
-            )
+        for frame, keys in {0: ["Home"], 2: ["End", "ArrowLeft"]}.items():
+            for key in keys:
+                page.tab.locator("[data-part=slider]").press(key)
             page.settle()
             neuron = scene.film.neurons[0]
             order = film_data(scene.film)["neurons"][0]["waves"]["operands"]

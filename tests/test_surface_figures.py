@@ -144,7 +144,7 @@ def hovered(page: Page, selector: str) -> tuple[int, int, float]:
     text = "[...document.querySelectorAll('.hovertext')].map(e => e.textContent).join()"
     for moment in range(300):
         if moment % 20 == 0:  # plotly picks once the pointer rests
-            page.mouse("mouseMoved", x + moment // 20, y + 20)
+            page.tab.mouse.move(x + moment // 20, y + 20)
         found = re.fullmatch(r"x = (\d+)y = (\d+)activation (\S+)", page.evaluate(text))
         if found:
             return int(found[1]), int(found[2]), float(found[3])

@@ -37,7 +37,7 @@ def main() -> None:
                 "(box => ({x: box.x, y: box.y, width: box.width, height: box.height}))"
                 "(document.querySelector('.plot').getBoundingClientRect())"
             )
-            png = page.screenshot(clip={**area, "scale": 1})
+            png = page.screenshot(clip=area)
     arguments.output.write_bytes(png)
 
 
