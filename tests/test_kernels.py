@@ -11,11 +11,11 @@ from grokking.kernels.cpu import Cpu, on_cpu
 from grokking.model.tables import Tables, table_shapes
 from grokking.model.transformer import Transformer, fold
 from grokking.task import generators, split_pairs, targets
+from tests.support.accuracy import assert_as_good_as_pytorch
 from tests.support.environment import unavailable
 from tests.support.kernel_cases import (
     PLAIN,
     Case,
-    assert_as_good_as_pytorch,
     assert_gradients_as_good_as_pytorch,
     compute,
     exact_losses,

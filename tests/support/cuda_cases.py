@@ -1,18 +1,14 @@
-"""Sizes that straddle every tile of the CUDA kernels, and how near to float64 an answer must be.
-
-At most twice the error that plain PyTorch makes in float32 on the same tables, both against float64,
-plus one float32 rounding unit.
-"""
+"""Sizes that straddle every tile of the CUDA kernels, and the comparison of a whole answer."""
 
 import torch
 
 from grokking.kernels.backend import Backend
 from grokking.kernels.reference import Reference
 from grokking.model.tables import Tables
+from tests.support.accuracy import assert_as_good_as_pytorch
 from tests.support.emulation import Answer, Request
 
 CPU, PLAIN = torch.device("cpu"), Reference()
-UNIT = torch.finfo(torch.float32).eps
 
 # (p, H, d_mlp, pairs, neurons, classes): p around the tiles of 32 and 128, odd heads and widths, 2
 # splits; p classes unless said
@@ -58,19 +54,15 @@ def answer_of(
 def assert_accurate(answer: Answer, request: Request) -> None:
     exact, baseline = answer_of(request, torch.float64), answer_of(request)
 
-    def compare(name: str, ours: torch.Tensor, plain: torch.Tensor, true: torch.Tensor) -> None:
-        true = true.detach().double()
-        error, allowed = ((x.detach().double() - true).norm() for x in (ours, plain))
-        limit = 2 * allowed + UNIT * true.norm()
-        assert error <= limit, f"{name}: error {error:.3g}, expected at most {limit:.3g}"
-
     for name in ("logits", "class_sums", "training_class_sums", "surfaces"):
-        compare(name, getattr(answer, name), getattr(baseline, name), getattr(exact, name))
+        assert_as_good_as_pytorch(
+            name, getattr(answer, name), getattr(baseline, name), getattr(exact, name)
+        )
     for name, *parts in zip(
         Tables._fields, answer.gradients, baseline.gradients, exact.gradients, strict=True
     ):
-        compare(f"gradient of {name}", *parts)
+        assert_as_good_as_pytorch(f"gradient of {name}", *parts)
     for name in ("score", "training_score"):
         ours, true = getattr(answer, name), getattr(exact, name)
-        compare(name, ours[:1], getattr(baseline, name)[:1], true[:1])
+        assert_as_good_as_pytorch(name, ours[:1], getattr(baseline, name)[:1], true[:1])
         assert ours[1] == true[1]

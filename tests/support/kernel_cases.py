@@ -1,4 +1,4 @@
-"""Tables and pairs on which the kernels are compared, and the rule of the comparison."""
+"""Tables and pairs on which the kernels are compared with plain PyTorch."""
 
 from functools import cache
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from grokking.kernels.backend import Backend
 from grokking.kernels.reference import Reference, forward
 from grokking.model.loss import cross_entropy
 from grokking.model.tables import Tables
+from tests.support.accuracy import assert_as_good_as_pytorch
 
-EPSILON = torch.finfo(torch.float32).eps
 PLAIN = Reference()
 
 
@@ -102,22 +102,9 @@ def references(case_arguments) -> tuple[Computed, Computed]:
     return compute(case, PLAIN, torch.float64), compute(case, PLAIN)
 
 
-def assert_as_good_as_pytorch(name, actual, baseline, exact, scale=None):
-    """The largest error is at most twice that of PyTorch, plus two float32 roundings of `scale`.
-
-    `scale` is the largest value unless given; small results of large sums need it.
-    """
-    actual, baseline, exact = (torch.as_tensor(x).double() for x in (actual, baseline, exact))
-    error, allowed = (actual - exact).abs().max(), (baseline - exact).abs().max()
-    floor = 2 * EPSILON * (exact.abs().max() if scale is None else scale)
-    assert error <= 2 * allowed + floor, (
-        f"{name}: error {error:.3e}, PyTorch's {allowed:.3e}, floor {floor:.3e}"
-    )
-
-
 def assert_gradients_as_good_as_pytorch(actual: Tables, baseline: Tables, exact: Tables):
     """For every table; each is a difference of sums that are as large as the largest of them."""
-    scale = max(gradient.abs().max() for gradient in exact)
+    scale = max(float(gradient.abs().max()) for gradient in exact)
     for field, *gradients in zip(Tables._fields, actual, baseline, exact, strict=True):
         assert_as_good_as_pytorch(field, *gradients, scale=scale)
 
