@@ -14,12 +14,11 @@ from torch import Tensor
 from grokking.model.tables import Tables
 from grokking.model.transformer import Transformer, fold
 from grokking.task import targets
+from tests.support.accuracy import UNIT, assert_as_good_as_pytorch
 from tests.support.kernel_cases import (
-    EPSILON,
     PLAIN,
     Case,
     Computed,
-    assert_as_good_as_pytorch,
     assert_gradients_as_good_as_pytorch,
     compute,
 )
@@ -102,7 +101,7 @@ def switched_units(case: Case, surfaces: Tensor) -> Tensor:
     # Every term is rounded once, every partial sum of them once, and attention's weights, which
     # enter each, some times more.
     roundings = 2 * (2 * case.tables.s0.shape[1] + 1) + 8
-    assert (pre.abs() <= roundings * EPSILON / 2 * terms)[switched].all()
+    assert (pre.abs() <= roundings * UNIT / 2 * terms)[switched].all()
     return switched
 
 
