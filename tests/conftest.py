@@ -10,7 +10,8 @@ import pytest
 from hypothesis import settings
 
 from tests.support.browser import Chromium
-from tests.support.environment import ROOT, TINY, Grokking, clean_environment, require
+from tests.support.environment import ROOT, Grokking, clean_environment, require
+from tests.support.tiny import TINY
 from tests.support.warm import python
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no fault of an example

@@ -1,6 +1,7 @@
 """Controls are as large as what they stand beside, disjoint from it, drawn alike every time."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from grokking.analysis.hindsight import examine
 from grokking.fourier import frequency_shares
 from grokking.kernels.reference import Reference
 from grokking.training.state import labeled_record, new_state, weights_of
+from tests.support.tiny import CONFIG
 
 P = 13
 
@@ -23,10 +25,7 @@ def state_of(model, training):
 
 @pytest.fixture(scope="module")
 def untrained():
-    from grokking.config import Config
-
-    config = Config(modulus=P, d_model=16, num_heads=2, d_mlp=24, skip_validation=True)
-    training = new_state(config, torch.device("cpu"))
+    training = new_state(replace(CONFIG, modulus=P), torch.device("cpu"))
     return state_of(training.model, training)
 
 

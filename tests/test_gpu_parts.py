@@ -20,7 +20,8 @@ import build_cuda
 from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.cuda import Cuda
 from tests.support import warm
-from tests.support.environment import ROOT, TINY, clean_environment
+from tests.support.environment import ROOT, clean_environment
+from tests.support.tiny import TINY
 from tools.gpu import surroundings
 from tools.gpu import tables as gpu_tables
 from tools.gpu.one_call import last_line

@@ -13,7 +13,8 @@ import pytest
 
 from grokking.system.errors import RunError, UserError
 from grokking.system.locks import is_locked, locked
-from tests.support.environment import ROOT, TINY, clean_environment
+from tests.support.environment import ROOT, clean_environment
+from tests.support.tiny import TINY
 
 LINUX = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux can be asked who holds a lock"

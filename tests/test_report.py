@@ -21,7 +21,7 @@ from grokking.files import trajectory
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
 from grokking.files.folder import run_files
 from grokking.system.errors import RunError, UserError
-from tests.support.environment import TINY
+from tests.support.tiny import TINY
 from tools.docs.cards import cards
 
 

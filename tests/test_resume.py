@@ -206,7 +206,7 @@ def test_what_decides_no_weight_so_far_may_change(run, variables):
 
 @pytest.mark.parametrize("variable", [f"GROK_{name.upper()}" for name in IDENTITY])
 def test_what_decides_weights_may_not(run, variable):
-    other = {"GROK_MODULUS": "7", "GROK_NUM_HEADS": "4", "GROK_D_MODEL": "16", "GROK_D_MLP": "13"}
+    other = {"GROK_MODULUS": "11", "GROK_NUM_HEADS": "4", "GROK_D_MODEL": "32", "GROK_D_MLP": "13"}
     value = other.get(variable, "0.25")
     value = "7" if variable in ("GROK_SEED", "GROK_WARMUP_STEPS") else value
     before = contents(run)

@@ -18,7 +18,8 @@ from grokking.files.run_files import read_run
 from grokking.files.surfaces import read_surface
 from grokking.system.errors import RunError
 from grokking.training.run import described
-from tests.support.environment import ROOT, TINY, clean_environment, held_at, unavailable
+from tests.support.environment import ROOT, clean_environment, held_at, unavailable
+from tests.support.tiny import TINY
 
 FILES = {
     "config.json",

@@ -6,15 +6,9 @@ import subprocess
 
 import pytest
 
-from tests.support.environment import (
-    ROOT,
-    TINY,
-    clean_environment,
-    impossible,
-    require,
-    unavailable,
-)
+from tests.support.environment import ROOT, clean_environment, impossible, require, unavailable
 from tests.support.needs import NotPossible, without_network
+from tests.support.tiny import TINY
 from tools.docs.summaries import exported_wave
 
 FOLDERS = (ROOT / "scripts", ROOT / "tools", ROOT / "tools" / "gpu", ROOT / "tools" / "docs")

@@ -21,9 +21,10 @@ from grokking.sweeps.slurm import DEFAULT_ARRAY_LIMIT
 from grokking.sweeps.slurm_scripts import JobArray, array_script, job_arrays
 from grokking.system.errors import RunError, UserError
 from grokking.system.locks import locked
-from tests.support.environment import ROOT, TINY, clean_environment, require
+from tests.support.environment import ROOT, clean_environment, require
 from tests.support.slurm_cluster import cluster
 from tests.support.sweep_folders import write_run
+from tests.support.tiny import TINY
 
 pytestmark = pytest.mark.timeout(900)
 

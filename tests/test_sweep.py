@@ -16,7 +16,8 @@ import pytest
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import Plan, write_plan
 from grokking.system.locks import locked
-from tests.support.environment import ROOT, TINY, clean_environment, held_at
+from tests.support.environment import ROOT, clean_environment, held_at
+from tests.support.tiny import TINY
 
 pytestmark = pytest.mark.timeout(900)
 

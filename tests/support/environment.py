@@ -1,4 +1,4 @@
-"""The tree, tiny runs, and the rule for what a machine lacks."""
+"""The tree, the variables of programs, and the rule for what a machine lacks."""
 
 import os
 import shutil
@@ -12,21 +12,6 @@ import pytest
 from tests.support.needs import NotPermitted, NotPossible
 
 ROOT = Path(__file__).resolve().parents[2]
-
-TINY = {
-    "GROK_MODULUS": "7",
-    "GROK_D_MODEL": "16",
-    "GROK_NUM_HEADS": "2",
-    "GROK_D_MLP": "24",
-    "GROK_NUM_EPOCHS": "12",
-    "GROK_CHECKPOINT_EVERY": "5",
-    "GROK_THREADS": "1",
-    "GROK_SKIP_VALIDATION": "1",
-    "GROK_TRAIN_FRACTION": "0.5",
-    "GROK_DEVICE": "cpu",
-}
-if "TEST_KERNEL" in os.environ:  # of all tiny runs
-    TINY["GROK_KERNEL"] = os.environ["TEST_KERNEL"]
 
 
 def unavailable(what: str) -> NoReturn:

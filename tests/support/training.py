@@ -1,25 +1,19 @@
 """The loop on a tiny model, without files of a run's end and without anything shown."""
 
+from dataclasses import replace
+
 import torch
 
-from grokking.config import Config
 from grokking.kernels.backend import Evaluation
 from grokking.system.signals import StopRequest
 from grokking.training.engine import PlainEngine, TrainingStep
 from grokking.training.loop import train
 from grokking.training.recorder import Recorder, newest_checkpoint
 from grokking.training.state import from_record, new_state, to_record
+from tests.support.tiny import CONFIG
 
 CPU = torch.device("cpu")
-TINY = Config(
-    modulus=7,
-    d_model=16,
-    num_heads=2,
-    d_mlp=24,
-    num_epochs=20,
-    train_fraction=0.5,
-    checkpoint_every=5,
-)
+TINY = replace(CONFIG, num_epochs=20)  # with a checkpoint that is neither first nor last
 
 
 class Silent:

@@ -27,19 +27,12 @@ from grokking.commands.cli import run_main
 from grokking.commands.train import train_one
 from grokking.files.checkpoint import load_checkpoint
 from grokking.files.json_files import read_json
+from tests.support import tiny
 
-TINY = {
-    "GROK_MODULUS": "5",
-    "GROK_D_MODEL": "8",
-    "GROK_NUM_HEADS": "2",
-    "GROK_D_MLP": "12",
+TINY = tiny.TINY | {  # with more moments to be cut off at
     "GROK_NUM_EPOCHS": "24",
     "GROK_CHECKPOINT_EVERY": "3",
-    "GROK_THREADS": "1",
-    "GROK_SKIP_VALIDATION": "1",
-    "GROK_TRAIN_FRACTION": "0.5",
     "GROK_KERNEL": "torch",
-    "GROK_DEVICE": "cpu",
     "GROK_NEURONS": "0,5",
 }
 TIMES = {"seconds", "epochs_per_second"}  # differ between equal runs
