@@ -31,7 +31,7 @@ def excess(actual: Any, plain: Any, exact: Any, scale: float | None = None) -> f
             float(torch.linalg.vector_norm(x, order)) if len(x) else 0.0
             for x in (ours - true, baseline - true, UNIT * size)
         )
-        limit = 2 * (allowed + unit)
+        limit = 2 * allowed + unit
         worst = max(worst, error / limit if limit else math.inf if error else 0.0)
     return worst
 
