@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.environment import ROOT, impossible
+from tests.support import warm
+from tests.support.environment import ROOT, clean_environment, impossible
 from tests.support.needs import NotPermitted, NotPossible, without_network
 
 IN_PYTHON = """
@@ -86,3 +87,33 @@ def test_where_namespaces_are_forbidden_the_reason_is_handed_on(tmp_path, monkey
     unshare.chmod(0o755)
     with pytest.raises(NotPermitted, match="unshare failed: Operation not permitted"):
         without_network()
+
+
+PROGRAM = """
+import os, sys
+print(__name__, sys.argv, sys.path[:2], os.getcwd(), os.environ.get("GROK_SEED"), "grokking" in sys.modules)
+print("said", file=sys.stderr)
+if sys.argv[1] == "raise":
+    raise ValueError("of its own")
+sys.exit(int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("named", [["./program.py"], ["-m", "program"]])
+@pytest.mark.parametrize("end", ["0", "3", "raise"])
+def test_a_fork_is_the_program_that_an_interpreter_would_be(tmp_path, named, end):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    words = [*named, end]
+    env = clean_environment(GROK_SEED="7", PYTHONPATH=str(tmp_path / "more"))
+    command = [sys.executable, *words]
+    real = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    fork = warm.python(*words, cwd=tmp_path, env=env)
+    assert (fork.returncode, fork.stdout) == (real.returncode, real.stdout)
+    assert fork.stderr.splitlines()[0] == "said"
+    assert fork.stderr.splitlines()[-1] == real.stderr.splitlines()[-1]
+
+
+def test_what_an_interpreter_reads_when_it_starts_is_not_asked_of_a_fork(tmp_path):
+    env = clean_environment(OMP_NUM_THREADS="3", PYTHONHASHSEED="1", GROK_SEED="7")
+    with pytest.raises(AssertionError, match=r"'(OMP_NUM_THREADS|PYTHONHASHSEED)', '"):
+        warm.python("-m", "this", cwd=tmp_path, env=env)
