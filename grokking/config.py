@@ -51,10 +51,14 @@ def setting(default: T, kind: Kind, help: str, strict: bool = False) -> T:
 
 @dataclass(frozen=True)
 class Config:
-    """One training run. The defaults are the reference experiment of Nanda et al. (2023)."""
+    """One training run. The defaults are the reference experiment of Nanda et al. (2023), arXiv 2301.05217.
+
+    Where each comes from stands beside it: section 3 is the paper's, on its setup (full batch, AdamW),
+    code its authors' notebook; what has no such word is ours.
+    """
 
     weight_decay: float = setting(
-        1.0,
+        1.0,  # section 3
         real(lambda v: v >= 0, "a number >= 0"),
         "AdamW weight decay, on all parameters",
         strict=True,
@@ -65,25 +69,26 @@ class Config:
         False, SWITCH, "1 allows departures from the reference experiment"
     )
     train_fraction: float = setting(
-        0.3,
+        0.3,  # section 3
         real(lambda v: 0 < v < 1, "a number in (0, 1)"),
         "share of all p*p pairs that is trained on (rounded down to whole pairs)",
         strict=True,
     )
-    learning_rate: float = setting(
+    learning_rate: float = setting(  # section 3
         1e-3, real(lambda v: v > 0, "a number > 0"), "AdamW learning rate", strict=True
     )
-    beta1: float = setting(0.9, UNIT, "AdamW beta1", strict=True)
-    beta2: float = setting(0.98, UNIT, "AdamW beta2", strict=True)
-    warmup_steps: int = setting(
+    beta1: float = setting(0.9, UNIT, "AdamW beta1", strict=True)  # code
+    beta2: float = setting(0.98, UNIT, "AdamW beta2", strict=True)  # code
+    warmup_steps: int = setting(  # code: min(step / 10, 1)
         10, integer(0), "steps of linear learning-rate warm-up", strict=True
     )
-    modulus: int = setting(113, integer(2, 4096), "p of (a + b) mod p", strict=True)
+    modulus: int = setting(113, integer(2, 4096), "p of (a + b) mod p", strict=True)  # section 3
+    # section 3
     d_model: int = setting(128, integer(1, 65536), "width of the residual stream", strict=True)
-    num_heads: int = setting(
+    num_heads: int = setting(  # section 3
         4, integer(1, 65536), "attention heads; must divide d_model", strict=True
     )
-    d_mlp: int = setting(512, integer(1, 1_000_000), "MLP neurons", strict=True)
+    d_mlp: int = setting(512, integer(1, 1_000_000), "MLP neurons", strict=True)  # section 3
     probe_every: int = setting(
         1,
         integer(1),

@@ -106,7 +106,7 @@ class State:
         """
         chosen = self.train if pairs is None else pairs
         goal = self.targets[chosen]  # (a + b) mod p: the row of the class means as well
-        removed = project(self.class_means, keys).astype(np.float32)[goal]
+        removed = project(self.class_means, keys).astype(np.float32)[goal]  # [n, p]
         return float(mean_cross_entropy(self.logits[chosen] - removed, goal).mean(dtype=np.float64))
 
     def excluded_losses(self, keys: Sequence[int]) -> Excluded:

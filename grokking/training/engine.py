@@ -48,7 +48,7 @@ class PlainEngine:
 
     def training_step(self, model: Transformer, class_sums: bool = False) -> TrainingStep:
         goal = self.targets[self.train]
-        logits = model.logits_at_equals(self.a[self.train], self.b[self.train])
+        logits = model.logits_at_equals(self.a[self.train], self.b[self.train])  # [n, p]
         loss = cross_entropy(logits, goal).double().mean()
         correct = int(is_correct(logits, goal).sum())
         sums = sums_by_target(self.no_sums(), goal, logits) if class_sums else None
@@ -59,7 +59,8 @@ class PlainEngine:
         loss, correct, count = 0.0, 0, len(self.validation)
         sums = self.no_sums() if class_sums else None
         for pairs in torch.split(self.validation, PAIRS_AT_ONCE):
-            goal, logits = self.targets[pairs], model.logits_at_equals(self.a[pairs], self.b[pairs])
+            goal = self.targets[pairs]  # [m]
+            logits = model.logits_at_equals(self.a[pairs], self.b[pairs])  # [m, p]
             loss += cross_entropy(logits, goal).double().sum().item()
             correct += int(is_correct(logits, goal).sum().item())
             if sums is not None:
@@ -72,7 +73,7 @@ class PlainEngine:
     @torch.no_grad()
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         chunks = [
-            model.mlp_post_at_equals(a, b)[1][:, neurons].cpu()
+            model.mlp_post_at_equals(a, b)[1][:, neurons].cpu()  # [m, len(neurons)]
             for a, b in zip(
                 torch.split(self.a, PAIRS_AT_ONCE), torch.split(self.b, PAIRS_AT_ONCE), strict=True
             )

@@ -307,6 +307,6 @@ def summary(result: dict[str, Any], directory: Path, surfaces: int) -> str:
         f"final accuracy: training {result['final_training_accuracy']:.2%}, "
         f"validation {result['final_validation_accuracy']:.2%} at epoch {result['final_epoch']}",
         f"{clock(result['seconds'])} of training" + (f", {speed:.1f} epochs/s" if speed else ""),
-        f"{surfaces} surfaces in {directory}; open {directory / 'visualizations' / 'index.html'}",
+        f"{surfaces} surfaces in {directory}; open {directory / names.PICTURES / names.INDEX}",
     ]
     return "\n".join(lines)
