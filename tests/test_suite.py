@@ -92,7 +92,7 @@ def test_where_namespaces_are_forbidden_the_reason_is_handed_on(tmp_path, monkey
 PROGRAM = """
 import os, sys
 print(__name__, sys.argv, sys.path[:2], os.getcwd(), os.environ.get("GROK_SEED"), "grokking" in sys.modules)
-print("said", file=sys.stderr)
+print("said", sys.dont_write_bytecode, file=sys.stderr)
 if sys.argv[1] == "raise":
     raise ValueError("of its own")
 sys.exit(int(sys.argv[1]))
@@ -101,15 +101,17 @@ sys.exit(int(sys.argv[1]))
 
 @pytest.mark.parametrize("named", [["./program.py"], ["-m", "program"]])
 @pytest.mark.parametrize("end", ["0", "3", "raise"])
-def test_a_fork_is_the_program_that_an_interpreter_would_be(tmp_path, named, end):
+@pytest.mark.parametrize("bytecode", ["", "1"])
+def test_a_fork_is_the_program_that_an_interpreter_would_be(tmp_path, named, end, bytecode):
     (tmp_path / "program.py").write_text(PROGRAM)
     words = [*named, end]
-    env = clean_environment(GROK_SEED="7", PYTHONPATH=str(tmp_path / "more"))
+    variables = {"PYTHONPATH": str(tmp_path / "more"), "PYTHONDONTWRITEBYTECODE": bytecode}
+    env = clean_environment(GROK_SEED="7", **variables)
     command = [sys.executable, *words]
     real = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     fork = warm.python(*words, cwd=tmp_path, env=env)
     assert (fork.returncode, fork.stdout) == (real.returncode, real.stdout)
-    assert fork.stderr.splitlines()[0] == "said"
+    assert fork.stderr.splitlines()[0] == real.stderr.splitlines()[0]
     assert fork.stderr.splitlines()[-1] == real.stderr.splitlines()[-1]
 
 

@@ -91,6 +91,7 @@ def _become(
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.environ.clear()
     os.environ.update(variables)
+    sys.dont_write_bytecode = bool(variables.get("PYTHONDONTWRITEBYTECODE"))
     os.chdir(folder)
     first, *rest = words
     asked = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
