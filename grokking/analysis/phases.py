@@ -25,7 +25,7 @@ PHASES_RULE = (
 
 @dataclass(frozen=True)
 class Phases:
-    """The recorded epoch at which each phase ends (see RULE); None: not reached."""
+    """The recorded epoch at which each phase ends (see PHASES_RULE); None: not reached."""
 
     memorization: int | None
     circuit_formation: int | None

@@ -74,7 +74,10 @@ def write_scripts(
     """Write DIR/slurm/*.sbatch: one script per array, the analysis last."""
     folder = directory / names.SLURM
     folder.mkdir(exist_ok=True)
-    texts = {chunk.name("runs"): array_script(plan, chunk, directory, options) for chunk in arrays}
+    texts = {
+        job_array.name("runs"): array_script(plan, job_array, directory, options)
+        for job_array in arrays
+    }
     texts["analysis"] = analysis_script(directory, options)
     paths = [folder / f"{name}.sbatch" for name in texts]
     for path, text in zip(paths, texts.values(), strict=True):
@@ -82,13 +85,13 @@ def write_scripts(
     return paths
 
 
-def array_script(plan: Plan, chunk: JobArray, directory: Path, options: SlurmOptions) -> str:
+def array_script(plan: Plan, job_array: JobArray, directory: Path, options: SlurmOptions) -> str:
     """A job array of some of the plan's runs."""
     throttle = "" if options.slurm_throttle is None else f"%{options.slurm_throttle}"
     settings = {
         "job-name": "grokking",
-        "array": f"{_ranges(chunk.tasks)}{throttle}",
-        "output": directory / names.SLURM / f"{chunk.name('run')}_%a.log",
+        "array": f"{_ranges(job_array.tasks)}{throttle}",
+        "output": directory / names.SLURM / f"{job_array.name('run')}_%a.log",
         "ntasks": 1,
         "cpus-per-task": plan.environment.get("GROK_THREADS", "1"),
         "partition": options.slurm_partition,
@@ -98,7 +101,7 @@ def array_script(plan: Plan, chunk: JobArray, directory: Path, options: SlurmOpt
     resume = ["--resume", directory, "--inexact"]  # nodes differ; each run records what it had
     resume += [*["--no-reports"] * options.no_reports, "--run"]
     task = shell([sys.executable, "-m", "grokking", "sweep", *resume])
-    return _script(settings, [f'exec {task} "$(({chunk.first} + SLURM_ARRAY_TASK_ID))"'])
+    return _script(settings, [f'exec {task} "$(({job_array.first} + SLURM_ARRAY_TASK_ID))"'])
 
 
 def analysis_script(directory: Path, options: SlurmOptions) -> str:
