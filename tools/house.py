@@ -28,7 +28,7 @@ def git(*words: str) -> str:
     """What git prints; UserError in its own words."""
     done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True)
     if done.returncode != 0:
-        raise UserError(done.stderr.strip().splitlines()[-1])
+        raise UserError(done.stderr.strip().splitlines()[0])
     return done.stdout
 
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from grokking.files import names
@@ -18,6 +17,7 @@ from grokking.sweeps.records import RunRecord, Sweep
 from grokking.sweeps.tables import (
     HEADER,
     LEGEND,
+    Summary,
     epoch_text,
     rows,
     scaling_line,
@@ -31,7 +31,6 @@ PAGES = {
     names.DISTRIBUTION_PLOT: f"Grok epochs by {AXIS.name}",
     names.COMBINED_PLOT: "Accuracy, loss, grok epochs and survival together",
 }
-Summary = dict[str, Any]
 
 
 def write_sweep_pages(sweep: Sweep, summary: Summary) -> Path:
