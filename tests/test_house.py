@@ -3,6 +3,7 @@
 import pytest
 
 from grokking.system.errors import UserError
+from tests.support.environment import require
 from tools.house import counted, git
 
 PACKAGE = {
@@ -28,6 +29,7 @@ def test_every_habit_is_counted_where_it_counts():
     }
 
 
-def test_a_commit_that_is_none_is_refused_in_gits_words():
-    with pytest.raises(UserError, match="no-such-commit"):
-        git("show", "no-such-commit")
+def test_what_git_refuses_is_said_in_its_first_line():
+    require("git")
+    with pytest.raises(UserError, match="'no-such-command' is not a git command"):
+        git("no-such-command")
