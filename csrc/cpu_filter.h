@@ -20,14 +20,6 @@ constexpr float NEGLIGIBLE = 0x1p-25f;
 // for each entry than the dense product.
 constexpr double WORTHWHILE = 0.75;
 
-// Vectors of hidden units that a loop has in registers, SLAB units whose columns of a tile of post,
-// or of W_L^T, stay in the first cache level.
-constexpr int SLAB_VECTORS = LANES == 16 ? 4 : 8;
-constexpr int64_t SLAB = SLAB_VECTORS * LANES;
-static_assert(SLAB % (PANEL * LANES) == 0, "a slab is whole panels");
-
-inline int lowest_bit(uint64_t bits) { return __builtin_ctzll(bits); }
-
 // |limits[i]| of every row, NEGLIGIBLE of its target's entry; false unless all are finite, as they
 // are not where g has a NaN or an infinity.
 inline bool row_limits(const Layout& l, const Tile& tile, const Batch& batch, int64_t first,
@@ -94,63 +86,53 @@ inline bool is_worth_filtering(const Layout& l, const Tile& tile, const Batch& b
     return true;
 }
 
-// total += sum over the set bits n of x[n * x_step] rows[n * row]; the sums of bits in turn, which
-// gives the multipliers enough to do at once.
-template <int V, typename Row>
-inline void add_kept(uint64_t bits, const float* x, int64_t x_step, Row row, Vec (&total)[V],
-                     Vec (&other)[V]) {
-    constexpr bool in_turn = V < 8;
-    while (bits) {
-        const int n = lowest_bit(bits);
+// The sum over the set bits n of x[n * x_step] rows[n * row], added to `total`; where that is few
+// vectors, bits go to both sums in turn, which gives the multipliers enough to do at once.
+template <int V>
+inline void add_kept(uint64_t bits, const float* x, int64_t x_step, const float* rows, int64_t row,
+                     Vec (&total)[V], Vec (&other)[V]) {
+    auto add = [&](Vec(&sums)[V]) {
+        const int64_t n = lowest_bit(bits);
         bits &= bits - 1;
         const Vec factor = splat(x[n * x_step]);
-        UNROLLED for (int v = 0; v < V; ++v) total[v] += factor * load(row(n, v));
-        if (!in_turn || !bits) continue;
-        const int m = lowest_bit(bits);
-        bits &= bits - 1;
-        const Vec second = splat(x[m * x_step]);
-        UNROLLED for (int v = 0; v < V; ++v) other[v] += second * load(row(m, v));
+        UNROLLED for (int v = 0; v < V; ++v) sums[v] += factor * load(rows + n * row + v * LANES);
+    };
+    while (bits) {
+        add(total);
+        if (V < 8 && bits) add(other);
     }
 }
 
-// d_W [classes, hidden_row] += g^T post, V vectors of hidden units from k on.
+// d_W [classes, hidden_row] += g^T post, V vectors of hidden units from k on. The sizes by value: read
+// from a struct, they cost the loop a fifth of its time.
 template <int V>
-[[gnu::noinline]] void filtered_weights(const Layout& l, const Tile& tile, int64_t k, float* d_W) {
-    for (int64_t j = 0; j < l.classes; ++j) {
+[[gnu::noinline]] void filtered_weights(const uint32_t* kept, int64_t words, const float* g,
+                                        int64_t class_row, const float* post, int64_t post_row,
+                                        int64_t classes, float* d_W, int64_t hidden_row) {
+    for (int64_t j = 0; j < classes; ++j) {
         Vec total[V], other[V];
         UNROLLED for (int v = 0; v < V; ++v) total[v] = other[v] = Vec{};
-        for (int64_t word = 0; word * 32 < tile.count; ++word) {
-            const float* post = tile.hidden + word * 32 * tile.hidden_row + k;
-            add_kept<V>(
-                tile.by_class[word * l.class_row + j],
-                tile.logits + word * 32 * l.class_row + j, l.class_row,
-                [&](int n, int v) { return post + n * tile.hidden_row + v * LANES; }, total, other);
-        }
-        float* at = d_W + j * l.hidden_row + k;
+        for (int64_t word = 0; word < words; ++word)
+            add_kept(kept[word * class_row + j], g + word * 32 * class_row + j, class_row,
+                     post + word * 32 * post_row, post_row, total, other);
+        float* at = d_W + j * hidden_row;
         UNROLLED for (int v = 0; v < V; ++v)
             store(at + v * LANES, load(at + v * LANES) + (total[v] + other[v]));
     }
 }
 
-// tile.hidden: post becomes g W_L^T where the unit is not off, V vectors from k on. They lie in
-// panels that are P vectors wide.
-template <int V, int P>
-[[gnu::noinline]] void filtered_hidden(const Layout& l, const Tile& tile, int64_t k,
-                                       const float* WT_panels) {
-    const float* panel = WT_panels + k * l.classes;
-    const int64_t next = P * LANES * l.classes;
-    for (int64_t i = 0; i < tile.count; ++i) {
+// V vectors of `count` hidden rows: post becomes g W_L^T where the unit is not off.
+template <int V>
+[[gnu::noinline]] void filtered_hidden(const uint64_t* kept, int64_t words, const float* g,
+                                       int64_t class_row, const float* WT_slab, int64_t count,
+                                       float* hidden, int64_t post_row) {
+    for (int64_t i = 0; i < count; ++i) {
         Vec total[V], other[V];
         UNROLLED for (int v = 0; v < V; ++v) total[v] = other[v] = Vec{};
-        for (int64_t word = 0; word < l.class_words; ++word) {
-            const float* W = panel + word * 64 * P * LANES;
-            add_kept<V>(
-                tile.by_pair[i * l.class_words + word], tile.logits + i * l.class_row + word * 64,
-                1,
-                [&](int n, int v) { return W + v / P * next + (n * P + v % P) * LANES; }, total,
-                other);
-        }
-        float* at = tile.hidden + i * tile.hidden_row + k;
+        for (int64_t word = 0; word < words; ++word)
+            add_kept(kept[i * words + word], g + i * class_row + word * 64, 1,
+                     WT_slab + word * 64 * V * LANES, V * LANES, total, other);
+        float* at = hidden + i * post_row;
         UNROLLED for (int v = 0; v < V; ++v) {
             const Vec post = load(at + v * LANES);
             store(at + v * LANES, post <= 0.0f ? Vec{} : total[v] + other[v]);
@@ -158,29 +140,19 @@ template <int V, int P>
     }
 }
 
-// Calls slab(k, Count<vectors>, Count<vectors of a panel>) for all of hidden_row: slabs of whole
-// panels, then panels, the last of which may be narrower.
-template <typename Body>
-inline void for_slabs(const Layout& l, Body slab) {
-    int64_t k = 0;
-    for (; k + SLAB <= l.hidden_row; k += SLAB) slab(k, Count<SLAB_VECTORS>{}, Count<PANEL>{});
-    for (; k + PANEL * LANES <= l.hidden_row; k += PANEL * LANES)
-        slab(k, Count<PANEL>{}, Count<PANEL>{});
-    switch ((l.hidden_row - k) / LANES) {
-        case 1: return slab(k, Count<1>{}, Count<1>{});
-        case 2: return slab(k, Count<2>{}, Count<2>{});
-        case 3: return slab(k, Count<3>{}, Count<3>{});
-        default: return;
-    }
-}
-
 // The gradients of W_L, transposed, and of the hidden units from what is kept of a tile's g.
-inline void filtered_products(const Layout& l, const Tile& tile, const float* WT_panels,
+inline void filtered_products(const Layout& l, const Tile& tile, const float* WT_slabs,
                               float* d_WT) {
-    for_slabs(l, [&](int64_t k, auto vectors, auto panel) {
-        constexpr int V = decltype(vectors)::value, P = decltype(panel)::value;
-        filtered_weights<V>(l, tile, k, d_WT);
-        filtered_hidden<V, P>(l, tile, k, WT_panels);
+    for_slabs(l.hidden_row, [&](int64_t k, int64_t width) {
+        with_width<SLAB / LANES>(width / LANES, [&](auto vectors) {
+            constexpr int V = decltype(vectors)::value;
+            filtered_weights<V>(tile.by_class, (tile.count + 31) / 32, tile.logits, l.class_row,
+                                tile.hidden + k, tile.hidden_row, l.classes, d_WT + k,
+                                l.hidden_row);
+            filtered_hidden<V>(tile.by_pair, l.class_words, tile.logits, l.class_row,
+                               WT_slabs + k * l.classes, tile.count, tile.hidden + k,
+                               tile.hidden_row);
+        });
     });
 }
 

@@ -12,8 +12,17 @@ constexpr int64_t TILE = 96;         // pairs
 constexpr int64_t DEPTH = 512;       // hidden units handled at a time when none are kept
 constexpr int64_t TAIL = LANES / 4;  // up to this many classes beyond whole vectors go one by one
 
+constexpr int64_t SLAB = LANES == 4 ? 32 : 64;  // units whose part of a tile stays in the first level
+
 constexpr int64_t padded(int64_t count) { return (count + LANES - 1) / LANES * LANES; }
-static_assert(DEPTH % LANES == 0, "blocks of hidden units are whole vectors");
+static_assert(DEPTH % LANES == 0 && SLAB % LANES == 0, "units are taken in whole vectors");
+
+// Calls body(first unit, units) for each slab of a hidden row.
+template <typename Body>
+inline void for_slabs(int64_t hidden_row, Body body) {
+    for (int64_t k = 0; k < hidden_row; k += SLAB)
+        body(k, hidden_row - k < SLAB ? hidden_row - k : SLAB);
+}
 
 struct Layout {
     int64_t p, heads, hidden, classes;
@@ -51,8 +60,9 @@ class Arena {
 struct Packed {
     float* finite;      // [1]: 1 where W_L is. Of a product with an infinity nothing may be left out
     float* W_panels;    // panels of [d_mlp, vectors]
+    float* W_rows;      // the same in the panels of cpu_sparse.h
     float* W_tail;      // [tail, hidden_row]
-    float* WT_panels;   // backward only: W_L transposed, panels of [classes, vectors]
+    float* WT_slabs;    // backward only: W_L transposed, slabs of [classes, SLAB]
     float* A;           // [p, H, hidden_row]; null where the caller's own rows are whole vectors
     float* B;
     float* pre_bias;    // [hidden_row]
@@ -64,8 +74,9 @@ struct Packed {
         const int64_t mixed = l.hidden == l.hidden_row ? 0 : l.mixed(l.hidden_row);
         finite = arena.take(1);
         W_panels = arena.take(l.hidden * l.panel_columns);
+        W_rows = arena.take(l.hidden * l.panel_columns);
         W_tail = arena.take(l.tail * l.hidden_row);
-        WT_panels = backward ? arena.take(l.classes * l.hidden_row) : nullptr;
+        WT_slabs = backward ? arena.take(l.classes * l.hidden_row) : nullptr;
         A = mixed ? arena.take(mixed) : nullptr;
         B = mixed ? arena.take(mixed) : nullptr;
         pre_bias = arena.take(l.hidden_row);
@@ -150,6 +161,7 @@ struct Tile {
     float* d_alpha[2];         // [TILE, H] each
     float* hidden;             // [TILE, hidden_row]: post, later the gradient of pre
     float* logits;             // [TILE, class_row], later their gradient
+    uint64_t* active;          // [DEPTH / 64, TILE]: units of post that are not 0, 64 a word
     uint64_t* by_pair;         // backward only, [TILE, class_words]: classes whose g is kept
     uint32_t* by_class;        // [TILE / 32, class_row]: pairs that keep the class, 32 a word
 
@@ -161,6 +173,7 @@ struct Tile {
         for (float*& gradient : d_alpha) gradient = arena.take(TILE * l.heads);
         hidden = arena.take(TILE * hidden_row);
         logits = arena.take(TILE * l.class_row);
+        active = reinterpret_cast<uint64_t*>(arena.take(2 * DEPTH / 64 * TILE));
         const int64_t words = backward ? TILE * l.class_words : 0;
         by_pair = reinterpret_cast<uint64_t*>(arena.take(2 * words));
         by_class = reinterpret_cast<uint32_t*>(arena.take(backward ? TILE / 32 * l.class_row : 0));

@@ -11,6 +11,7 @@
 #include "cpu_mix.h"
 #include "cpu_mix_backward.h"
 #include "cpu_product.h"
+#include "cpu_sparse.h"
 
 namespace grid {
 namespace {
@@ -41,16 +42,30 @@ void pack_panels(Element from, int64_t depth, int64_t width, int64_t columns, fl
     });
 }
 
+void pack_slabs(const Layout& l, const float* W_L, float* to) {
+    for_slabs(l.hidden_row, [&](int64_t k, int64_t width) {
+        for (int64_t j = 0; j < l.classes; ++j)
+            for (int64_t i = k; i < k + width; ++i)
+                *to++ = i < l.hidden ? W_L[i * l.classes + j] : 0.0f;
+    });
+}
+
 void pack(const Shape& shape, const Tables& t, bool backward, float* memory) {
     const Layout l(shape);
     Arena arena(memory);
     const Packed packed(l, backward, arena);
     auto W_L = [&](int64_t k, int64_t j) { return t.W_L[k * l.classes + j]; };
     *packed.finite = all_finite(t.W_L, l.hidden * l.classes);
-    auto transposed = [&](int64_t j, int64_t k) { return W_L(k, j); };
 
     pack_panels(W_L, l.hidden, l.classes, l.panel_columns, packed.W_panels);
-    if (backward) pack_panels(transposed, l.classes, l.hidden, l.hidden_row, packed.WT_panels);
+    for_sparse_panels(l.panel_columns, [&](int64_t first, auto vectors) {
+        constexpr int64_t columns = decltype(vectors)::value * LANES;
+        float* to = packed.W_rows + first * l.hidden;
+        for (int64_t k = 0; k < l.hidden; ++k)
+            for (int64_t j = first; j < first + columns; ++j)
+                *to++ = j < l.classes ? W_L(k, j) : 0.0f;
+    });
+    if (backward) pack_slabs(l, t.W_L, packed.WT_slabs);
     for (int64_t i = 0; i < l.tail; ++i)
         for (int64_t k = 0; k < l.hidden_row; ++k)
             packed.W_tail[i * l.hidden_row + k] =
@@ -84,7 +99,7 @@ size_t scratch_size(const Shape& shape, bool backward) {
 struct Operands {
     Mixture<const float> pre, logits;
     bool finite;
-    const float *W_panels, *W_tail, *WT_panels;
+    const float *W_panels, *W_rows, *W_tail, *WT_slabs;
 
     Operands(const Layout& l, const Tables& t, bool backward, const float* memory) {
         Arena arena(const_cast<float*>(memory));
@@ -94,8 +109,9 @@ struct Operands {
         logits = {packed.logit_bias, packed.C, packed.D, l.class_row};
         finite = *packed.finite != 0.0f;
         W_panels = packed.W_panels;
+        W_rows = packed.W_rows;
         W_tail = packed.W_tail;
-        WT_panels = packed.WT_panels;
+        WT_slabs = packed.WT_slabs;
     }
 };
 
@@ -147,6 +163,10 @@ void forward(const Layout& l, const Tables& t, const Operands& in, const Tile& t
             mix_pair<Finish::Relu>(l, tile, i, in.pre, from, padded(depth),
                                    hidden + i * tile.hidden_row);
         tail_product(l, in, tile, hidden, from, padded(depth));
+        if (in.finite && is_worth_skipping(tile, hidden, padded(depth))) {
+            sparse_product(l, tile, hidden, from, depth, in.W_rows);
+            continue;
+        }
         for_panels(l.panel_columns, [&](int64_t first, int64_t columns) {
             const float* panel = in.W_panels + first * l.hidden + from * columns;
             product_panel<Into::Add>({hidden, tile.hidden_row, 1}, tile.count,
@@ -216,10 +236,12 @@ void weight_gradient(const Layout& l, const Tile& tile, const CommonSums& sums) 
 
 // tile.hidden: post becomes the gradient of pre, g W_L^T where the unit is not off.
 void hidden_gradient(const Layout& l, const Operands& in, const Tile& tile) {
-    for_panels(l.hidden_row, [&](int64_t first, int64_t columns) {
-        product_panel<Into::MaskRelu>({tile.logits, l.class_row, 1}, tile.count,
-                                      {in.WT_panels + first * l.classes, columns, l.classes},
-                                      columns, {tile.hidden + first, tile.hidden_row});
+    for_slabs(l.hidden_row, [&](int64_t k, int64_t width) {
+        for_panels(width, [&](int64_t first, int64_t columns) {
+            product_panel<Into::MaskRelu>({tile.logits, l.class_row, 1}, tile.count,
+                                          {in.WT_slabs + k * l.classes + first, width, l.classes},
+                                          columns, {tile.hidden + k + first, tile.hidden_row});
+        });
     });
 }
 
@@ -228,7 +250,7 @@ void products_backward(const Layout& l, const Operands& in, const Batch& batch, 
                        const Tile& tile, const Sums& sums) {
     if (in.finite && is_worth_filtering(l, tile, batch, first)) {
         sums.filtered.use();
-        return filtered_products(l, tile, in.WT_panels, sums.filtered.recent);
+        return filtered_products(l, tile, in.WT_slabs, sums.filtered.recent);
     }
     weight_gradient(l, tile, sums.recent);
     hidden_gradient(l, in, tile);

@@ -29,6 +29,14 @@ struct Count {
     static constexpr int value = N;
 };
 
+// Calls body(Count<vectors>) with V or, if there are fewer, as many vectors as there are.
+template <int V, typename Body>
+inline void with_width(int64_t vectors, Body body) {
+    if constexpr (V > 1)
+        if (vectors < V) return with_width<V - 1>(vectors, body);
+    body(Count<V>{});
+}
+
 inline Vec load(const float* from) {
     Vec v;
     __builtin_memcpy(&v, from, sizeof v);
@@ -131,6 +139,8 @@ inline uint64_t mask_of(IVec v) {
     return static_cast<uint32_t>(combine_lanes<LANES>(reinterpret_cast<const int32_t*>(&bits), either));
 #endif
 }
+
+inline int64_t lowest_bit(uint64_t bits) { return __builtin_ctzll(bits); }
 
 // exp(x) = (1 + fraction) * scale with scale a power of two and |log(1 + fraction)| <= ln(2) / 2.
 struct SplitExp {

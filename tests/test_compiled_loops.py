@@ -15,6 +15,7 @@ LOOPS = (  # functions of their own, csrc/cpu_*.h
     "rows_of_run",
     "filtered_weights",
     "filtered_hidden",
+    "active_product",
 )
 MULTIPLIES = re.compile(r"\tv?(?:fmadd\d*|mul)[ps]s\t")
 VECTOR_ON_STACK = re.compile(r"%[xyz]mm\d+, *-?\d*\(%rsp|\(%rsp\), *%[xyz]mm")
