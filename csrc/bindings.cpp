@@ -6,7 +6,7 @@
 #include <array>
 #include <optional>
 
-#include "grid.h"
+#include "fold.h"
 #ifdef GRID_CUDA
 #include "bindings_cuda.h"
 #endif
@@ -95,17 +95,45 @@ Dimension dimension(const grid::Shape& s, const grid::Axis& axis) {
     return {axis.name, s.*axis.size};
 }
 
+// Each array's data, in the order of `expected`.
+template <typename T, typename Sizes, size_t count>
+std::array<T*, count> all_data_of(const Sizes& sizes, const grid::ArrayOf<Sizes> (&expected)[count],
+                                  const std::array<py::array, count>& arrays) {
+    std::array<T*, count> data;
+    for (size_t i = 0; i < count; ++i) {
+        Dimensions dimensions;
+        for (const grid::AxisOf<Sizes>* axis : expected[i].axes)
+            if (axis) dimensions.push_back({axis->name, sizes.*axis->size});
+        data[i] = data_of<std::remove_const_t<T>>(expected[i].name, arrays[i], dimensions,
+                                                  !std::is_const_v<T>);
+    }
+    return data;
+}
+
 template <typename T>
 grid::TablesOf<T> tables_of(const grid::Shape& s, const Arrays& arrays) {
-    grid::TableArray<T> tables;
-    for (size_t i = 0; i < grid::TABLE_COUNT; ++i) {
-        Dimensions dimensions;
-        for (const grid::Axis* axis : grid::TABLES[i].axes)
-            if (axis) dimensions.push_back(dimension(s, *axis));
-        tables[i] = data_of<std::remove_const_t<T>>(grid::TABLES[i].name, arrays[i], dimensions,
-                                                    !std::is_const_v<T>);
-    }
-    return grid::tables_of(tables);
+    return grid::tables_of(all_data_of<T>(s, grid::TABLES, arrays));
+}
+
+using Weights = std::array<py::array, grid::PARAMETER_COUNT>;  // in the order of grid::PARAMETERS
+
+// The sizes as the first parameter that holds each says.
+grid::ModelShape model_shape_of(const Weights& weights) {
+    const grid::ModelShape m{extent("W_E", weights[0], 2, 0) - 1, extent("W_E", weights[0], 2, 1),
+                             extent("W_Q", weights[2], 3, 0),     extent("W_Q", weights[2], 3, 2),
+                             extent("b_in", weights[7], 1, 0),    extent("W_U", weights[10], 2, 1)};
+    for (const int64_t size : {m.p, m.d_model, m.heads, m.d_head, m.d_mlp, m.classes})
+        if (size < 1)
+            refuse("parameters have p=" + std::to_string(m.p) + ", d_model=" +
+                   std::to_string(m.d_model) + ", H=" + std::to_string(m.heads) + ", d_head=" +
+                   std::to_string(m.d_head) + ", d_mlp=" + std::to_string(m.d_mlp) + ", classes=" +
+                   std::to_string(m.classes) + ", expected at least 1 of each");
+    return m;
+}
+
+template <typename T>
+grid::ParametersOf<T> parameters_of(const grid::ModelShape& m, const Weights& arrays) {
+    return grid::parameters_of(all_data_of<T>(m, grid::PARAMETERS, arrays));
 }
 
 void check_range(const char* name, const int64_t* values, int64_t count, int64_t end) {
@@ -166,6 +194,34 @@ std::pair<double, int64_t> pair_loss(const Arrays& arrays, const py::array& pair
     return {score.loss_sum, score.correct};
 }
 
+void fold(const Weights& weights, const std::string& implementation, int threads,
+          const Arrays& tables) {
+    const grid::ModelShape m = model_shape_of(weights);
+    const grid::Parameters parameters = parameters_of<const float>(m, weights);
+    const grid::Gradients out = tables_of<float>(m.tables(), tables);
+    const grid::Plan plan = plan_of(implementation, threads);
+    py::gil_scoped_release unlocked;
+    grid::fold(m, parameters, plan, out);
+}
+
+std::pair<double, int64_t> training_step(const Weights& weights, const py::array& pairs,
+                                         const py::array& targets,
+                                         const std::string& implementation, int threads,
+                                         float scale, const Weights& gradients,
+                                         const py::object& class_sums) {
+    const grid::ModelShape m = model_shape_of(weights);
+    const grid::Parameters parameters = parameters_of<const float>(m, weights);
+    const grid::ParameterGradients out = parameters_of<float>(m, gradients);
+    const grid::Pairs chosen = pairs_of(m.tables(), pairs, targets);
+    const grid::Plan plan = plan_of(implementation, threads);
+    const Dimension c = dimension(m.tables(), grid::axis::classes);
+    double* sums_out = optional_data<double>("class_sums", class_sums, {c, c});
+    py::gil_scoped_release unlocked;
+    const grid::Score score =
+        grid::training_step(m, parameters, chosen, plan, scale, out, sums_out);
+    return {score.loss_sum, score.correct};
+}
+
 void activations(const Arrays& arrays, const py::array& neurons, const std::string& implementation,
                  int threads, const py::array& surfaces) {
     const grid::Shape s = shape_of(arrays);
@@ -202,6 +258,12 @@ PYBIND11_MODULE(_C, module) {
                py::arg("implementation"), py::arg("threads"), py::arg("scale"),
                py::arg("gradients"), py::arg("class_sums") = py::none(),
                "As evaluate; fills the gradients of scale * the sum of the losses.");
+    module.def("fold", &fold, py::arg("parameters"), py::arg("implementation"), py::arg("threads"),
+               py::arg("tables"), "Fills the tables of the transformer's parameters.");
+    module.def("training_step", &training_step, py::arg("parameters"), py::arg("pairs"),
+               py::arg("targets"), py::arg("implementation"), py::arg("threads"), py::arg("scale"),
+               py::arg("gradients"), py::arg("class_sums") = py::none(),
+               "pair_loss of the folded parameters; fills their gradients.");
     module.def("activations", &activations, py::arg("tables"), py::arg("neurons"),
                py::arg("implementation"), py::arg("threads"), py::arg("surfaces"),
                "Fills surfaces [p, p, n] with post of the chosen neurons.");

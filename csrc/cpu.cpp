@@ -5,10 +5,9 @@
 #include <new>
 #include <numeric>
 #include <stdexcept>
-#include <system_error>
-#include <thread>
 
 #include "cpu_kernels.h"
+#include "cpu_pool.h"
 
 namespace grid {
 
@@ -85,41 +84,6 @@ class Memory {
     Block block_;
 };
 
-struct Range {
-    int64_t begin, end;
-};
-
-// The part-th of `parts` nearly equal shares of [0, count).
-Range share(int64_t count, int part, int parts) {
-    return {count * part / parts, count * (part + 1) / parts};
-}
-
-// Runs body(0) ... body(threads - 1), the first on the calling thread; an exception is passed on.
-template <typename Body>
-void in_parallel(int threads, Body body) {
-    std::vector<std::exception_ptr> failures(static_cast<size_t>(threads));
-    auto guarded = [&](int thread) {
-        try {
-            body(thread);
-        } catch (...) {
-            failures[static_cast<size_t>(thread)] = std::current_exception();
-        }
-    };
-    std::vector<std::thread> others;
-    others.reserve(static_cast<size_t>(threads));
-    for (int thread = 1; thread < threads; ++thread) {
-        try {
-            others.emplace_back(guarded, thread);
-        } catch (const std::system_error&) {  // the system has no more threads to give
-            guarded(thread);
-        }
-    }
-    guarded(0);
-    for (std::thread& other : others) other.join();
-    for (const std::exception_ptr& failure : failures)
-        if (failure) std::rethrow_exception(failure);
-}
-
 // First operands taken together, so that neighbours share table rows in the second cache level;
 // for surfaces, which need no other memory, in the first.
 constexpr int64_t BLOCK = 16, SURFACE_BLOCK = 4;
@@ -149,7 +113,7 @@ std::vector<int32_t> tile_order(const Pairs& pairs, int64_t p, int64_t block, in
 // Runs body(thread, its batch) on every thread; see useful_threads for how many there should be.
 template <typename Body>
 void for_batches(const Shape& shape, const Pairs& pairs, int64_t block, int threads, Body body) {
-    in_parallel(threads, [&](int thread) {
+    run_on(threads, [&](int thread) {
         const std::vector<int32_t> order = tile_order(pairs, shape.p, block, thread, threads);
         body(static_cast<size_t>(thread),
              Batch{pairs, order.data(), static_cast<int64_t>(order.size())});
@@ -187,6 +151,39 @@ Score add_up(const std::vector<Score>& parts) {
     }
     return total;
 }
+
+// Runs the stages of a folding, or of its gradient, on every thread; each after the one before.
+template <typename Body>
+void for_stages(int stages, int threads, Body body) {
+    for (int number = 0; number < stages; ++number)
+        run_on(threads, [&](int thread) { body(Stage{number, thread, threads}); });
+}
+
+// Tables, or their gradients, in memory of their own.
+class OwnTables {
+   public:
+    explicit OwnTables(const Shape& shape) : memory_(size(shape)) {
+        float* next = memory_.get();
+        for (size_t i = 0; i < TABLE_COUNT; next += size(TABLES[i++], shape))
+            read_[i] = written_[i] = next;
+    }
+    TablesOf<float> written() const { return tables_of(written_); }
+    Tables read() const { return tables_of(read_); }
+
+   private:
+    // Floats, to the end of the last cache line.
+    static int64_t size(const Table& table, const Shape& shape) {
+        return (table.size(shape) + 15) / 16 * 16;
+    }
+    static size_t size(const Shape& shape) {
+        int64_t total = 0;
+        for (const Table& table : TABLES) total += size(table, shape);
+        return static_cast<size_t>(total);
+    }
+    Memory memory_;
+    TableArray<float> written_;
+    TableArray<const float> read_;
+};
 
 }  // namespace
 
@@ -239,6 +236,30 @@ Score pair_loss(const Shape& shape, const Tables& tables, const Pairs& pairs, co
     kernels.reduce(shape, sums.data(), threads, gradients);
     by_class.add_up();
     return add_up(parts);
+}
+
+void fold(const ModelShape& m, const Parameters& w, const Plan& plan,
+          const TablesOf<float>& tables) {
+    const Kernels& kernels = find(plan.implementation);
+    Memory memory(kernels.fold_size(m, plan.threads));
+    for_stages(FOLD_STAGES, plan.threads,
+               [&](const Stage& stage) { kernels.fold(m, w, stage, memory.get(), tables); });
+}
+
+Score training_step(const ModelShape& m, const Parameters& w, const Pairs& pairs, const Plan& plan,
+                    float scale, const ParameterGradients& gradients, double* class_sums) {
+    const Kernels& kernels = find(plan.implementation);
+    const OwnTables tables(m.tables()), d_tables(m.tables());
+    Memory memory(kernels.fold_size(m, plan.threads));
+    for_stages(FOLD_STAGES, plan.threads, [&](const Stage& stage) {
+        kernels.fold(m, w, stage, memory.get(), tables.written());
+    });
+    const Score score = pair_loss(m.tables(), tables.read(), pairs, plan, scale,
+                                  d_tables.written(), class_sums);
+    for_stages(UNFOLD_STAGES, plan.threads, [&](const Stage& stage) {
+        kernels.unfold(m, w, stage, memory.get(), d_tables.read(), gradients);
+    });
+    return score;
 }
 
 void activations(const Shape& shape, const Tables& tables, const int64_t* neurons, int64_t count,

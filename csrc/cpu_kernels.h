@@ -4,9 +4,23 @@
 // instructions that another machine lacks, and the linker must not pick those for others.
 #pragma once
 
-#include "grid.h"
+#include "fold.h"
 
 namespace grid {
+
+namespace {  // no inline function may be shared between the targets
+
+struct Range {
+    int64_t begin, end;
+    int64_t size() const { return end - begin; }
+};
+
+// The part-th of `parts` nearly equal shares of [0, count).
+inline Range share(int64_t count, int part, int parts) {
+    return {count * part / parts, count * (part + 1) / parts};
+}
+
+}  // namespace
 
 // The share of one thread: positions in the list of pairs, in an order that makes neighbours share
 // operands.
@@ -17,6 +31,13 @@ struct Batch {
 
     int64_t number(int64_t i) const { return pairs.numbers[order[i]]; }
     int64_t target(int64_t i) const { return pairs.targets[order[i]]; }
+};
+
+// The folding and its gradient go in stages: `parts` calls of each, one a thread, before the next.
+constexpr int FOLD_STAGES = 2, UNFOLD_STAGES = 3;
+
+struct Stage {
+    int number, part, parts;
 };
 
 struct Kernels {
@@ -47,6 +68,17 @@ struct Kernels {
     // post of every neuron at the pairs of the batch, into the whole array surfaces [p * p, d_mlp].
     void (*activations)(const Shape&, const Tables&, const float* packed, const Batch&,
                         float* scratch, float* surfaces);
+
+    // Floats of memory for `fold`, which `unfold` reads; both see all of it at every stage.
+    size_t (*fold_size)(const ModelShape&, int parts);
+
+    // The tables of the parameters.
+    void (*fold)(const ModelShape&, const Parameters&, const Stage&, float* memory,
+                 const TablesOf<float>&);
+
+    // From the tables' gradients to those of the parameters.
+    void (*unfold)(const ModelShape&, const Parameters&, const Stage&, float* memory,
+                   const Tables& gradients, const ParameterGradients&);
 };
 
 }  // namespace grid

@@ -37,7 +37,8 @@ struct Out {
 };
 
 enum class Into {
-    Add,       // out += product, TERMS terms at a time
+    Overwrite, // out = product, TERMS terms at a time
+    Add,       // out += product, the same
     MaskRelu,  // out = out <= 0 ? 0 : product, which lets a NaN in `out` through
 };
 
@@ -56,19 +57,23 @@ inline void product_tile(Left left, Right right, Out out) {
     for (int r = 0; r < R; ++r)
         for (int v = 0; v < V; ++v) {
             float* at = out.at + r * out.row + v * LANES;
-            const Vec old = load(at);
-            store(at, into == Into::Add ? old + total[r][v] : old <= 0.0f ? Vec{} : total[r][v]);
+            if (into == Into::Overwrite) store(at, total[r][v]);
+            if (into == Into::Add) store(at, load(at) + total[r][v]);
+            if (into == Into::MaskRelu) store(at, load(at) <= 0.0f ? Vec{} : total[r][v]);
         }
 }
 
 // A function of its own: inlined, its loop has the registers that the caller leaves.
 template <int R, int V, Into into>
 [[gnu::noinline]] void product_in_blocks(Left left, Right right, Out out) {
-    if (into != Into::Add) return product_tile<R, V, into>(left, right, out);
+    if (into == Into::MaskRelu) return product_tile<R, V, into>(left, right, out);
     for (int64_t from = 0; from < right.depth; from += TERMS) {
         const int64_t depth = right.depth - from < TERMS ? right.depth - from : TERMS;
-        product_tile<R, V, into>({left.at + from * left.depth, left.row, left.depth},
-                                 {right.at + from * right.row, right.row, depth}, out);
+        const Left some{left.at + from * left.depth, left.row, left.depth};
+        const Right some_rows{right.at + from * right.row, right.row, depth};
+        if (into == Into::Overwrite && from == 0)
+            product_tile<R, V, Into::Overwrite>(some, some_rows, out);
+        else product_tile<R, V, Into::Add>(some, some_rows, out);
     }
 }
 

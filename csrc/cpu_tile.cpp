@@ -5,6 +5,7 @@
 // more such products. All of it stays in the first two cache levels.
 #include "cpu_attention.h"
 #include "cpu_filter.h"
+#include "cpu_fold.h"
 #include "cpu_kernels.h"
 #include "cpu_layout.h"
 #include "cpu_loss.h"
@@ -271,10 +272,6 @@ void backward(const Layout& l, const Operands& in, const Batch& batch, int64_t f
     attend_backward(l, tile, sums);
 }
 
-void clear(float* at, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) at[i] = 0.0f;
-}
-
 Score pair_loss(const Shape& shape, const Tables& t, const float* memory, const Batch& batch,
                 float scale, float* scratch, const Gradients* home, double* class_sums) {
     const Layout l(shape);
@@ -385,7 +382,8 @@ bool supported() { return GRID_SUPPORTED; }
 
 }  // namespace
 
-extern const Kernels GRID_KERNELS = {GRID_NAME, "float32", true,     supported, packed_size, pack,
-                                     scratch_size, evaluate, pair_loss, reduce, activations};
+extern const Kernels GRID_KERNELS = {GRID_NAME,    "float32", true,      supported, packed_size,
+                                     pack,         scratch_size, evaluate, pair_loss, reduce,
+                                     activations,  fold_size, fold,      unfold};
 
 }  // namespace grid

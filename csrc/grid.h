@@ -26,27 +26,32 @@ struct Shape {
     int64_t classes;  // c
 };
 
-using Extent = int64_t Shape::*;  // nvcc's host code warns of the type where it is not named
-
-struct Axis {
+// An extent by name, and an array by its extents, as a Shape or another struct of sizes has them.
+template <typename Sizes>
+struct AxisOf {
     const char* name;
-    Extent size;
+    int64_t Sizes::*size;
 };
+
+template <typename Sizes>
+struct ArrayOf {
+    const char* name;
+    const AxisOf<Sizes>* axes[3];  // null beyond the last
+
+    int64_t size(const Sizes& sizes) const {
+        int64_t product = 1;
+        for (const AxisOf<Sizes>* axis : axes) product *= axis ? sizes.*axis->size : 1;
+        return product;
+    }
+};
+
+using Axis = AxisOf<Shape>;
 namespace axis {
 inline constexpr Axis p{"p", &Shape::p}, heads{"H", &Shape::heads}, d_mlp{"d_mlp", &Shape::d_mlp},
     classes{"classes", &Shape::classes};
 }
 
-struct Table {
-    const char* name;
-    const Axis* axes[3];  // null beyond the last
-
-    int64_t size(const Shape& shape) const {
-        int64_t product = 1;
-        for (const Axis* axis : axes) product *= axis ? shape.*axis->size : 1;
-        return product;
-    }
-};
+using Table = ArrayOf<Shape>;
 inline constexpr Table TABLES[] = {
     {"s0", {&axis::p, &axis::heads}},
     {"s1", {&axis::p, &axis::heads}},

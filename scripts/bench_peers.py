@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from grokking.kernels.backend import Backend
 from grokking.model.tables import Tables
-from grokking.model.transformer import Transformer, fold, fold_for_surfaces
+from grokking.model.transformer import Transformer, parameters_for_surfaces, parameters_of
 from grokking.task import all_pairs, generators, split_pairs, targets
 
 D_MODEL, NUM_HEADS, D_MLP = 128, 4, 512
@@ -177,25 +177,23 @@ def folded(task: Task, backend: Backend) -> Peer:
 
     @one_torch_thread()
     def epoch() -> float:
-        mean, step = backend.pair_loss(fold(model), task.train, goal)
+        mean, step = backend.training_step(parameters_of(model), task.train, goal)
         optimizer.zero_grad()
         mean.backward()
         optimizer.step()
         return step.loss
 
-    @torch.no_grad()
     def tables() -> Tables:
-        return fold(model)
+        return backend.fold(parameters_of(model))
 
     @one_torch_thread()
     def evaluate() -> tuple[float, float]:
         result = backend.evaluate(tables(), every, task.targets)
         return result.loss, result.accuracy
 
-    @torch.no_grad()
     @one_torch_thread()
     def surfaces() -> Tensor:
-        return backend.activations(fold_for_surfaces(model), neurons, out)
+        return backend.activations(backend.fold(parameters_for_surfaces(model)), neurons, out)
 
     folded_once = tables()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from grokking.kernels.compiled import implementations, load_extension
+from grokking.model.parameters import parameter_shapes
 from grokking.model.tables import table_shapes
 from tests.support.environment import ROOT, clean_environment, unavailable
 
@@ -113,6 +114,55 @@ def test_gradients_are_checked_like_the_tables():
     gradients[3] = gradients[3].astype(np.float64)
     with pytest.raises(ValueError, match="A is float64, expected float32"):
         module.pair_loss(**accepted, scale=1.0, gradients=gradients)
+
+
+def step_arguments(**changes):
+    """Arguments of _C.training_step that it accepts, but for `changes` (a parameter by its name)."""
+    shapes = parameter_shapes(P, 4, HEADS, 3, D_MLP, CLASSES)
+    weights = [changes.pop(name, np.zeros(shape, np.float32)) for name, shape in shapes.items()]
+    accepted = {
+        "parameters": weights,
+        "pairs": np.arange(PAIRS),
+        "targets": np.zeros(PAIRS, np.int64),
+        "implementation": "reference",
+        "threads": 1,
+        "scale": 1.0,
+        "gradients": [np.empty(shape, np.float32) for shape in shapes.values()],
+    }
+    return {**accepted, **changes}
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"W_E": np.zeros((6, 5), np.float32)},
+            "W_pos is (3, 4), expected (positions=3, d_model=5)",
+        ),
+        ({"W_E": np.zeros((1, 4), np.float32)}, "parameters have p=0, d_model=4"),
+        ({"W_K": np.zeros((2, 4, 3))}, "W_K is float64, expected float32"),
+        (
+            {"W_O": np.zeros((2, 4, 3), np.float32)},
+            "W_O is (2, 4, 3), expected (H=2, d_head=3, d_model=4)",
+        ),
+        ({"b_in": np.zeros((6, 1), np.float32)}, "b_in is (6, 1), expected 1 dimensions"),
+        ({"targets": np.array([0, 7, 0, 0])}, "targets[1] is 7, expected 0 <= value < 7"),
+        ({"threads": 0}, "threads is 0, expected at least 1"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_argument_of_a_step_is_named(changes, message):
+    with pytest.raises(ValueError) as refused:
+        module.training_step(**step_arguments(**changes))
+    assert message in str(refused.value)
+
+
+@compiled
+def test_the_tables_that_a_fold_fills_are_checked():
+    tables = [np.zeros(shape, np.float32) for shape in table_shapes(P, HEADS, D_MLP, 3).values()]
+    with pytest.raises(ValueError, match=r"W_L is \(6, 3\), expected \(d_mlp=6, classes=7\)"):
+        module.fold(step_arguments()["parameters"], "reference", 1, tables)
 
 
 @compiled

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from grokking.kernels.reference import Reference, forward
+from grokking.model.fold import fold_parameters
 from grokking.model.loss import cross_entropy
-from grokking.model.transformer import Transformer, fold, fold_for_surfaces
+from grokking.model.transformer import Transformer, fold, parameters_for_surfaces
 from grokking.task import all_pairs, generators, targets
 
 PLAIN = Reference()
@@ -71,6 +72,6 @@ def test_activations_of_the_folded_model_are_the_hidden_units_of_the_textbook():
     model = model_with_biases(7, 12, 3, 10)
     _, expected = model.mlp_post_at_equals(*all_pairs(7))
     expected = expected[:, [9, 0, 4]].reshape(7, 7, 3).detach()
-    for tables in (fold(model), fold_for_surfaces(model)):
+    for tables in (fold(model), fold_parameters(parameters_for_surfaces(model))):
         surfaces = PLAIN.activations(tables, torch.tensor([9, 0, 4]))
         torch.testing.assert_close(surfaces, expected, rtol=1e-12, atol=1e-12)

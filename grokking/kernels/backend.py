@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from grokking.model.fold import fold_parameters
+from grokking.model.parameters import Parameters
 from grokking.model.tables import Tables
 
 
@@ -74,30 +76,43 @@ class Backend(Protocol):
     def activations(self, tables: Tables, neurons: Tensor, out: Tensor | None = None) -> Tensor:
         """Post-ReLU surfaces [p, p, n] of `neurons` (int64 [n]); in `out` if it is given."""
 
+    @torch.no_grad()
+    def fold(self, parameters: Parameters) -> Tables:
+        """The tables of the transformer's parameters, to be evaluated and not differentiated."""
+        return fold_parameters(parameters)
 
-def no_class_sums(tables: Tables, device: torch.device | str = "cpu") -> Tensor:
+    def training_step(
+        self, parameters: Parameters, pairs: Tensor, targets: Tensor, class_sums: bool = False
+    ) -> tuple[Tensor, Evaluation]:
+        """pair_loss of the folded parameters, differentiable (once) in each of them."""
+        return self.pair_loss(fold_parameters(parameters), pairs, targets, class_sums)
+
+
+def no_class_sums(classes: int, device: torch.device | str = "cpu") -> Tensor:
     """Where the logits of every target's pairs are added up: zeros, float64 [c, c]."""
-    classes = tables.sizes[3]
     return torch.zeros(classes, classes, dtype=torch.float64, device=device)
 
 
-def with_gradients(value: float, tables: Tables, gradients: Sequence[Tensor]) -> Tensor:
-    """A float32 scalar on the tables' device with these gradients, one a table."""
-    scalar: Tensor = _WithGradients.apply(value, gradients, *tables)  # type: ignore[no-untyped-call]
+def with_gradients(value: float, of: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+    """A float32 scalar with these gradients of these tensors, on their device; backward works once."""
+    scalar: Tensor = _WithGradients.apply(value, gradients, *of)  # type: ignore[no-untyped-call]
     return scalar
 
 
 class _WithGradients(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: float, gradients: Sequence[Tensor], *tables: Tensor) -> Tensor:
+    def forward(ctx: Any, value: float, gradients: Sequence[Tensor], *of: Tensor) -> Tensor:
         ctx.gradients = gradients
-        return torch.tensor(value, dtype=torch.float32, device=tables[0].device)
+        return torch.tensor(value, dtype=torch.float32, device=of[0].device)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("this loss was differentiated before; compute it again")
+        # Kept here, they would be copied on their way into a parameter's `grad`.
+        gradients, ctx.gradients = ctx.gradients, None
         factor = grad.item()  # 1 in a plain loss.backward()
-        gradients = ctx.gradients if factor == 1 else [g * factor for g in ctx.gradients]
-        return (None, None, *gradients)
+        return (None, None, *(gradients if factor == 1 else [g * factor for g in gradients]))
 
 
 def multiply_adds(tables: Tables) -> int:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from grokking.kernels.backend import Backend, Evaluation, no_class_sums, with_gradients
 from grokking.kernels.compiled import implementations, load_extension
-from grokking.model.tables import Tables
+from grokking.model.parameters import Parameters
+from grokking.model.tables import Tables, table_shapes
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Cpu(Backend):
     def pair_loss(
         self, tables: Tables, pairs: Tensor, targets: Tensor, class_sums: bool = False
     ) -> tuple[Tensor, Evaluation]:
-        count, sums = len(pairs), no_class_sums(tables) if class_sums else None
+        count, sums = len(pairs), no_class_sums(tables.sizes[3]) if class_sums else None
         gradients = [torch.empty(table.shape) for table in tables]
         loss_sum, correct = _module().pair_loss(
             *(_arrays(tables), pairs.numpy(), targets.numpy(), self.name, self.threads),
@@ -46,7 +47,7 @@ class Cpu(Backend):
         logits: bool = False,
         class_sums: bool = False,
     ) -> Evaluation:
-        count, sums = len(pairs), no_class_sums(tables) if class_sums else None
+        count, sums = len(pairs), no_class_sums(tables.sizes[3]) if class_sums else None
         out = torch.empty(count, tables.sizes[3]) if logits else None
         loss_sum, correct = _module().evaluate(
             *(_arrays(tables), pairs.numpy(), targets.numpy(), self.name, self.threads),
@@ -61,6 +62,23 @@ class Cpu(Backend):
             _arrays(tables), neurons.numpy(), self.name, self.threads, surfaces.numpy()
         )
         return surfaces
+
+    def fold(self, parameters: Parameters) -> Tables:
+        tables = Tables(*map(torch.empty, table_shapes(*parameters.sizes).values()))
+        _module().fold(_arrays(parameters), self.name, self.threads, _arrays(tables))
+        return tables
+
+    def training_step(
+        self, parameters: Parameters, pairs: Tensor, targets: Tensor, class_sums: bool = False
+    ) -> tuple[Tensor, Evaluation]:
+        count, sums = len(pairs), no_class_sums(parameters.sizes[3]) if class_sums else None
+        gradients = [torch.empty(weight.shape) for weight in parameters]
+        loss_sum, correct = _module().training_step(
+            *(_arrays(parameters), pairs.numpy(), targets.numpy(), self.name, self.threads),
+            *(1 / count, _arrays(gradients), _array(sums)),
+        )
+        mean = with_gradients(loss_sum / count, parameters, gradients)
+        return mean, Evaluation(loss_sum / count, correct, count, class_sums=sums)
 
 
 def on_cpu(threads: int) -> list[Cpu]:

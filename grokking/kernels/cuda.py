@@ -39,7 +39,7 @@ class Cuda(Backend):
     ) -> tuple[Tensor, Evaluation]:
         call, count = _Call(tables), len(pairs)
         call.check_pairs(pairs, targets)
-        sums = no_class_sums(tables, call.device) if class_sums else None
+        sums = no_class_sums(tables.sizes[3], call.device) if class_sums else None
         score = torch.empty(2, dtype=torch.float64, device=call.device)
         gradients = [torch.empty_like(table) for table in call.tables]
         call(
@@ -62,7 +62,7 @@ class Cuda(Backend):
         call, classes = _Call(tables), tables.sizes[3]
         call.check_pairs(pairs, targets)
         out = torch.empty(len(pairs), classes, device=call.device) if logits else None
-        sums = no_class_sums(tables, call.device) if class_sums else None
+        sums = no_class_sums(tables.sizes[3], call.device) if class_sums else None
         chunk = max(1, LOGITS_AT_ONCE // classes)
         scores = torch.empty(-(-len(pairs) // chunk), 2, dtype=torch.float64, device=call.device)
         for i, score in enumerate(scores):

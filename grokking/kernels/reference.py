@@ -39,7 +39,7 @@ class Reference(Backend):
             losses.detach().double().mean().item(),
             int(is_correct(logits, targets).sum()),
             len(pairs),
-            class_sums=sums_by_target(no_class_sums(tables), targets, logits)
+            class_sums=sums_by_target(no_class_sums(tables.sizes[3]), targets, logits)
             if class_sums
             else None,
         )
@@ -54,7 +54,7 @@ class Reference(Backend):
         class_sums: bool = False,
     ) -> Evaluation:
         loss_sum, correct, all_logits = 0.0, 0, []
-        sums = no_class_sums(tables) if class_sums else None
+        sums = no_class_sums(tables.sizes[3]) if class_sums else None
         for part, goal in zip(
             torch.split(pairs, PAIRS_AT_ONCE), torch.split(targets, PAIRS_AT_ONCE), strict=True
         ):

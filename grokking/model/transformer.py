@@ -91,13 +91,13 @@ def fold(model: Transformer) -> Tables:
     return fold_parameters(parameters_of(model))
 
 
-def fold_for_surfaces(model: Transformer) -> Tables:
-    """Tables for the activation surfaces alone: `fold` with the read-out cut to its first class.
+def parameters_for_surfaces(model: Transformer) -> Parameters:
+    """The parameters with the read-out cut to its first class, to be folded for surfaces alone.
 
     No surface depends on W_U, and its products are a third of the folding.
     """
     parameters = parameters_of(model)
-    return fold_parameters(parameters._replace(W_U=parameters.W_U[:, :1]))
+    return parameters._replace(W_U=parameters.W_U[:, :1])
 
 
 def parameters_of(model: Transformer) -> Parameters:

@@ -4,13 +4,11 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector
 
 from grokking.kernels.backend import Backend, Evaluation
 from grokking.kernels.reference import sums_by_target
 from grokking.model.loss import cross_entropy, is_correct
-from grokking.model.tables import Tables
-from grokking.model.transformer import Transformer, fold, fold_for_surfaces
+from grokking.model.transformer import Transformer, parameters_for_surfaces, parameters_of
 from grokking.task import Split, all_pairs, targets
 
 CPU = torch.device("cpu")
@@ -92,43 +90,25 @@ class FoldedEngine:
         self.train, self.validation = (pairs.to(device) for pairs in split)
         goal = targets(modulus).to(device)
         self.train_targets, self.validation_targets = goal[self.train], goal[self.validation]
-        self.probed: tuple[Tensor, Tables] | None = (
-            None  # weights of the probed step, and its tables
-        )
 
     def training_step(self, model: Transformer, class_sums: bool = False) -> TrainingStep:
-        tables = fold(model)
-        step = TrainingStep(
-            *self.backend.pair_loss(tables, self.train, self.train_targets, class_sums=class_sums)
+        parameters = parameters_of(model)
+        return TrainingStep(
+            *self.backend.training_step(parameters, self.train, self.train_targets, class_sums)
         )
-        if class_sums:
-            self.probed = flat_weights(model), tables
-        return step
 
     def validate(self, model: Transformer, class_sums: bool = False) -> Evaluation:
         return self.backend.evaluate(
-            self.tables_of(model),
+            self.backend.fold(parameters_of(model)),
             self.validation,
             self.validation_targets,
             class_sums=class_sums,
         )
 
-    @torch.no_grad()
-    def tables_of(self, model: Transformer) -> Tables:
-        """The tables of the step that is being probed if these are its weights, else folded anew."""
-        if self.probed is not None and torch.equal(self.probed[0], flat_weights(model)):
-            return self.probed[1]
-        return fold(model)
-
-    @torch.no_grad()
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         chosen = torch.tensor(neurons, device=self.device)
-        return self.backend.activations(fold_for_surfaces(model), chosen).cpu()
-
-
-def flat_weights(model: Transformer) -> Tensor:
-    """A copy of all parameters in one row."""
-    return parameters_to_vector(model.parameters()).detach()
+        tables = self.backend.fold(parameters_for_surfaces(model))
+        return self.backend.activations(tables, chosen).cpu()
 
 
 def choose_engine(modulus: int, split: Split, device: torch.device, backend: Backend) -> Engine:

@@ -1,13 +1,14 @@
 // Runs every implementation on awkward shapes, each table in memory of exactly its size, and
 // compares with the reference loop. Built with a sanitizer by tools/sanitize.sh: what it checks
 // is that no kernel reads or writes beside its tables, and that threads share nothing they write.
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <random>
 
-#include "grid.h"
+#include "fold.h"
 
 namespace {
 
@@ -33,33 +34,48 @@ struct Distance {
     bool is_rounding() const { return finite && largest <= 1e-5 * magnitude; }
 };
 
-// The ten tables, or their gradients.
+// Arrays of their exact sizes, normal / sqrt(`fan`): the ten tables, the parameters, gradients of either.
+template <typename Sizes, size_t count>
 class Memory {
    public:
-    Memory(const grid::Shape& s, std::mt19937& random) {
-        std::normal_distribution<float> normal;
-        for (size_t i = 0; i < grid::TABLE_COUNT; ++i) {
-            size_[i] = static_cast<size_t>(grid::TABLES[i].size(s));
-            table_[i] = std::make_unique<float[]>(size_[i]);
-            for (size_t j = 0; j < size_[i]; ++j) table_[i][j] = normal(random);
+    Memory(const Sizes& sizes, const grid::ArrayOf<Sizes> (&arrays)[count], double fan,
+           std::mt19937& random) {
+        std::normal_distribution<float> normal(0.0f, float(1.0 / std::sqrt(fan)));
+        for (size_t i = 0; i < count; ++i) {
+            size_[i] = static_cast<size_t>(arrays[i].size(sizes));
+            array_[i] = std::make_unique<float[]>(size_[i]);
+            for (size_t j = 0; j < size_[i]; ++j) array_[i][j] = normal(random);
         }
     }
     template <typename T>
-    grid::TablesOf<T> view() const {
-        grid::TableArray<T> tables;
-        for (size_t i = 0; i < grid::TABLE_COUNT; ++i) tables[i] = table_[i].get();
-        return grid::tables_of(tables);
+    std::array<T*, count> arrays() const {
+        std::array<T*, count> pointers;
+        for (size_t i = 0; i < count; ++i) pointers[i] = array_[i].get();
+        return pointers;
     }
     Distance distance(const Memory& other) const {
         Distance found;
-        for (size_t i = 0; i < grid::TABLE_COUNT; ++i)
-            for (size_t j = 0; j < size_[i]; ++j) found.add(table_[i][j], other.table_[i][j]);
+        for (size_t i = 0; i < count; ++i)
+            for (size_t j = 0; j < size_[i]; ++j) found.add(array_[i][j], other.array_[i][j]);
         return found;
     }
 
    private:
-    size_t size_[grid::TABLE_COUNT];
-    Floats table_[grid::TABLE_COUNT];
+    size_t size_[count];
+    Floats array_[count];
+};
+
+struct TableMemory : Memory<grid::Shape, grid::TABLE_COUNT> {
+    TableMemory(const grid::Shape& s, std::mt19937& random) : Memory(s, grid::TABLES, 1.0, random) {}
+    template <typename T>
+    grid::TablesOf<T> view() const { return grid::tables_of(arrays<T>()); }
+};
+
+struct ParameterMemory : Memory<grid::ModelShape, grid::PARAMETER_COUNT> {
+    ParameterMemory(const grid::ModelShape& m, std::mt19937& random)
+        : Memory(m, grid::PARAMETERS, double(m.d_model), random) {}
+    template <typename T>
+    grid::ParametersOf<T> view() const { return grid::parameters_of(arrays<T>()); }
 };
 
 void require(bool holds, const char* what, const Case& c, const grid::Plan& plan) {
@@ -72,14 +88,14 @@ void require(bool holds, const char* what, const Case& c, const grid::Plan& plan
 
 struct Results {
     grid::Score evaluated, trained;
-    Memory gradients;
+    TableMemory gradients;
     std::vector<float> logits, surfaces;
     std::vector<double> class_sums;
 };
 
 Results run(const grid::Shape& s, const grid::Tables& tables, const grid::Pairs& pairs,
             const grid::Plan& plan, std::mt19937 random) {
-    Results r{{}, {}, Memory(s, random), {}, {}, {}};
+    Results r{{}, {}, TableMemory(s, random), {}, {}, {}};
     r.logits.resize(size_t(pairs.count * s.classes));
     r.class_sums.resize(size_t(s.classes * s.classes));
     r.surfaces.resize(size_t(s.p * s.p * s.d_mlp));
@@ -113,7 +129,7 @@ void compare(const Case& c, const grid::Plan& plan, const Results& actual, const
 void check(const Case& c) {
     const grid::Shape s{c.p, c.heads, c.d_mlp, c.classes};
     std::mt19937 random(unsigned(c.p * 1000 + c.classes));
-    const Memory tables(s, random);
+    const TableMemory tables(s, random);
     std::vector<int64_t> numbers, targets;
     for (int64_t n = 0; n < c.p * c.p; ++n)
         if (n == 0 || double(random()) / double(random.max()) < c.density) {
@@ -130,6 +146,43 @@ void check(const Case& c) {
         }
 }
 
+// The folding, and a step from weights to their gradients.
+void check_step(const grid::ModelShape& m) {
+    const Case c{m.p, m.heads, m.d_mlp, m.classes, 1.0};
+    std::mt19937 random(unsigned(m.p * 1000 + m.d_model));
+    const ParameterMemory weights(m, random);
+    std::vector<int64_t> numbers, targets;
+    for (int64_t n = 0; n < m.p * m.p; ++n) {
+        numbers.push_back(n);
+        targets.push_back(int64_t(random()) % m.classes);
+    }
+    const grid::Pairs pairs{numbers.data(), targets.data(), int64_t(numbers.size())};
+    struct Step {
+        TableMemory tables;
+        ParameterMemory gradients;
+        grid::Score score;
+    };
+    auto step = [&](const grid::Plan& plan) {
+        Step found{TableMemory(m.tables(), random), ParameterMemory(m, random), {}};
+        grid::fold(m, weights.view<const float>(), plan, found.tables.view<float>());
+        found.score =
+            grid::training_step(m, weights.view<const float>(), pairs, plan,
+                                1.0f / float(pairs.count), found.gradients.view<float>(), nullptr);
+        return found;
+    };
+    const Step expected = step({"reference", 1});
+    for (const grid::Implementation& one : grid::implementations())
+        for (int threads = 1; threads <= 3; ++threads) {
+            const grid::Plan plan{one.name, threads};
+            const Step found = step(plan);
+            const double loss = std::fabs(found.score.loss_sum - expected.score.loss_sum);
+            require(loss < 1e-4 * double(pairs.count), "a step's loss", c, plan);
+            require(found.tables.distance(expected.tables).is_rounding(), "a table", c, plan);
+            require(found.gradients.distance(expected.gradients).is_rounding(),
+                    "a weight's gradient", c, plan);
+        }
+}
+
 }  // namespace
 
 int main() {
@@ -138,6 +191,11 @@ int main() {
                           {7, 6, 130, 21, 0.9}, {23, 4, 520, 113, 0.3}, {31, 2, 40, 69, 1.0},
                           {13, 5, 97, 150, 1.0}};
     for (const Case& c : cases) check(c);
-    std::printf("%zu implementations, %zu shapes, 1 to 3 threads: as the reference\n",
-                grid::implementations().size(), sizeof cases / sizeof *cases);
+    const grid::ModelShape models[] = {{1, 1, 1, 1, 1, 1},      {3, 5, 2, 3, 7, 4},
+                                       {11, 17, 3, 8, 33, 21},  {9, 16, 4, 4, 64, 16},
+                                       {13, 20, 1, 33, 40, 70}};
+    for (const grid::ModelShape& m : models) check_step(m);
+    std::printf("%zu implementations, %zu shapes, %zu models, 1 to 3 threads: as the reference\n",
+                grid::implementations().size(), sizeof cases / sizeof *cases,
+                sizeof models / sizeof *models);
 }

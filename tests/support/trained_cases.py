@@ -6,13 +6,15 @@ tests/trained/record.py says what the recorded states are.
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from grokking.model.fold import fold_parameters
+from grokking.model.parameters import Parameters
 from grokking.model.tables import Tables
-from grokking.model.transformer import Transformer, fold
 from grokking.task import targets
 from tests.support.accuracy import UNIT, assert_as_good_as_pytorch
 from tests.support.kernel_cases import (
@@ -26,31 +28,38 @@ from tests.support.kernel_cases import (
 FOLDER = Path(__file__).parents[1] / "trained"
 
 
+class Trained(NamedTuple):
+    """The weights of a recorded state, its training pairs and their targets."""
+
+    weights: Parameters
+    pairs: Tensor
+    targets: Tensor
+
+
 @cache
-def trained_cases() -> dict[str, Case]:
+def trained_weights() -> dict[str, Trained]:
     """Every recorded state by name, ascending by weight decay and epoch."""
-    cases = {}
+    states = {}
     for path in sorted(FOLDER.glob("weight_decay_*.npz")):
         arrays = dict(np.load(path))
         pairs = torch.from_numpy(arrays.pop("pairs").astype(np.int64))
         for epoch in sorted({int(name.split()[0]) for name in arrays}):
-            weights = {
-                name.split()[1]: torch.from_numpy(array.astype(np.float32))
-                for name, array in arrays.items()
-                if int(name.split()[0]) == epoch
-            }
-            cases[f"{path.stem}_epoch_{epoch}"] = trained_case(weights, pairs)
+            recorded = (arrays[f"{epoch} {name}"] for name in Parameters._fields)
+            weights = (torch.from_numpy(array.astype(np.float32)) for array in recorded)
+            parameters = Parameters(*(weight.requires_grad_() for weight in weights))
+            goal = targets(parameters.sizes[0])[pairs]
+            states[f"{path.stem}_epoch_{epoch}"] = Trained(parameters, pairs, goal)
+    return states
+
+
+@cache
+def trained_cases() -> dict[str, Case]:
+    """The folded tables of every recorded state, and its training pairs."""
+    cases = {}
+    for name, state in trained_weights().items():
+        tables = (table.detach().contiguous() for table in fold_parameters(state.weights))
+        cases[name] = Case(Tables(*tables), state.pairs, state.targets)
     return cases
-
-
-def trained_case(weights: dict[str, Tensor], pairs: Tensor) -> Case:
-    """The folded tables of a transformer with these weights, and its training pairs."""
-    (d_model, modulus), (heads, _, _) = weights["W_U"].shape, weights["W_Q"].shape
-    d_mlp = len(weights["b_in"])
-    model = Transformer(modulus, d_model, heads, d_mlp, torch.Generator())
-    model.load_state_dict(weights)
-    tables = Tables(*(table.detach().contiguous() for table in fold(model)))
-    return Case(tables, pairs, targets(modulus)[pairs])
 
 
 def assert_trained_as_good_as_pytorch(

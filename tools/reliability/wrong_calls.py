@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from grokking.kernels.compiled import implementations, load_extension
+from grokking.model.parameters import parameter_shapes
 from grokking.model.tables import table_shapes
 
 
@@ -19,13 +20,15 @@ def call_wrongly(module: Any, seed: int, count: int) -> None:
     """Raises whatever a call raises that is not a TypeError, ValueError or OverflowError."""
     chance, generator = random.Random(seed), np.random.default_rng(seed % 2**32)
     p, H, K, c, n = 5, 2, 9, 5, 12
+    weight_shapes = parameter_shapes(p, 6, H, 3, K, c).values()
     names, shapes = list(implementations()), table_shapes(p, H, K, c).values()
     for _ in range(count):
         tables = [generator.normal(size=shape).astype(np.float32) for shape in shapes]
         pairs = generator.integers(0, p * p, n)
         targets = generator.integers(0, c, n)
         name, threads = chance.choice(names), chance.choice((1, 2, 3))
-        kind = chance.randrange(3)
+        weights = [generator.normal(size=shape).astype(np.float32) for shape in weight_shapes]
+        kind = chance.randrange(5)
         arguments: list[Any]
         if kind == 0:
             arguments = [tables, pairs, targets, name, threads, None, None]
@@ -34,6 +37,13 @@ def call_wrongly(module: Any, seed: int, count: int) -> None:
             gradients = [np.empty_like(table) for table in tables]
             arguments = [tables, pairs, targets, name, threads, 1 / n, gradients, None]
             function = module.pair_loss
+        elif kind == 2:
+            arguments = [weights, name, threads, tables]
+            function = module.fold
+        elif kind == 3:
+            gradients = [np.empty_like(weight) for weight in weights]
+            arguments = [weights, pairs, targets, name, threads, 1 / n, gradients, None]
+            function = module.training_step
         else:
             neurons = generator.integers(0, K, 4)
             arguments = [tables, neurons, name, threads, np.empty((p, p, 4), dtype=np.float32)]
