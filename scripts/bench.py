@@ -1,9 +1,10 @@
 """Time a training epoch, an evaluation and the surfaces in every way people compute them.
 
-    python scripts/bench.py [--quick] [--out FOLDER]     # published: --out docs/results
+    python scripts/bench.py [--quick] [--against COMMIT] [--out FOLDER]    # published: --out docs/results
 
-Checks first that all contestants compute the same thing. Then, for one thread and for all cores,
-it runs them in turn, round after round, and reports medians. Who cannot take part on this machine
+Trains the network whose weights are timed, then checks that all contestants compute the same thing. For
+one thread and for all cores, it runs them in turn, round after round, and reports medians. With --against
+it builds another commit and runs its epochs and this build's in turn, too. Who cannot take part on this machine
 (TransformerLens needs pip install -e .[bench], torch.compile a C++ compiler) is listed with the
 reason. On AMD processors torch's MKL avoids its AVX-512 path; there
 the peers are timed both as installed and with that path switched on by a preloaded library.
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 
 import bench_report
 import torch
+from bench_builds import build, compare_builds, full_name, phases
 from bench_machine import compile_fma_peak, describe, extra_memory, fault, preload_avx512_mkl
 from bench_peers import (
     COMPILED,
@@ -37,6 +39,7 @@ from bench_peers import (
     textbook,
     transformer_lens,
 )
+from bench_states import EPOCHS, QUICK_EPOCHS, train_states
 
 from grokking.commands.cli import Parser, run_main
 from grokking.files.json_files import check_writable
@@ -48,7 +51,7 @@ from grokking.system.cores import available_cores
 from grokking.system.errors import RunError, UserError
 
 MODULI = [59, 113, 251, 509]
-JOBS = ("epoch", "evaluate", "surfaces", "tables")
+JOBS = ("epoch", "late epoch", "evaluate", "surfaces", "tables")
 T = TypeVar("T")
 
 
@@ -107,15 +110,25 @@ def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
 
 
 def compare(
-    threads: int, rounds: int, compiled: bool, fma_peak: Callable[[], float] | None
+    threads: int,
+    rounds: int,
+    compiled: bool,
+    fma_peak: Callable[[], float] | None,
+    states: dict[int, dict[str, torch.Tensor]],
 ) -> dict[str, Any]:
-    """Medians of every job for every contestant at p = 113, and the FMA peak beside them."""
+    """Medians of every job for every contestant at p = 113, and the FMA peak beside them.
+
+    On the weights of the first epoch of `states` after 0; the late epoch on those of the last.
+    """
     torch.set_num_threads(threads)
     peers, left_out = contestants(make_task(113), threads, compiled)
     check_parity(peers)
     found: dict[str, Any] = {"left_out": left_out}
     for job in JOBS:
-        work = {peer.name: getattr(peer, job) for peer in peers if getattr(peer, job)}
+        for peer in peers:
+            peer.load(states[max(states) if job == "late epoch" else sorted(states)[1]])
+        call = job.removeprefix("late ")
+        work = {peer.name: getattr(peer, call) for peer in peers if getattr(peer, call)}
         peaks: list[float] = []
         if fma_peak is not None:
             work["(peak)"] = lambda peaks=peaks: peaks.append(fma_peak())
@@ -141,21 +154,45 @@ def scale(backend: Backend, rounds: int, moduli: list[int]) -> list[dict[str, fl
     return rows
 
 
+def thread_counts() -> list[int]:
+    return sorted({1, available_cores()})
+
+
 def measure(
-    rounds: int, compiled: bool, fma_peak: Callable[[], float] | None
+    rounds: int, compiled: bool, fma_peak: Callable[[], float] | None, states: Path
 ) -> dict[str, dict[str, Any]]:
     """The comparison by number of threads."""
-    counts = sorted({1, available_cores()})
-    return {str(threads): compare(threads, rounds, compiled, fma_peak) for threads in counts}
+    weights = torch.load(states)["weights"]
+    return {
+        str(threads): compare(threads, rounds, compiled, fma_peak, weights)
+        for threads in thread_counts()
+    }
 
 
-def peers_with_avx512_mkl(arguments: argparse.Namespace) -> dict[str, Any]:
+def epochs_by_build(
+    commit: str | None, states: Path, kernel: str, rounds: int, folder: Path
+) -> dict[str, Any]:
+    """The parts of this build's epoch, and its epochs beside those of another commit's build."""
+    epochs = sorted(torch.load(states)["weights"])
+    found: dict[str, Any] = {"epochs": epochs, "phases": {}, "against": None, "builds": {}}
+    for threads in thread_counts():
+        found["phases"][str(threads)] = phases(states, kernel, threads, epochs[1:], rounds)
+    if commit is not None:
+        found["against"] = full_name(commit)
+        build(found["against"], folder)
+        for threads in thread_counts():
+            times = compare_builds(folder, states, kernel, threads, epochs, rounds)
+            found["builds"][str(threads)] = times
+    return found
+
+
+def peers_with_avx512_mkl(arguments: argparse.Namespace, states: Path) -> dict[str, Any]:
     """The comparison again in a process whose MKL believes to be on an Intel processor.
 
     RuntimeError where the library that it needs cannot be compiled.
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--only-compare"]
+        command = [sys.executable, __file__, "--only-compare", "--states", str(states)]
         command += ["--quick"] * arguments.quick + ["--no-compile"] * arguments.no_compile
         environment = {**os.environ, "LD_PRELOAD": str(preload_avx512_mkl(Path(folder)))}
         done = subprocess.run(
@@ -170,8 +207,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="bench.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few rounds, small moduli; for a look")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--against", metavar="COMMIT", help="time that commit's build in turn, too")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write bench.json and bench.md")
     parser.add_argument("--only-compare", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--states", type=Path, metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--both-mkl", action="store_true", help="as on AMD, on any processor")
     return parser.parse_args(arguments)
 
@@ -183,19 +222,33 @@ def main() -> None:
     best = choose_on_cpu(AUTO, 1)
     if best.reason:
         raise UserError(f"there is no kernel to compare: {best.reason}")
+    if arguments.against is not None:
+        full_name(arguments.against)
+    with tempfile.TemporaryDirectory() as folder:
+        states = arguments.states or Path(folder) / "states.pt"
+        if arguments.states is None:
+            epochs = QUICK_EPOCHS if arguments.quick else EPOCHS
+            train_states(choose_on_cpu(AUTO, available_cores()), epochs, states)
+        run(arguments, best, states, Path(folder))
+
+
+def run(arguments: argparse.Namespace, best: Backend, states: Path, folder: Path) -> None:
+    """Everything that is measured, printed and written."""
     rounds = 5 if arguments.quick else 15
     not_measured: dict[str, str] = {}
     fma_peak = attempt(compile_fma_peak, bench_report.PEAK, not_measured)
-    comparison = measure(rounds, not arguments.no_compile, fma_peak)
+    comparison = measure(rounds, not arguments.no_compile, fma_peak, states)
     if arguments.only_compare:
         print(json.dumps(comparison))
         return
     machine = describe()
     both = arguments.both_mkl or "AMD" in machine["processor"]
-    other_path = partial(peers_with_avx512_mkl, arguments) if both else lambda: None
+    other_path = partial(peers_with_avx512_mkl, arguments, states) if both else lambda: None
     moduli = MODULI[:2] if arguments.quick else MODULI
+    shown = " --quick" * arguments.quick
+    shown += f" --against {arguments.against}" if arguments.against else ""
     results = {
-        "command": "python scripts/bench.py" + " --quick" * arguments.quick,
+        "command": f"python scripts/bench.py{shown}",
         "machine": machine,
         "rounds": rounds,
         "kernel": best.name,
@@ -205,6 +258,7 @@ def main() -> None:
         "scaling": scale(best, max(3, rounds // 3), moduli),
         "evaluate_extra_mb": {str(p): extra_memory(p, best.name) for p in moduli},
         "gflop": {"evaluate": gflop(make_task(113))},
+        "trained": epochs_by_build(arguments.against, states, best.name, rounds // 2, folder),
     }
     text = bench_report.markdown(results)
     if arguments.out is not None:

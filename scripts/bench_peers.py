@@ -21,6 +21,7 @@ class Peer(NamedTuple):
     """One contestant; each call does the whole job and returns what parity is checked on."""
 
     name: str
+    load: Callable[[dict[str, Tensor]], None]  # weights that from now on no epoch changes
     epoch: Callable[[], float]  # forward, backward, AdamW on the training pairs -> mean loss
     evaluate: Callable[[], tuple[float, float]]  # mean loss and accuracy of all p * p pairs
     surfaces: Callable[[], Tensor] | None = None  # all activation surfaces [p, p, d_mlp]
@@ -59,6 +60,21 @@ def score(logits: Tensor, goal: Tensor) -> tuple[float, float]:
     return cross_entropy(logits, goal).item(), correct
 
 
+def loader(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Callable[..., None]:
+    """What puts trained weights into a model, and stops its optimiser at them."""
+
+    @torch.no_grad()
+    def load(weights: dict[str, Tensor]) -> None:
+        for name, parameter in model.named_parameters():
+            field = name.rsplit(".", 1)[-1]  # TransformerLens's are blocks.0.attn.W_Q ...
+            if field in weights:
+                parameter.copy_(weights[field])
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0  # an epoch computes the same, and ends where it began
+
+    return load
+
+
 def torch_peer(
     name: str,
     task: Task,
@@ -82,7 +98,8 @@ def torch_peer(
     def evaluate() -> tuple[float, float]:
         return score(every(), task.targets)
 
-    return Peer(name, epoch, evaluate, torch.no_grad()(surfaces) if surfaces else None)
+    seen = torch.no_grad()(surfaces) if surfaces else None
+    return Peer(name, loader(model, optimizer), epoch, evaluate, seen)
 
 
 def textbook(task: Task) -> Peer:
@@ -195,10 +212,14 @@ def folded(task: Task, backend: Backend) -> Peer:
     def surfaces() -> Tensor:
         return backend.activations(backend.fold(parameters_for_surfaces(model)), neurons, out)
 
-    folded_once = tables()
+    load_weights, folded_once = loader(model, optimizer), [tables()]
+
+    def load(weights: dict[str, Tensor]) -> None:
+        load_weights(weights)
+        folded_once[0] = tables()
 
     @one_torch_thread()
     def of_tables() -> float:
-        return backend.evaluate(folded_once, every, task.targets).loss
+        return backend.evaluate(folded_once[0], every, task.targets).loss
 
-    return Peer(f"kernel {backend.name}", epoch, evaluate, surfaces, of_tables)
+    return Peer(f"kernel {backend.name}", load, epoch, evaluate, surfaces, of_tables)
