@@ -244,14 +244,14 @@ def bench(results: Path) -> str:
     for peer in ("TransformerLens", "textbook PyTorch", *_LAST_POSITION):
         cells = []
         for found in record["threads"].values():
-            for job in ("epoch", "evaluate", "surfaces"):
+            for job in ("epoch", "late epoch", "evaluate", "surfaces"):
                 cells.append(_ratio(found[job], peer, ours))
         if any(cell != "" for cell in cells):
             rows.append([peer, *cells])
     header = [
         f"{what}, {threads} thread{'s' if threads != '1' else ''}"
         for threads in record["threads"]
-        for what in ("training epoch", "evaluation", "surfaces")
+        for what in ("training epoch", "late epoch", "evaluation", "surfaces")
     ]
     computer = record["machine"]
     versions = ", ".join(f"{n} {computer[n]}" for n in ("torch", "transformer-lens", "python"))
