@@ -4,17 +4,24 @@
         page.evaluate("document.title")
 
 Playwright's own page is `page.tab`: its mouse, keyboard and touch screen make the events of a user.
+A tab that a page has left empty shows the next one: a new one is two processes, and compiles plotly.js anew.
 """
 
 import base64
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import ConsoleMessage, FloatRect, sync_playwright
 from playwright.sync_api import Page as Tab
 
+# WebGL needs a GPU or SwiftShader. Everything else is drawn quicker without going through either.
+ARGUMENTS = (
+    *("--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    *("--disable-gpu-compositing", "--disable-accelerated-2d-canvas"),
+)
 SECONDS = 60.0  # for one command; software rendering on a busy machine is slow
 
 # The browser decodes its own screenshot, so that the tests need no image library.
@@ -47,8 +54,9 @@ class Chromium:
         self._playwright = sync_playwright().start()
         self._browser = self._playwright.chromium.launch(
             executable_path=shutil.which(executable) or executable,
-            args=["--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+            args=ARGUMENTS,
         )
+        self._idle: dict[bool, list[Tab]] = {False: [], True: []}  # by whether it is a phone
 
     def __enter__(self) -> "Chromium":
         return self
@@ -61,25 +69,35 @@ class Chromium:
         self._playwright.stop()
 
     def open(self, path: Path, width: int = 1280, height: int = 800) -> "Page":
-        """Load a local file in a new tab of that size, a narrow one on a phone; it has loaded."""
+        """Load a local file in a tab of that size, a narrow one on a phone; it has loaded."""
         phone = width < 600
-        context = self._browser.new_context(
-            viewport={"width": width, "height": height}, is_mobile=phone, has_touch=phone
-        )
-        context.set_default_timeout(1000 * SECONDS)
-        return Page(context.new_page(), path)
+        if self._idle[phone]:
+            tab = self._idle[phone].pop()
+            tab.set_viewport_size({"width": width, "height": height})
+        else:
+            context = self._browser.new_context(
+                viewport={"width": width, "height": height}, is_mobile=phone, has_touch=phone
+            )
+            context.set_default_timeout(1000 * SECONDS)
+            tab = context.new_page()
+        return Page(tab, path, self._idle[phone])
 
 
 class Page:
     """One tab. `errors` and `requests` hold what it complained of and asked for so far."""
 
-    def __init__(self, tab: Tab, path: Path) -> None:
+    def __init__(self, tab: Tab, path: Path, idle: list[Tab]) -> None:
         self.tab = tab
+        self._idle = idle  # where the tab goes in the end
         self._errors: list[str] = []
         self._requests: list[str] = []
-        tab.on("pageerror", lambda error: self._errors.append(error.stack or error.message))
-        tab.on("console", self._hear)
-        tab.on("request", lambda request: self._requests.append(request.url))
+        self._listeners: dict[Any, Callable[[Any], None]] = {
+            "pageerror": lambda error: self._errors.append(error.stack or error.message),
+            "console": self._hear,
+            "request": lambda request: self._requests.append(request.url),
+        }
+        for event, listener in self._listeners.items():
+            tab.on(event, listener)
         tab.goto(path.resolve().as_uri())
         self.settle()
 
@@ -87,7 +105,14 @@ class Page:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.tab.context.close()
+        if any(error) or len(self.tab.context.pages) > 1:
+            self.tab.context.close()
+            return
+        for event, listener in self._listeners.items():
+            self.tab.remove_listener(event, listener)
+        self.tab.goto("about:blank")
+        self.tab.mouse.move(0, 0)
+        self._idle.append(self.tab)
 
     def _hear(self, said: ConsoleMessage) -> None:
         """The page's errors and warnings, and the browser's errors; of its warnings none."""
