@@ -15,8 +15,7 @@ def circle_figure(circle: Circle) -> Drawing:
     order = wave_order(p, circle.frequency, 1)  # neighbours differ by one step of phase
     listed = np.arange(p) if order is None else order
     closed = np.append(listed, listed[0])
-    figure = go.Figure()
-    figure.add_scatter(
+    circuit = go.Scatter(
         x=circle.points[closed, 0],
         y=circle.points[closed, 1],
         mode="lines+markers",
@@ -26,22 +25,25 @@ def circle_figure(circle: Circle) -> Drawing:
         hovertemplate="operand %{customdata}<extra></extra>",
         showlegend=False,
     )
-    for operand in (0, 1):
-        figure.add_annotation(
+    arrows = [
+        {
             **dict(zip("xy", circle.points[operand].tolist(), strict=True)),
-            text=str(operand),
-            arrowcolor=MUTED,
-            arrowwidth=1,
-        )
-    figure.update_layout(
-        template=TEMPLATE,
-        margin={"l": 8, "r": 8, "t": 32, "b": 8},
-        xaxis={"title": {"text": "along cos"}, "constrain": "domain"},
-        yaxis={"title": {"text": "along sin"}, "scaleanchor": "x", "constrain": "domain"},
-    )
+            "text": str(operand),
+            "arrowcolor": MUTED,
+            "arrowwidth": 1,
+        }
+        for operand in (0, 1)
+    ]
+    layout = {
+        "template": TEMPLATE,
+        "annotations": arrows,
+        "margin": {"l": 8, "r": 8, "t": 32, "b": 8},
+        "xaxis": {"title": {"text": "along cos"}, "constrain": "domain"},
+        "yaxis": {"title": {"text": "along sin"}, "scaleanchor": "x", "constrain": "domain"},
+    }
     step = "counted" if order is None else f"{order[1]} apart"
     look_for = (
         f"{circle.share:.1%} of the embedding's variance; off the hours by {circle.roughness:.0%} of "
         f"the radius. Neighbours on the line are operands {step}."
     )
-    return Drawing(figure, f"Frequency {circle.frequency}", look_for)
+    return Drawing(go.Figure(circuit, layout), f"Frequency {circle.frequency}", look_for)

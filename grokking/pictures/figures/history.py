@@ -37,8 +37,8 @@ def history_figure(history: History, phases: Mapping[str, Any]) -> Drawing:
             ("validation", VALIDATION, validation),
         ):
             figure.add_trace(curve(name, style, epochs, series, hover, legend=row == 2), row, 1)
+    figure.layout.template = TEMPLATE  # which update_layout would copy part by part
     figure.update_layout(
-        template=TEMPLATE,
         height=600,
         legend={"orientation": "h", "x": 0, "y": 1.05, "yanchor": "bottom"},
         margin={"l": 8, "r": 32, "t": 76, "b": 8},

@@ -46,8 +46,8 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> Drawing:
         figure.add_trace(curve(name, style, measures.epochs, series, "%{y:.3g}"), 1, 1)
     for name, style, series in _structure(measures):
         figure.add_trace(curve(name, style, measures.epochs, series, "%{y:.3f}"), 2, 1)
+    figure.layout.template = TEMPLATE  # which update_layout would copy part by part
     figure.update_layout(
-        template=TEMPLATE,
         height=600,
         legend={"orientation": "h", "x": 0, "y": -0.17, "yanchor": "top"},
         margin={"l": 8, "r": 32, "t": 48, "b": 8},

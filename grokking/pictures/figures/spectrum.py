@@ -19,8 +19,7 @@ def spectrum_figure(film: Film) -> Drawing:
     """Norm of each frequency in W_E (upwards) at each frame (to the right), brighter is stronger."""
     frequencies = np.arange(1, film.spectra.shape[1] + 1)
     names = [f"{epoch:,}" for epoch in film.epochs]
-    figure = go.Figure()
-    figure.add_heatmap(
+    heatmap = go.Heatmap(
         x=list(range(len(names))),
         y=frequencies,
         z=film.spectra.T.astype(np.float32),
@@ -31,21 +30,21 @@ def spectrum_figure(film: Film) -> Drawing:
         colorbar={"title": {"text": "norm in W_E", "side": "right"}, "thickness": 10},
     )
     ticks = list(tick_places(len(names)))
-    figure.update_layout(
-        template=TEMPLATE,
-        height=420,
-        margin={"l": 8, "r": 8, "t": 32, "b": 8},
-        xaxis={
+    layout = {
+        "template": TEMPLATE,
+        "height": 420,
+        "margin": {"l": 8, "r": 8, "t": 32, "b": 8},
+        "xaxis": {
             "title": {"text": "epoch of each column"},
             "tickvals": ticks,
             "ticktext": [names[i] for i in ticks],
         },
-        yaxis={
+        "yaxis": {
             "title": {"text": "frequency"},
             **frequency_ticks(film.key_frequencies, film.modulus),
         },
-    )
-    return Drawing(figure)
+    }
+    return Drawing(go.Figure(heatmap, layout))
 
 
 def frequency_ticks(keys: Sequence[int], p: int) -> dict[str, Any]:

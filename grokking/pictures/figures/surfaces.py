@@ -72,9 +72,8 @@ def _in_3d(
     traces: Sequence[Mapping[str, Any]], low: float, high: float, axes: Mapping[str, Any]
 ) -> go.Figure:
     """Flat enough for ridges to read as ridges, seen from above the near corner."""
-    figure = go.Figure()
-    for trace in traces:
-        figure.add_surface(**SURFACE_LOOK, **trace, cmin=low, cmax=high, lighting=LIGHTING)
+    shaded = {"cmin": low, "cmax": high, "lighting": LIGHTING}
+    surfaces = [go.Surface(**SURFACE_LOOK, **trace, **shaded) for trace in traces]
     scene = {
         **axes,
         "zaxis": {
@@ -88,7 +87,7 @@ def _in_3d(
         "domain": {"y": [0.09, 1]},
     }
     margin = {"l": 0, "r": 0, "t": 0, "b": 0}
-    return figure.update_layout(template=TEMPLATE, margin=margin, scene=scene)
+    return go.Figure(surfaces, {"template": TEMPLATE, "margin": margin, "scene": scene})
 
 
 def wave_heatmap(surface: Surface) -> Drawing:
@@ -103,8 +102,7 @@ def heatmap_figure(surface: Surface, view: View) -> Drawing:
     """The surface from above in one order, first operand to the right, second upwards."""
     axes = _axes(view.order)
     low, high = _range(surface)
-    figure = go.Figure()
-    figure.add_heatmap(
+    heatmap = go.Heatmap(
         **SURFACE_LOOK,
         z=_heights(surface, view.order),
         customdata=_operands(view.order),
@@ -112,13 +110,13 @@ def heatmap_figure(surface: Surface, view: View) -> Drawing:
         zmax=high,
         showscale=False,
     )
-    figure.update_layout(
-        template=TEMPLATE,
-        margin={"l": 8, "r": 8, "t": 32, "b": 8},  # plotly's tools stand in the top margin
-        xaxis={**axes["xaxis"], "constrain": "domain", "tickangle": 0},
-        yaxis={**axes["yaxis"], "scaleanchor": "x", "constrain": "domain"},
-    )
-    return Drawing(figure, view.name, view.caption)
+    layout = {
+        "template": TEMPLATE,
+        "margin": {"l": 8, "r": 8, "t": 32, "b": 8},  # plotly's tools stand in the top margin
+        "xaxis": {**axes["xaxis"], "constrain": "domain", "tickangle": 0},
+        "yaxis": {**axes["yaxis"], "scaleanchor": "x", "constrain": "domain"},
+    }
+    return Drawing(go.Figure(heatmap, layout), view.name, view.caption)
 
 
 def combined_figures(surface: Surface) -> list[Drawing]:

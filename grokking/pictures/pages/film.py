@@ -81,21 +81,21 @@ def _first_drawn(film: Film) -> int:
 
 
 def _accuracy_figure(film: Film) -> go.Figure:
-    figure = go.Figure()
+    curves = []
     for name, style, accuracies in (
         ("training", TRAINING, film.training_accuracies),
         ("validation", VALIDATION, film.validation_accuracies),
     ):
         points = {"size": 4, "symbol": style.symbol}
         drawn = curve(name, style, film.epochs, accuracies, "accuracy %{y:.2%}")
-        figure.add_trace(drawn.update(mode="lines+markers", marker=points))
-    figure.update_layout(
-        template=TEMPLATE,
-        margin={**_MARGIN, "t": 24},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        xaxis={"type": "log", "dtick": 1, "tickformat": ",", "title": {"text": "epoch"}},
-        yaxis={"range": [-0.03, 1.03], "tickformat": ".0%"},
-        shapes=[
+        curves.append(drawn.update(mode="lines+markers", marker=points))
+    layout = {
+        "template": TEMPLATE,
+        "margin": {**_MARGIN, "t": 24},
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "xaxis": {"type": "log", "dtick": 1, "tickformat": ",", "title": {"text": "epoch"}},
+        "yaxis": {"range": [-0.03, 1.03], "tickformat": ".0%"},
+        "shapes": [
             {
                 "type": "line",
                 "yref": "paper",
@@ -106,30 +106,29 @@ def _accuracy_figure(film: Film) -> go.Figure:
                 "line": {"color": INK, "width": 2},
             }
         ],
-    )
-    return figure
+    }
+    return go.Figure(curves, layout)
 
 
 def _spectrum_figure(film: Film) -> go.Figure:
     frequencies = np.arange(1, film.spectra.shape[1] + 1)
     keys = set(film.key_frequencies) if are_few(film.key_frequencies, film.modulus) else set()
     legend = " (blue: the final key frequencies)" if keys else ""
-    figure = go.Figure()
-    figure.add_bar(
+    bars = go.Bar(
         x=frequencies,
         y=film.spectra[-1],
         marker={"color": [BLUE if k in keys else MUTED for k in frequencies.tolist()]},
         hovertemplate="frequency %{x}<br>norm in W_E %{y:.3g}<extra></extra>",
     )
-    figure.update_layout(
-        template=TEMPLATE,
-        margin=_MARGIN,
-        bargap=0.2,
-        xaxis={
+    layout = {
+        "template": TEMPLATE,
+        "margin": _MARGIN,
+        "bargap": 0.2,
+        "xaxis": {
             "title": {"text": f"frequency{legend}"},
             "tickangle": 0,
             **frequency_ticks(film.key_frequencies, film.modulus),
         },
-        yaxis={"range": [0, float(film.spectra.max()) * 1.05], "title": {"text": "norm"}},
-    )
-    return figure
+        "yaxis": {"range": [0, float(film.spectra.max()) * 1.05], "title": {"text": "norm"}},
+    }
+    return go.Figure(bars, layout)
