@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Build the CPU kernel with a sanitizer and run it on awkward shapes.
-# Usage: tools/sanitize.sh address|undefined|thread   (CXX chooses the compiler)
+# Build the CPU kernel with a sanitizer, or two that go together, and run it on awkward shapes.
+# Usage: tools/sanitize.sh address|undefined|address,undefined|thread   (CXX chooses the compiler)
 set -euo pipefail
 
 case "${1:-}" in
   -h | --help)
     sed -n '2,3s/^# //p' "${BASH_SOURCE[0]}"
     exit 0 ;;
-  address | undefined | thread) sanitizer=$1 ;;
+  address | undefined | address,undefined | thread) sanitizer=$1 ;;
   *)
-    echo "the sanitizer is '${1:-}', expected address, undefined or thread" >&2
+    echo "the sanitizer is '${1:-}', expected address, undefined, address,undefined or thread" >&2
     exit 2 ;;
 esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -20,7 +20,7 @@ read -ra standard <<< "$(python3 "$root/build_cpu.py")"
 compile() { # OUTPUT SOURCE FLAGS...
   local output=$1 source=$2
   shift 2
-  "${CXX:-g++}" "${standard[@]}" -O1 -g -Wall -Wextra -Werror \
+  "${CXX:-g++}" "${standard[@]}" -O1 -g1 -Wall -Wextra -Werror \
     "-fsanitize=$sanitizer" -fno-sanitize-recover=all -I"$root/csrc" \
     "$@" -c "$source" -o "$build/$output.o"
 }
