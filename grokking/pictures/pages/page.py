@@ -6,6 +6,7 @@ The bytes of a page depend on its content and the plotly version only.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -160,13 +161,20 @@ def shared_library_name() -> str:
     return f"plotly-{get_plotlyjs_version()}.min.js"
 
 
+@cache
+def _plotly_js() -> tuple[str, bytes]:
+    """The library as text and in UTF-8: some MB, which every page of a run needs."""
+    text = get_plotlyjs()
+    return text, text.encode()
+
+
 def _inline_library() -> str:
-    return f"<script>{get_plotlyjs()}</script>"
+    return f"<script>{_plotly_js()[0]}</script>"
 
 
 def _shared_library(directory: Path) -> str:
-    path, text = directory / shared_library_name(), get_plotlyjs()
-    if not path.is_file() or path.read_bytes() != text.encode():
+    path, (text, encoded) = directory / shared_library_name(), _plotly_js()
+    if not path.is_file() or path.read_bytes() != encoded:
         atomic_write_text(path, text)
     return f'<script src="{escape(path.name)}"></script>'
 
