@@ -1,5 +1,6 @@
 """A part of every promise of docs/RELIABILITY.md, with a fixed seed; the whole: tools/reliability."""
 
+import multiprocessing
 import os
 import random
 import tempfile
@@ -13,16 +14,43 @@ from tests.support.environment import impossible
 from tests.support.needs import NotPossible
 from tools.reliability import PROMISES, WORKPLACE
 from tools.reliability.__main__ import with_one_replaced
-from tools.reliability.forked import differences, forked_run, outcome
+from tools.reliability.forked import differences, forked_run, outcome, preload
 
 pytestmark = pytest.mark.timeout(1200)
 
 
+@pytest.fixture(scope="module")
+def threadless():
+    """A process without other threads, which has imported what every driver needs."""
+    with warm.server().Pool(1, preload) as process:
+        yield process
+
+
 @pytest.fixture
-def alone():
-    """Calls a function in a process without other threads, from which drivers may fork."""
-    with warm.server().Pool(1) as process:
-        yield process.apply
+def alone(threadless):
+    """Calls a function in a fork of that process, from which drivers may fork in turn."""
+    return lambda function, arguments: threadless.apply(in_a_fork, (function, arguments))
+
+
+def in_a_fork(function, arguments):
+    """What the function returns or raises there."""
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    child = os.fork()
+    if child == 0:
+        try:
+            outcome = True, function(*arguments)
+        except BaseException as error:
+            outcome = False, error
+        theirs.send(outcome)
+        os._exit(0)
+    theirs.close()
+    try:
+        returned, outcome = ours.recv()
+    finally:
+        os.waitpid(child, 0)
+    if not returned:
+        raise outcome
+    return outcome
 
 
 @pytest.mark.parametrize("name", PROMISES)

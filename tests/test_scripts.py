@@ -91,7 +91,11 @@ def test_every_shell_script_says_what_it_does_instead_of_doing_it(script, tmp_pa
         ("../tools/lint.sh", ["--fast"], "unknown argument '--fast'"),
         ("../tools/check_arm64.sh", ["--fast"], "unknown argument '--fast'"),
         ("../tools/sanitize.sh", [], "expected address, undefined, address,undefined or thread"),
-        ("../tools/sanitize.sh", ["memory"], "expected address, undefined, address,undefined or thread"),
+        (
+            "../tools/sanitize.sh",
+            ["memory"],
+            "expected address, undefined, address,undefined or thread",
+        ),
         ("../tools/gpu/wheels.sh", ["--all"], "unknown argument '--all'"),
         ("../tools/gpu/wheels.sh", ["3.12", "3.13"], "unknown argument '3.13'"),
         ("../tools/install_matrix.sh", ["out.md"], "usage: install_matrix.sh OUT.md PYTHON..."),
