@@ -163,7 +163,7 @@ def recorded_kind(name: str) -> Kind:
 
 class Loaded(NamedTuple):
     config: Config
-    sources: dict[str, str]  # field -> "default" or "environment"
+    sources: dict[str, str]  # field -> "default", "environment" or "python"
     unknown: tuple[str, ...] = ()  # GROK_ variables that are none of ours, and ignored
 
     @property
@@ -194,12 +194,27 @@ def load(environ: Mapping[str, str], strict: bool = True) -> Loaded:
         if value is None:
             raise UserError(f"{variable} is {text!r}, expected {kind.expected}")
         values[VARIABLES[variable]] = value
+    loaded = _checked(values, "environment", tuple(unknown))
+    if strict and not loaded.config.skip_validation:
+        _check_reference(loaded.config)
+    return loaded
+
+
+def from_values(values: Mapping[str, Any]) -> Loaded:
+    """The Config of these fields, as Python has them; UserError as above. Departures are meant."""
+    for name, value in values.items():
+        if not recorded_kind(name).accepts(list(value) if isinstance(value, tuple) else value):
+            kind = FIELDS[name].metadata["kind"]
+            raise UserError(f"GROK_{name.upper()} is {value!r}, expected {kind.expected}")
+    fields = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return _checked({**fields, "skip_validation": True}, "python", ())
+
+
+def _checked(values: dict[str, Any], source: str, unknown: tuple[str, ...]) -> Loaded:
     config = Config(**values)
     _check_together(config)
-    if strict and not config.skip_validation:
-        _check_reference(config)
-    sources = {name: "environment" if name in values else "default" for name in FIELDS}
-    return Loaded(config, sources, tuple(unknown))
+    sources = {name: source if name in values else "default" for name in FIELDS}
+    return Loaded(config, sources, unknown)
 
 
 def _check_together(config: Config) -> None:

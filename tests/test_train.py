@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from grokking.detection import detect
-from grokking.files.checkpoint import labeled_path, load_checkpoint
+from grokking.files.checkpoint import load_checkpoint
 from grokking.files.history import read_history
+from grokking.files.names import labeled_path
 from grokking.system.errors import RunError
 from grokking.training.engine import PlainEngine
 from grokking.training.loop import advance

@@ -30,7 +30,7 @@ from grokking.analysis.spectra import (
 from grokking.fourier import PERIODIC, Array
 from grokking.kernels.backend import Backend
 from grokking.model.tables import Tables
-from grokking.model.transformer import Transformer, fold
+from grokking.model.transformer import Transformer, parameters_of
 from grokking.task import targets
 
 
@@ -126,7 +126,7 @@ class State:
 def examine(checkpoint: dict[str, Any], backend: Backend) -> State:
     """Evaluate the model of a checkpoint at every pair."""
     model = model_of(checkpoint)
-    p, tables = model.modulus, Tables(*(table.contiguous() for table in fold(model)))
+    p, tables = model.modulus, backend.fold(parameters_of(model))
     pairs = torch.arange(p * p)
     result = backend.evaluate(tables, pairs, targets(p), logits=True, class_sums=True)
     assert result.logits is not None and result.class_sums is not None

@@ -21,8 +21,9 @@ from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import Scenes
 from grokking.config import departures
 from grokking.files import names, trajectory
-from grokking.files.checkpoint import labeled_path, load_checkpoint, save_checkpoint
+from grokking.files.checkpoint import load_checkpoint, save_checkpoint
 from grokking.files.history import read_history
+from grokking.files.names import labeled_path
 from grokking.files.run_files import read_config, read_grokking
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose_on_cpu

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokking.files import names
 from grokking.files.json_files import atomic_write
 from grokking.schema import VERSION, Record
 from grokking.system.errors import RunError, UserError
@@ -90,7 +89,3 @@ def _leaves(name: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...]
             yield from _leaves((*name, str(position)), item)
     else:
         yield name, value
-
-
-def labeled_path(directory: Path, label: str) -> Path:
-    return directory / names.LABELED / f"{label}.pt"

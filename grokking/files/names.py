@@ -1,5 +1,7 @@
 """The name of every file and folder that a run or a sweep has, once."""
 
+from pathlib import Path
+
 # --- of a run
 CONFIG = "config.json"
 RESULT = "grokking.json"  # the last file that a run writes
@@ -24,3 +26,8 @@ PLOTS, SLURM, DAMAGED = "plots", "slurm", "damaged"
 ACCURACY_PLOT = "validation_accuracy_comparison.html"
 DISTRIBUTION_PLOT = "grokking_epoch_distribution.html"
 COMBINED_PLOT = "combined_comparison.html"
+
+
+def labeled_path(directory: Path, label: str) -> Path:
+    """The checkpoint of a label, such as `final`, in a run's folder."""
+    return directory / LABELED / f"{label}.pt"

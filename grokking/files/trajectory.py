@@ -1,15 +1,15 @@
 """The recorded trajectory of a run: its weights at up to 200 epochs, one small checkpoint each.
 
 Whatever needs the final key frequencies, or any surface at an earlier epoch, is derived from these
-files afterwards. The epochs kept are a function of the newest epoch alone, so that a run that is
-extended, stopped early or killed and resumed keeps what an uninterrupted one keeps.
+files afterwards. What lies in a folder is listed without torch. The epochs kept are a function of the
+newest epoch alone, so that a run that is extended, stopped early or killed and resumed keeps what an
+uninterrupted one keeps.
 """
 
 from pathlib import Path
 from typing import Any
 
 from grokking.files import names
-from grokking.files.checkpoint import load_checkpoint, save_checkpoint
 from grokking.system.errors import RunError, UserError
 
 PER_OCTAVE = 8  # recorded epochs between each e and 2 e
@@ -30,6 +30,8 @@ def is_kept(epoch: int, newest: int) -> bool:
 
 def record(directory: Path, epoch: int, checkpoint: dict[str, Any]) -> None:
     """Save the checkpoint of `epoch`, the newest one, and remove those no longer kept."""
+    from grokking.files.checkpoint import save_checkpoint
+
     folder = directory / names.TRAJECTORY
     try:
         folder.mkdir(exist_ok=True)
@@ -67,6 +69,8 @@ def weights_path(directory: Path, epoch: int) -> Path:
 
 def read_recorded(directory: Path, epoch: int) -> dict[str, Any]:
     """The verified checkpoint of a recorded epoch: `epoch`, `config`, `model`, `train_pairs`."""
+    from grokking.files.checkpoint import load_checkpoint
+
     return load_checkpoint(weights_path(directory, epoch))
 
 

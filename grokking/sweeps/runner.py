@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -86,7 +87,7 @@ def start(
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_die_with_parent if dies_with_us() else None,
             )
     except OSError as error:
         raise RunError(f"cannot start {run.name}: {error}") from error
@@ -98,6 +99,11 @@ def child_environment() -> dict[str, str]:
     inherited = {n: v for n, v in os.environ.items() if not n.startswith("GROK_")}
     path = filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])
     return inherited | {"PYTHONPATH": os.pathsep.join(path)}
+
+
+def dies_with_us() -> bool:
+    """Can a child be told to die with this process? On Linux the signal follows the thread that starts it."""
+    return sys.platform == "linux" and threading.current_thread() is threading.main_thread()
 
 
 def _die_with_parent() -> None:

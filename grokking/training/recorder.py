@@ -7,9 +7,10 @@ from typing import Any
 
 from grokking.analysis.measures import measure
 from grokking.files import measures, names, trajectory
-from grokking.files.checkpoint import Damaged, labeled_path, load_checkpoint, save_checkpoint
+from grokking.files.checkpoint import Damaged, load_checkpoint, save_checkpoint
 from grokking.files.folder import forget_results
 from grokking.files.history import write_history
+from grokking.files.names import labeled_path
 from grokking.kernels.backend import Evaluation
 from grokking.system.errors import RunError, UserError
 from grokking.training.state import TrainingState, Weights, labeled_record, to_record, weights_of

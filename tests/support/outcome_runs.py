@@ -16,9 +16,10 @@ from grokking.analysis.hindsight import examine
 from grokking.commands.report import write_report
 from grokking.config import Config, as_record
 from grokking.detection import detect
-from grokking.files.checkpoint import labeled_path, save_checkpoint
+from grokking.files.checkpoint import save_checkpoint
 from grokking.files.history import History, write_history
 from grokking.files.json_files import write_json
+from grokking.files.names import labeled_path
 from grokking.files.surfaces import Surface, write_surface
 from grokking.files.trajectory import record
 from grokking.kernels.reference import Reference

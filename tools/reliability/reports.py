@@ -15,8 +15,9 @@ from unittest.mock import patch
 from grokking.analysis import investigation
 from grokking.commands.report import main as report
 from grokking.files import trajectory
-from grokking.files.checkpoint import labeled_path, load_checkpoint
+from grokking.files.checkpoint import load_checkpoint
 from grokking.files.folder import REPORT_FILES
+from grokking.files.names import labeled_path
 from grokking.system.errors import UserError
 from tools.reliability.forked import Ended, Fork, forked_run, unreadable_file
 from tools.reliability.outcome import Outcome

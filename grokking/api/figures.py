@@ -1,0 +1,81 @@
+"""Figures of runs and of their networks, as plotly has them: the same as on the pages."""
+
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from grokking.api.errors import not_yet
+from grokking.api.run import Run
+from grokking.files.surfaces import Surface
+from grokking.pictures.drawings import Drawing
+
+if TYPE_CHECKING:
+    from grokking.api.state import State
+
+RUN_FIGURES = ("curves", "progress", "spectrum", "circles")
+LATER = {"attention": "The figures that everyone shows", "phase_diagram": "Sweeps over any setting"}
+
+
+def run_figure(run: Run, name: str) -> go.Figure:
+    """Loss and accuracy; or, from the recorded weights, what the report shows."""
+    if name == "curves":
+        from grokking.pictures.figures.history import history_figure
+
+        return titled(history_figure(run.probes, run.phases))
+    if name in LATER:
+        raise not_yet(f"the figure {name!r}", LATER[name])
+    if name not in RUN_FIGURES:
+        raise ValueError(f"name is {name!r}, expected {', '.join(RUN_FIGURES)}")
+    found = run.investigated
+    if name == "circles":
+        return circles(found.scenes.circles)
+    if found.scenes.film is None or found.measures is None or found.findings.phases is None:
+        raise ValueError(
+            f"{run.folder} has no recorded weights along the way, which {name!r} shows"
+        )
+    if name == "progress":
+        from grokking.pictures.figures.progress import progress_figure
+
+        return titled(progress_figure(found.measures, found.findings.phases))
+    from grokking.pictures.figures.spectrum import spectrum_figure
+
+    return titled(spectrum_figure(found.scenes.film))
+
+
+def state_figure(state: "State", name: str, neuron: int) -> go.Figure:
+    """The surface of a neuron in 3-D, in natural order."""
+    if name in LATER:
+        raise not_yet(f"the figure {name!r}", LATER[name])
+    if name != "surface":
+        raise ValueError(f"name is {name!r}, expected surface")
+    from grokking.pictures.figures.surfaces import surface_figure
+
+    return titled(
+        surface_figure(Surface(neuron, state.modulus, state.surface(neuron), state.epoch))
+    )
+
+
+def titled(drawing: Drawing) -> go.Figure:
+    """A drawing's figure with its title, which a page sets as HTML, above it."""
+    figure = drawing.figure
+    if drawing.title:
+        figure.update_layout(title={"text": drawing.title, "x": 0}, margin={"t": 96})
+    return figure
+
+
+def circles(found: list) -> go.Figure:  # type: ignore[type-arg]
+    """The circles of the key frequencies side by side."""
+    from grokking.pictures.figures.circles import circle_figure
+
+    if not found:
+        raise ValueError("this network holds no key frequency as a circle")
+    drawings = [circle_figure(circle) for circle in found]
+    figure = make_subplots(
+        cols=len(drawings), subplot_titles=[f"frequency {c.frequency}" for c in found]
+    )
+    for column, drawing in enumerate(drawings, start=1):
+        figure.add_traces(drawing.figure.data, rows=1, cols=column)
+        figure.update_yaxes(scaleanchor=f"x{column if column > 1 else ''}", col=column)
+    figure.update_layout(template=drawings[0].figure.layout.template, height=360)
+    return figure
