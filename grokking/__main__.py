@@ -12,7 +12,7 @@ from grokking.system.errors import UserError
 # that the kernel uses.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-SUBCOMMANDS = ("sweep", "report", "export", "doctor")  # each a module of commands/
+SUBCOMMANDS = ("sweep", "report", "surface", "export", "doctor")  # each a module of commands/
 USAGE = f"""\
 usage: python -m grokking [--print-config | --help | --version]
        python -m grokking SUBCOMMAND [--help]
@@ -25,6 +25,7 @@ writes its histories, checkpoints, activation surfaces and pictures into a folde
 subcommands:
   sweep            train a grid of weight decays and seeds, analyse and plot it
   report RUN_DIR   tell the story of a run and hold it against the paper's figures
+  surface RUN_DIR NEURON...   draw neurons at any recorded epoch
   export CHECKPOINT   write weights for TransformerLens, safetensors or numpy
   doctor           say what is installed, which kernel runs and why, and what to mend
 options:

@@ -1,5 +1,6 @@
 """A run's folder as an object. Torch-free, until a network of it is asked for."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -37,10 +38,14 @@ class Run:
     What is read is read once: load the folder again to see what a run in progress has added.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        """ValueError names the file of the folder that is missing or damaged."""
+    def __init__(self, folder: str | Path, plain_errors: bool = False) -> None:
+        """ValueError names the file of the folder that is missing or damaged.
+
+        `plain_errors`: the package's own errors, which the commands print.
+        """
         self.folder = Path(folder)
-        with python_errors():
+        self._errors = nullcontext if plain_errors else python_errors
+        with self._errors():
             values = run_files.read_config(self.folder)
             self.probes = history.read_history(self.folder)
             finished = (self.folder / names.RESULT).exists()
@@ -134,7 +139,7 @@ class Run:
         from grokking.api.state import State
         from grokking.files.checkpoint import load_checkpoint
 
-        with python_errors():
+        with self._errors():
             return State(load_checkpoint(self._recorded[nearest]))
 
     @property
@@ -162,7 +167,7 @@ class Run:
         """
         from grokking.api.figures import run_figure
 
-        with python_errors():
+        with self._errors():
             return run_figure(self, name)
 
 

@@ -14,6 +14,7 @@ from grokking.analysis.spectra import (
     frequency_norms,
     has_spectrum,
     key_frequencies,
+    surface_shares,
 )
 from grokking.kernels.choice import AUTO, choose_on_cpu
 from grokking.system.cores import available_cores
@@ -84,6 +85,14 @@ class State:
         if wrong:
             raise ValueError(f"neuron {wrong[0]} is not there, expected 0 to {d_mlp - 1}")
         return self._examined.surfaces(None if neurons is None else list(neurons))
+
+    def most_periodic(self, count: int) -> list[int]:
+        """Neurons whose surface is most nearly one wave, best first; by number for an even modulus."""
+        if not has_spectrum(self.modulus):
+            return list(range(count))
+        with np.errstate(invalid="ignore", divide="ignore"):  # of neurons that are off
+            shares = surface_shares(self.surfaces()).max(axis=0)  # [d_mlp]
+        return [int(neuron) for neuron in np.argsort(-shares, kind="stable")[:count]]
 
     def attention(self) -> NDArray[np.float32]:
         """How much `=` attends, in each head, to a, to b and to itself: [H, 3, p, p], sums of 1."""

@@ -96,8 +96,10 @@ def claimed(directory: Path) -> Iterator[None]:
 
 
 def forget_results(directory: Path) -> None:
-    """Remove what was made of the last state of a run that has gone on."""
-    _remove(directory, _matching(directory, RESULT_FILES))
+    """Remove what was made of the last state of a run that has gone on; not surfaces of other epochs."""
+    at_epoch = names.AT_EPOCH.format("")
+    outdated = _matching(directory, RESULT_FILES)
+    _remove(directory, [path for path in outdated if at_epoch not in path.stem])
 
 
 def forget_report(directory: Path, epoch: int) -> None:

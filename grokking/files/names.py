@@ -11,6 +11,7 @@ LATEST, PREVIOUS = "checkpoint_latest", "checkpoint_previous"  # with one of WEI
 LABELED = "checkpoint_labeled"
 TRAJECTORY = "trajectory"
 SURFACE = "activation_surface_neuron_{}"  # .json, and .html of its page
+AT_EPOCH = "_epoch_{}"  # at the end of a surface's name that is not of the run's last state
 PICTURES, TRAINING_HISTORY, INDEX = "visualizations", "training_history.html", "index.html"
 WEIGHTS = (".pt", ".tl.pt", ".safetensors", ".npz")  # a checkpoint, and what `export` makes of it
 LOCK, FAILURE = ".lock", "failure.json"

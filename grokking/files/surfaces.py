@@ -39,17 +39,22 @@ class Surface:
         return strongest_wave(self.values)
 
 
-def surface_path(directory: Path, neuron: int) -> Path:
-    return directory / f"{names.SURFACE.format(neuron)}.json"
+def surface_path(directory: Path, neuron: int, epoch: int | None = None) -> Path:
+    """The file of a neuron at the end of the run, or at `epoch`."""
+    at_epoch = "" if epoch is None else names.AT_EPOCH.format(epoch)
+    return directory / f"{names.SURFACE.format(neuron)}{at_epoch}.json"
 
 
-def write_surface(directory: Path, surface: Surface) -> Path:
-    """Write activation_surface_neuron_{i}.json; float32 values keep their shortest exact decimals."""
+def write_surface(directory: Path, surface: Surface, by_epoch: bool = False) -> Path:
+    """Write activation_surface_neuron_{i}.json; float32 values keep their shortest exact decimals.
+
+    `by_epoch`: its epoch is part of the name, since it is not the end of the run.
+    """
     if not np.isfinite(surface.values).all():
         raise RunError(
             f"neuron {surface.neuron_index} has activations that are not finite; not exported"
         )
-    path = surface_path(directory, surface.neuron_index)
+    path = surface_path(directory, surface.neuron_index, surface.epoch if by_epoch else None)
     values = surface.values.astype(np.float32).astype(str).astype(np.float64)
     record = {
         "schema_version": VERSION,
