@@ -125,16 +125,34 @@ class BuildKernel(build_ext):
 
 
 setup(
-    name="grokking",
+    name="grokking-lab",  # `grokking` on PyPI is somebody else's; what one imports is `grokking`
     version=version(),
     description="Train, watch and dissect grokking in modular addition, on a laptop.",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
+    license_files=["LICENSE"],
+    keywords=["grokking", "mechanistic interpretability", "modular addition", "transformer"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Operating System :: MacOS",
+        "Programming Language :: C++",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10",
     package_dir={"": "."},  # installed with -e, it is found before a folder of its own name
     packages=find_packages(include=["grokking", "grokking.*"]),
-    package_data={"grokking.pictures": ["static/*"]},
+    package_data={"grokking": ["py.typed"], "grokking.pictures": ["static/*"]},
     install_requires=[
         "torch>=2.10",
         "numpy>=2.2",

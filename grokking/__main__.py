@@ -12,7 +12,16 @@ from grokking.system.errors import UserError
 # that the kernel uses.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-SUBCOMMANDS = ("sweep", "report", "surface", "export", "doctor")  # each a module of commands/
+SUBCOMMANDS = {  # each a module of commands/
+    "sweep": "sweep",
+    "analyze": "analyze_sweep",
+    "plot": "plot_sweep",
+    "report": "report",
+    "surface": "surface",
+    "visualize": "surfaces",
+    "export": "export",
+    "doctor": "doctor",
+}
 USAGE = f"""\
 usage: python -m grokking [--print-config | --help | --version]
        python -m grokking SUBCOMMAND [--help]
@@ -24,8 +33,11 @@ writes its histories, checkpoints, activation surfaces and pictures into a folde
 
 subcommands:
   sweep            train a grid of weight decays and seeds, analyse and plot it
+  analyze SWEEP_DIR   statistics and verdicts of a sweep
+  plot SWEEP_DIR   its pages
   report RUN_DIR   tell the story of a run and hold it against the paper's figures
   surface RUN_DIR NEURON...   draw neurons at any recorded epoch
+  visualize SURFACE.json   draw one exported surface
   export CHECKPOINT   write weights for TransformerLens, safetensors or numpy
   doctor           say what is installed, which kernel runs and why, and what to mend
 options:
@@ -64,7 +76,7 @@ def dispatch(arguments: list[str]) -> int:
 
         return print_config(environment(strict=True))
     elif first in SUBCOMMANDS:
-        code: int = import_module(f"grokking.commands.{first}").main(rest)
+        code: int = import_module(f"grokking.commands.{SUBCOMMANDS[first]}").main(rest)
         return code
     else:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Draw one exported activation surface: `scripts/visualize_activation_surface.py`."""
+"""One exported surface: `grokking visualize` and `scripts/visualize_activation_surface.py`."""
 
 import sys
 from collections.abc import Sequence
@@ -15,9 +15,13 @@ from grokking.pictures.surface_views import surface_title
 from grokking.system.errors import UserError
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Print a surface's statistics and write its two pages; UserError for any bad input."""
-    arguments = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a surface's statistics and write its two pages; UserError for any bad input.
+
+    Without arguments it is the script.
+    """
+    script = "visualize_activation_surface.py"
+    arguments = _parser(script if argv is None else "grokking visualize").parse_args(argv)
     source: Path = arguments.surface
     check_input(source)
     single = arguments.output or source.with_suffix(".html")
@@ -34,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"  {name:36} {value}")
     print(f"3-D surface:            {single}")
     print(f"3-D surface + heatmaps: {combined}")
+    return 0
 
 
 def run_beside(source: Path, surface: Surface) -> Experiment | None:
@@ -53,9 +58,9 @@ def run_beside(source: Path, surface: Surface) -> Experiment | None:
         return None
 
 
-def _parser() -> Parser:
+def _parser(program: str) -> Parser:
     parser = Parser(
-        prog="visualize_activation_surface.py",
+        prog=program,
         description="Draw an exported activation surface as two standalone HTML pages, OUT.html "
         "(3-D) and OUT_combined.html (3-D and heatmaps), and print its periodicity.",
     )

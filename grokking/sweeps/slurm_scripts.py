@@ -112,10 +112,8 @@ def analysis_script(directory: Path, options: SlurmOptions) -> str:
         "ntasks": 1,
         "partition": options.slurm_partition,
     }
-    scripts = ("analyze_weight_decay_sweep.py", "plot_sweep_comparison.py")
-    return _script(
-        settings, [shell([sys.executable, ROOT / "scripts" / s, directory]) for s in scripts]
-    )
+    program = [sys.executable, "-m", "grokking"]  # scripts/ need a checkout
+    return _script(settings, [shell([*program, name, directory]) for name in ("analyze", "plot")])
 
 
 def shell(words: Sequence[object]) -> str:
