@@ -208,6 +208,7 @@ std::pair<double, int64_t> training_step(const Weights& weights, const py::array
                                          const py::array& targets,
                                          const std::string& implementation, int threads,
                                          float scale, const Weights& gradients,
+                                         const std::optional<Arrays>& tables,
                                          const py::object& class_sums) {
     const grid::ModelShape m = model_shape_of(weights);
     const grid::Parameters parameters = parameters_of<const float>(m, weights);
@@ -216,9 +217,11 @@ std::pair<double, int64_t> training_step(const Weights& weights, const py::array
     const grid::Plan plan = plan_of(implementation, threads);
     const Dimension c = dimension(m.tables(), grid::axis::classes);
     double* sums_out = optional_data<double>("class_sums", class_sums, {c, c});
+    std::optional<grid::Gradients> tables_out;
+    if (tables) tables_out = tables_of<float>(m.tables(), *tables);
     py::gil_scoped_release unlocked;
-    const grid::Score score =
-        grid::training_step(m, parameters, chosen, plan, scale, out, sums_out);
+    const grid::Score score = grid::training_step(m, parameters, chosen, plan, scale, out,
+                                                  tables_out ? &*tables_out : nullptr, sums_out);
     return {score.loss_sum, score.correct};
 }
 
@@ -262,8 +265,9 @@ PYBIND11_MODULE(_C, module) {
                py::arg("tables"), "Fills the tables of the transformer's parameters.");
     module.def("training_step", &training_step, py::arg("parameters"), py::arg("pairs"),
                py::arg("targets"), py::arg("implementation"), py::arg("threads"), py::arg("scale"),
-               py::arg("gradients"), py::arg("class_sums") = py::none(),
-               "pair_loss of the folded parameters; fills their gradients.");
+               py::arg("gradients"), py::arg("tables") = py::none(),
+               py::arg("class_sums") = py::none(),
+               "pair_loss of the folded parameters; fills their gradients, and their tables.");
     module.def("activations", &activations, py::arg("tables"), py::arg("neurons"),
                py::arg("implementation"), py::arg("threads"), py::arg("surfaces"),
                "Fills surfaces [p, p, n] with post of the chosen neurons.");

@@ -159,16 +159,23 @@ void for_stages(int stages, int threads, Body body) {
         run_on(threads, [&](int thread) { body(Stage{number, thread, threads}); });
 }
 
+Tables read_only(const TablesOf<float>& tables) {
+    const TableArray<float> written = array_of(tables);
+    TableArray<const float> read;
+    std::copy(written.begin(), written.end(), read.begin());
+    return tables_of(read);
+}
+
 // Tables, or their gradients, in memory of their own.
 class OwnTables {
    public:
     explicit OwnTables(const Shape& shape) : memory_(size(shape)) {
         float* next = memory_.get();
         for (size_t i = 0; i < TABLE_COUNT; next += size(TABLES[i++], shape))
-            read_[i] = written_[i] = next;
+            tables_[i] = next;
     }
-    TablesOf<float> written() const { return tables_of(written_); }
-    Tables read() const { return tables_of(read_); }
+    TablesOf<float> written() const { return tables_of(tables_); }
+    Tables read() const { return read_only(written()); }
 
    private:
     // Floats, to the end of the last cache line.
@@ -181,8 +188,7 @@ class OwnTables {
         return static_cast<size_t>(total);
     }
     Memory memory_;
-    TableArray<float> written_;
-    TableArray<const float> read_;
+    TableArray<float> tables_;
 };
 
 }  // namespace
@@ -247,14 +253,16 @@ void fold(const ModelShape& m, const Parameters& w, const Plan& plan,
 }
 
 Score training_step(const ModelShape& m, const Parameters& w, const Pairs& pairs, const Plan& plan,
-                    float scale, const ParameterGradients& gradients, double* class_sums) {
+                    float scale, const ParameterGradients& gradients,
+                    const TablesOf<float>* wanted, double* class_sums) {
     const Kernels& kernels = find(plan.implementation);
-    const OwnTables tables(m.tables()), d_tables(m.tables());
+    const OwnTables own(m.tables()), d_tables(m.tables());
+    const TablesOf<float> tables = wanted ? *wanted : own.written();
     Memory memory(kernels.fold_size(m, plan.threads));
     for_stages(FOLD_STAGES, plan.threads, [&](const Stage& stage) {
-        kernels.fold(m, w, stage, memory.get(), tables.written());
+        kernels.fold(m, w, stage, memory.get(), tables);
     });
-    const Score score = pair_loss(m.tables(), tables.read(), pairs, plan, scale,
+    const Score score = pair_loss(m.tables(), read_only(tables), pairs, plan, scale,
                                   d_tables.written(), class_sums);
     for_stages(UNFOLD_STAGES, plan.threads, [&](const Stage& stage) {
         kernels.unfold(m, w, stage, memory.get(), d_tables.read(), gradients);

@@ -57,7 +57,8 @@ using ParameterGradients = ParametersOf<float>;
 void fold(const ModelShape&, const Parameters&, const Plan&, const TablesOf<float>& tables);
 
 // pair_loss of the folded model, with the gradient of scale * loss_sum with respect to every parameter.
+// The tables, which are filled on the way, are the caller's unless `tables` is null.
 Score training_step(const ModelShape&, const Parameters&, const Pairs&, const Plan&, float scale,
-                    const ParameterGradients&, double* class_sums);
+                    const ParameterGradients&, const TablesOf<float>* tables, double* class_sums);
 
 }  // namespace grid

@@ -83,6 +83,7 @@ class Trained:
         timed("zero_grad", optimizer.zero_grad)
         timed("backward", step.loss.backward)
         timed("AdamW", optimizer.step)
+        self.state.epoch += 1
         return seconds
 
 

@@ -127,7 +127,7 @@ def test_labels_hold_the_states_of_their_epochs(tmp_path):
     states = {}
 
     class Recording(Scripted):
-        def validate(self, model, class_sums=False):
+        def validate(self, model, class_sums=False, tables=None):
             states[self.epoch] = model.W_E.detach().clone()
             return super().validate(model, class_sums)
 

@@ -122,6 +122,8 @@ def test_the_step_is_the_fold_and_the_loss_of_its_tables(name, threads):
     _, of_tables = backend.pair_loss(backend.fold(weights), pairs, goal, class_sums=True)
     assert (step.loss, step.correct) == (of_tables.loss, of_tables.correct)
     assert torch.equal(step.class_sums, of_tables.class_sums)
+    assert same(step.tables, backend.fold(weights))  # for the probe of these weights
+    assert backend.training_step(weights, pairs, goal)[1].tables is None
 
 
 @every_implementation

@@ -65,7 +65,8 @@ def measure(
     row = np.zeros(1, row_type(p))
     row["epoch"] = epoch
     for name in Parameters._fields:
-        row["squares"][name] = np.square(weights[name], dtype=np.float64).sum()
+        exact = weights[name].ravel().astype(np.float64)
+        row["squares"][name] = exact @ exact
         row["squares_total"] += row["squares"][name]
     if has_spectrum(p):
         embedding = component_norms(weights["W_E"][:p])

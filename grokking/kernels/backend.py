@@ -23,6 +23,7 @@ class Evaluation(NamedTuple):
     pairs: int
     logits: Tensor | None = None  # [n, c], on the tables' device
     class_sums: Tensor | None = None  # float64 [c, c] on the CPU: row t sums logits of target t
+    tables: Tables | None = None  # of a training step whose class sums were asked for: its own
 
     @property
     def accuracy(self) -> float:
@@ -84,8 +85,13 @@ class Backend(Protocol):
     def training_step(
         self, parameters: Parameters, pairs: Tensor, targets: Tensor, class_sums: bool = False
     ) -> tuple[Tensor, Evaluation]:
-        """pair_loss of the folded parameters, differentiable (once) in each of them."""
-        return self.pair_loss(fold_parameters(parameters), pairs, targets, class_sums)
+        """pair_loss of the folded parameters, differentiable (once) in each of them.
+
+        With `class_sums` the score also has the tables, for whatever else is asked of these weights.
+        """
+        tables = fold_parameters(parameters)
+        loss, score = self.pair_loss(tables, pairs, targets, class_sums)
+        return loss, score._replace(tables=tables.detached() if class_sums else None)
 
 
 def no_class_sums(classes: int, device: torch.device | str = "cpu") -> Tensor:

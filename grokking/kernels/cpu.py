@@ -64,7 +64,7 @@ class Cpu(Backend):
         return surfaces
 
     def fold(self, parameters: Parameters) -> Tables:
-        tables = Tables(*map(torch.empty, table_shapes(*parameters.sizes).values()))
+        tables = _empty_tables(parameters)
         _module().fold(_arrays(parameters), self.name, self.threads, _arrays(tables))
         return tables
 
@@ -73,12 +73,13 @@ class Cpu(Backend):
     ) -> tuple[Tensor, Evaluation]:
         count, sums = len(pairs), no_class_sums(parameters.sizes[3]) if class_sums else None
         gradients = [torch.empty(weight.shape) for weight in parameters]
+        tables = _empty_tables(parameters) if class_sums else None
         loss_sum, correct = _module().training_step(
             *(_arrays(parameters), pairs.numpy(), targets.numpy(), self.name, self.threads),
-            *(1 / count, _arrays(gradients), _array(sums)),
+            *(1 / count, _arrays(gradients), tables and _arrays(tables), _array(sums)),
         )
         mean = with_gradients(loss_sum / count, parameters, gradients)
-        return mean, Evaluation(loss_sum / count, correct, count, class_sums=sums)
+        return mean, Evaluation(loss_sum / count, correct, count, class_sums=sums, tables=tables)
 
 
 def on_cpu(threads: int) -> list[Cpu]:
@@ -94,6 +95,10 @@ def _module() -> Any:
     if module is None:
         raise RuntimeError(f"no compiled kernel: {reason}")
     return module
+
+
+def _empty_tables(parameters: Parameters) -> Tables:
+    return Tables(*map(torch.empty, table_shapes(*parameters.sizes).values()))
 
 
 def _array(tensor: Tensor | None) -> Any:

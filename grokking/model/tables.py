@@ -25,6 +25,10 @@ class Tables(NamedTuple):
     D: "Tensor"
     logit_bias: "Tensor"
 
+    def detached(self) -> "Tables":
+        """The same numbers, of which autograd knows nothing."""
+        return Tables(*(table.detach() for table in self))
+
     @property
     def sizes(self) -> tuple[int, int, int, int]:
         """(p, H, d_mlp, c), as s0 and W_L say."""

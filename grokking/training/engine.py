@@ -8,6 +8,7 @@ from torch import Tensor
 from grokking.kernels.backend import Backend, Evaluation
 from grokking.kernels.reference import sums_by_target
 from grokking.model.loss import cross_entropy, is_correct
+from grokking.model.tables import Tables
 from grokking.model.transformer import Transformer, parameters_for_surfaces, parameters_of
 from grokking.task import Split, all_pairs, targets
 
@@ -28,8 +29,10 @@ class Engine(Protocol):
     def training_step(self, model: Transformer, class_sums: bool = False) -> TrainingStep:
         """Loss of the training pairs, ready for `loss.backward()`."""
 
-    def validate(self, model: Transformer, class_sums: bool = False) -> Evaluation:
-        """Score of the validation pairs."""
+    def validate(
+        self, model: Transformer, class_sums: bool = False, tables: Tables | None = None
+    ) -> Evaluation:
+        """Score of the validation pairs; `tables` are the model's, if a step has left them."""
 
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         """Post-ReLU activations at `=`, float32 [p, p, len(neurons)] on the CPU."""
@@ -53,7 +56,9 @@ class PlainEngine:
         return TrainingStep(loss, Evaluation(loss.item(), correct, len(goal), class_sums=sums))
 
     @torch.no_grad()
-    def validate(self, model: Transformer, class_sums: bool = False) -> Evaluation:
+    def validate(
+        self, model: Transformer, class_sums: bool = False, tables: Tables | None = None
+    ) -> Evaluation:
         loss, correct, count = 0.0, 0, len(self.validation)
         sums = self.no_sums() if class_sums else None
         for pairs in torch.split(self.validation, PAIRS_AT_ONCE):
@@ -97,9 +102,11 @@ class FoldedEngine:
             *self.backend.training_step(parameters, self.train, self.train_targets, class_sums)
         )
 
-    def validate(self, model: Transformer, class_sums: bool = False) -> Evaluation:
+    def validate(
+        self, model: Transformer, class_sums: bool = False, tables: Tables | None = None
+    ) -> Evaluation:
         return self.backend.evaluate(
-            self.backend.fold(parameters_of(model)),
+            tables or self.backend.fold(parameters_of(model)),
             self.validation,
             self.validation_targets,
             class_sums=class_sums,

@@ -77,7 +77,9 @@ def is_last(state: TrainingState) -> bool:
 
 def probe(state: TrainingState, engine: Engine, training: Evaluation) -> Evaluation:
     """Measure the validation pairs, record the probe, keep the weights of a candidate."""
-    validation = engine.validate(state.model, class_sums=training.class_sums is not None)
+    validation = engine.validate(
+        state.model, class_sums=training.class_sums is not None, tables=training.tables
+    )
     append_probe(
         state, state.epoch, training.loss, validation.loss, training.accuracy, validation.accuracy
     )

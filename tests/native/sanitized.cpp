@@ -167,7 +167,8 @@ void check_step(const grid::ModelShape& m) {
         grid::fold(m, weights.view<const float>(), plan, found.tables.view<float>());
         found.score =
             grid::training_step(m, weights.view<const float>(), pairs, plan,
-                                1.0f / float(pairs.count), found.gradients.view<float>(), nullptr);
+                                1.0f / float(pairs.count), found.gradients.view<float>(), nullptr,
+                                nullptr);
         return found;
     };
     const Step expected = step({"reference", 1});

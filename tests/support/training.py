@@ -73,7 +73,7 @@ class Scripted:
         score = self.score(model, self.loss(self.epoch), self.training(self.epoch), class_sums)
         return TrainingStep(sum(p.sum() for p in model.parameters()), score)
 
-    def validate(self, model, class_sums=False):
+    def validate(self, model, class_sums=False, tables=None):
         return self.score(model, 1.0, self.validation(self.epoch), class_sums)
 
     def score(self, model, loss, accuracy, class_sums):

@@ -42,7 +42,7 @@ def call_wrongly(module: Any, seed: int, count: int) -> None:
             function = module.fold
         elif kind == 3:
             gradients = [np.empty_like(weight) for weight in weights]
-            arguments = [weights, pairs, targets, name, threads, 1 / n, gradients, None]
+            arguments = [weights, pairs, targets, name, threads, 1 / n, gradients, tables, None]
             function = module.training_step
         else:
             neurons = generator.integers(0, K, 4)
