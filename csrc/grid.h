@@ -26,11 +26,14 @@ struct Shape {
     int64_t classes;  // c
 };
 
+template <typename Sizes>
+using Extent = int64_t Sizes::*;  // nvcc's host code warns of the type where it is not named
+
 // An extent by name, and an array by its extents, as a Shape or another struct of sizes has them.
 template <typename Sizes>
 struct AxisOf {
     const char* name;
-    int64_t Sizes::*size;
+    Extent<Sizes> size;
 };
 
 template <typename Sizes>
