@@ -207,9 +207,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="bench.py", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="few rounds, small moduli; for a look")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--against", metavar="COMMIT", help="time that commit's build in turn, too")
+    parser.add_argument("--against", metavar="COMMIT", help="time that build in turn, too")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write bench.json and bench.md")
     parser.add_argument("--only-compare", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--only-builds", action="store_true", help="the kernel alone: no peers")
     parser.add_argument("--states", type=Path, metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--both-mkl", action="store_true", help="as on AMD, on any processor")
     return parser.parse_args(arguments)
@@ -229,7 +230,12 @@ def main() -> None:
         if arguments.states is None:
             epochs = QUICK_EPOCHS if arguments.quick else EPOCHS
             train_states(choose_on_cpu(AUTO, available_cores()), epochs, states)
-        run(arguments, best, states, Path(folder))
+        if arguments.only_builds:
+            rounds = 2 if arguments.quick else 7
+            found = epochs_by_build(arguments.against, states, best.name, rounds, Path(folder))
+            print(json.dumps(found))
+        else:
+            run(arguments, best, states, Path(folder))
 
 
 def run(arguments: argparse.Namespace, best: Backend, states: Path, folder: Path) -> None:
