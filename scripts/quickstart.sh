@@ -40,7 +40,8 @@ def share(path):
     return 0.0 if wave is None else wave.share
 
 
-print(max(sorted(Path(sys.argv[1]).glob("activation_surface_neuron_*.json")), key=share))
+paths = sorted(Path(sys.argv[1]).glob("activation_surface_neuron_*.json"))
+print(max((path for path in paths if "_epoch_" not in path.name), key=share))
 PYTHON
 )"
 "$PYTHON" scripts/visualize_activation_surface.py "$surface"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grokking.commands.cli import Parser, run_main
+from grokking.files import names
 from grokking.files.history import History, read_history
 from grokking.files.json_files import read_json
 from grokking.files.run_files import read_config, read_grokking
@@ -36,9 +37,9 @@ def summarize_run(directory: Path) -> dict[str, Any]:
     """
     settings, result = read_config(directory), read_grokking(directory)
     history, config = read_history(directory), read_json(directory / "config.json")
-    waves = [
-        exported_wave(path) for path in sorted(directory.glob("activation_surface_neuron_*.json"))
-    ]
+    surfaces = sorted(directory.glob(f"{names.SURFACE.format('*')}.json"))
+    at_epoch = names.AT_EPOCH.format("")  # in the names of those that are not of the end
+    waves = [exported_wave(path) for path in surfaces if at_epoch not in path.name]
     waves.sort(key=lambda wave: wave["neuron"])
     return {
         "seed": settings.get("seed"),
