@@ -1,5 +1,6 @@
 """Every example of docs/python.md, in its order, as a reader would type it."""
 
+import logging
 import re
 import sys
 
@@ -16,6 +17,8 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read
 def in_a_folder_with_a_run(tmp_path, monkeypatch):
     """`artifacts` holds a run of a modulus with some neurons; small runs start as quick as they can."""
     monkeypatch.chdir(tmp_path)
+    # Commands that other tests called in this process have had the package's messages shown.
+    monkeypatch.setattr(logging.getLogger("grokking"), "handlers", [])
     if "GROK_KERNEL" in TINY:
         monkeypatch.setattr("grokking.config.Config.kernel", TINY["GROK_KERNEL"])
     settings = {"modulus": 11, "d_model": 16, "num_heads": 2, "d_mlp": 32, "train_fraction": 0.6}

@@ -167,7 +167,7 @@ def test_more_epochs_extend_a_finished_run_to_what_one_run_would_have_given(grok
 def test_a_package_in_a_folder_beside_a_clone_of_its_name_is_found(tmp_path):
     """Installed with -e, run where a first notebook is opened: in the folder that holds the clone."""
     try:
-        importlib.metadata.version("grokking")
+        importlib.metadata.version("grokking-lab")
     except importlib.metadata.PackageNotFoundError:
         unavailable("the package is not installed (pip install -e .)")
     (tmp_path / "grokking").mkdir()
@@ -186,7 +186,7 @@ def test_a_package_in_a_folder_beside_a_clone_of_its_name_is_found(tmp_path):
             text=True,
         )
         assert done.returncode == 0, done.stderr
-        assert importlib.metadata.version("grokking") in done.stdout
+        assert importlib.metadata.version("grokking-lab") in done.stdout
 
 
 @pytest.mark.parametrize(
