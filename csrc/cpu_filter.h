@@ -86,20 +86,24 @@ inline bool is_worth_filtering(const Layout& l, const Tile& tile, const Batch& b
     return true;
 }
 
-// The sum over the set bits n of x[n * x_step] rows[n * row], added to `total`; where that is few
-// vectors, bits go to both sums in turn, which gives the multipliers enough to do at once.
+// sums += x[n * x_step] rows[n * row] of the lowest set bit n; returns the other bits
+template <int V>
+inline uint64_t add_lowest(uint64_t bits, const float* x, int64_t x_step, const float* rows,
+                           int64_t row, Vec (&sums)[V]) {
+    const int64_t n = lowest_bit(bits);
+    const Vec factor = splat(x[n * x_step]);
+    UNROLLED for (int v = 0; v < V; ++v) sums[v] += factor * load(rows + n * row + v * LANES);
+    return bits & (bits - 1);
+}
+
+// The same of all set bits; where that is few vectors, bits go to both sums in turn, which gives the
+// multipliers enough to do at once.
 template <int V>
 inline void add_kept(uint64_t bits, const float* x, int64_t x_step, const float* rows, int64_t row,
                      Vec (&total)[V], Vec (&other)[V]) {
-    auto add = [&](Vec(&sums)[V]) {
-        const int64_t n = lowest_bit(bits);
-        bits &= bits - 1;
-        const Vec factor = splat(x[n * x_step]);
-        UNROLLED for (int v = 0; v < V; ++v) sums[v] += factor * load(rows + n * row + v * LANES);
-    };
     while (bits) {
-        add(total);
-        if (V < 8 && bits) add(other);
+        bits = add_lowest(bits, x, x_step, rows, row, total);
+        if (V < 8 && bits) bits = add_lowest(bits, x, x_step, rows, row, other);
     }
 }
 

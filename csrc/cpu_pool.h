@@ -91,7 +91,8 @@ class Pool {
         try {
             for (; workers_ < wanted; ++workers_)
                 std::thread(&Pool::serve, this, workers_ + 1, number_.load()).detach();
-        } catch (const std::system_error&) {  // the system has no more threads to give
+        } catch (const std::system_error&) {
+            return;  // the system has no more threads to give
         }
     }
 
