@@ -53,7 +53,7 @@ class Store {
     }
     void give_back(Block block) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        // A step and its probe each want a block for every thread, and one more.
+        // A step and its probe each want a block for every thread, and a few more.
         if (kept_.size() >= std::max<size_t>(32, 3 * std::thread::hardware_concurrency())) {
             ::operator delete(kept_.front().floats, alignment);
             kept_.erase(kept_.begin());

@@ -92,25 +92,23 @@ def test_tables_loss_and_gradients_are_as_accurate_as_pytorchs(name, threads, sh
 
 @every_implementation
 def test_on_trained_weights_the_weights_gradients_are_as_accurate_as_pytorchs(name):
-    """Of memorised pairs, where a unit that rounding switches is as wrong in PyTorch: see the tables'."""
-    backend, compared = Cpu(name, 2), 0
+    """Of memorised pairs. Those with a unit that rounding switches are left out, as in trained_cases."""
+    backend, left_out = Cpu(name, 2), 0
     for weights, pairs, goal in trained_weights().values():
         exact = in_float64(weights)
-        of_tables = [
-            one.fold(w) for one, w in ((backend, weights), (PLAIN, weights), (PLAIN, exact))
-        ]
-        on = [
-            PLAIN.activations(tables, torch.arange(len(weights.b_in))) > 0 for tables in of_tables
-        ]
-        if not (torch.equal(on[0], on[2]) and torch.equal(on[1], on[2])):
-            continue
-        compared += 1
-        assert_all_as_good_as_pytorch(
-            gradients(backend, weights, pairs, goal),
-            gradients(PLAIN, weights, pairs, goal),
-            gradients(PLAIN, exact, pairs, goal),
+        ours, plain, true = (
+            PLAIN.activations(one.fold(w), torch.arange(len(weights.b_in))).flatten(0, 1)[pairs] > 0
+            for one, w in ((backend, weights), (PLAIN, weights), (PLAIN, exact))
         )
-    assert compared >= 3
+        switched = ((ours != true) | (plain != true)).any(1)
+        left_out += int(switched.sum())
+        problem = pairs[~switched], goal[~switched]
+        assert_all_as_good_as_pytorch(
+            gradients(backend, weights, *problem),
+            gradients(PLAIN, weights, *problem),
+            gradients(PLAIN, exact, *problem),
+        )
+    assert left_out < 20  # of 4,536 pairs
 
 
 @every_implementation
