@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from grokking.analysis.hindsight import State
+from grokking.analysis.hindsight import Examined
 from grokking.analysis.spectra import cosine_amplitudes, project
 from grokking.fourier import Array, fourier_basis
 
@@ -50,7 +50,7 @@ def key_components(p: int, keys: Sequence[int]) -> Array:
     return fourier_basis(p)[[row for k in keys for row in (2 * k - 1, 2 * k)]]
 
 
-def output_residuals(state: State, keys: Sequence[int]) -> Residuals:
+def output_residuals(state: Examined, keys: Sequence[int]) -> Residuals:
     """What W_L holds outside the key frequencies of c, and outside its own 2 n strongest directions."""
     W_L = state.tables.W_L.double().numpy().T  # [p, d_mlp]
     strengths = np.linalg.svd(W_L, compute_uv=False)
@@ -61,7 +61,7 @@ def output_residuals(state: State, keys: Sequence[int]) -> Residuals:
     )
 
 
-def direction_fits(state: State, keys: Sequence[int]) -> list[DirectionFit]:
+def direction_fits(state: Examined, keys: Sequence[int]) -> list[DirectionFit]:
     """Fits of the MLP's output along u_k = W_L cos(w_k c) and v_k = W_L sin(w_k c).
 
     f(a, b) = post(a, b) . u_k is fitted by a multiple of cos(w_k (a + b)) and a constant; v_k's
@@ -77,7 +77,7 @@ def direction_fits(state: State, keys: Sequence[int]) -> list[DirectionFit]:
     return [DirectionFit(*name, float(e)) for name, e in zip(names, explained, strict=True)]
 
 
-def cosines_explain(state: State, keys: Sequence[int]) -> float:
+def cosines_explain(state: Examined, keys: Sequence[int]) -> float:
     """Share of the logits' variance that the best sum of cos(w_k (a + b - c)) explains.
 
     Over all p^3 logits, each pair's mean logit removed, which the softmax does not see. The
@@ -90,14 +90,14 @@ def cosines_explain(state: State, keys: Sequence[int]) -> float:
     return float(np.square(amplitudes).sum() * p**3 / 2 / np.square(logits).sum())
 
 
-def key_span(state: State, keys: Sequence[int]) -> Array:
+def key_span(state: Examined, keys: Sequence[int]) -> Array:
     """An orthonormal basis of the span of all u_k and v_k in R^d_mlp, [d_mlp, 2 n]."""
     W_L = state.tables.W_L.double().numpy()
     span, _ = np.linalg.qr(W_L @ key_components(state.modulus, keys).T)
     return span
 
 
-def ablate(state: State, span: Array) -> Ablation:
+def ablate(state: Examined, span: Array) -> Ablation:
     """Loss when post reaches the logits along `span` only, and when in every other way.
 
     post is projected onto the orthonormal columns of `span` [d_mlp, n], or onto their complement;
@@ -108,7 +108,7 @@ def ablate(state: State, span: Array) -> Ablation:
     return Ablation(_loss(state, W_L), _loss(state, on), _loss(state, W_L - on))
 
 
-def _loss(state: State, W_L: NDArray[np.float64]) -> float:
+def _loss(state: Examined, W_L: NDArray[np.float64]) -> float:
     """Loss over all pairs with another W_L in the place of the model's."""
     tables = state.tables._replace(W_L=torch.from_numpy(W_L).float().contiguous())
     pairs, goal = torch.arange(state.modulus**2), torch.from_numpy(state.targets)

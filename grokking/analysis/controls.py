@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from grokking.analysis.circuit import ablate, key_span, output_residuals
-from grokking.analysis.hindsight import State
+from grokking.analysis.hindsight import Examined
 from grokking.analysis.spectra import component_norms, frequency_norms, key_frequencies
 from grokking.fourier import PERIODIC, Array, fourier_basis
 
@@ -59,7 +59,7 @@ class Controls(NamedTuple):
     excluded_loss: Control
 
 
-def draw_controls(state: State, keys: Sequence[int]) -> Controls:
+def draw_controls(state: Examined, keys: Sequence[int]) -> Controls:
     """All controls of a state with these key frequencies."""
     sets = other_frequencies((state.modulus - 1) // 2, keys)
     ablations = [ablate(state, span) for span in other_spans(key_span(state, keys))]
@@ -105,7 +105,7 @@ def other_spans(span: Array) -> list[Array]:
     return spans
 
 
-def _keys_of_shuffled(state: State) -> list[float]:
+def _keys_of_shuffled(state: Examined) -> list[float]:
     """How many frequencies the key rule finds where there is no order of the classes."""
     by_class = state.tables.W_L.numpy().T  # [p, d_mlp]
     generator = np.random.default_rng(SEED)
@@ -116,7 +116,7 @@ def _keys_of_shuffled(state: State) -> list[float]:
     ]
 
 
-def _random_directions(state: State) -> list[float]:
+def _random_directions(state: Examined) -> list[float]:
     """Share of random directions of R^d_mlp along which post has the period of a periodic neuron.
 
     A direction's surface is a mixture of the neurons', and so are its Fourier components.

@@ -42,7 +42,7 @@ class Excluded(NamedTuple):
 
 
 @dataclass(frozen=True)
-class State:
+class Examined:
     """A model of one epoch, its tables and its logits at every pair."""
 
     epoch: int
@@ -123,7 +123,7 @@ class State:
 
 
 @torch.no_grad()
-def examine(checkpoint: dict[str, Any], backend: Backend) -> State:
+def examine(checkpoint: dict[str, Any], backend: Backend) -> Examined:
     """Evaluate the model of a checkpoint at every pair."""
     model = model_of(checkpoint)
     p, tables = model.modulus, backend.fold(parameters_of(model))
@@ -131,7 +131,7 @@ def examine(checkpoint: dict[str, Any], backend: Backend) -> State:
     result = backend.evaluate(tables, pairs, targets(p), logits=True, class_sums=True)
     assert result.logits is not None and result.class_sums is not None
     train: Tensor = checkpoint["train_pairs"]
-    return State(
+    return Examined(
         checkpoint["epoch"],
         model,
         tables,
@@ -180,7 +180,7 @@ def look_back(
     return ProgressMeasures(keys, **columns)
 
 
-def measures_of(state: State, keys: Sequence[int]) -> dict[str, Any]:
+def measures_of(state: Examined, keys: Sequence[int]) -> dict[str, Any]:
     """One entry of each list of ProgressMeasures."""
     parameters = state.model.state_dict()
     excluded = state.excluded_losses(keys)

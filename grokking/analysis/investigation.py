@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from grokking import detection
 from grokking.analysis import circuit, scenes
 from grokking.analysis.controls import draw_controls
-from grokking.analysis.hindsight import State, examine, look_back
+from grokking.analysis.hindsight import Examined, examine, look_back
 from grokking.analysis.judging import Findings, Measured
 from grokking.analysis.phases import Phases, find_phases
 from grokking.analysis.progress_measures import ProgressMeasures
@@ -131,7 +131,7 @@ def measure_trajectory(
     return look_back(checkpoints, keys, backend, workers)
 
 
-def check_neurons(neurons: Sequence[int], state: State) -> None:
+def check_neurons(neurons: Sequence[int], state: Examined) -> None:
     """UserError for neurons that the model has not, or more of them than a film has room for."""
     d_mlp = state.tables.W_L.shape[0]
     beyond = [neuron for neuron in neurons if neuron >= d_mlp]
@@ -143,7 +143,7 @@ def check_neurons(neurons: Sequence[int], state: State) -> None:
 
 def render(
     directory: Path,
-    state: State,
+    state: Examined,
     measures: ProgressMeasures | None,
     backend: Backend,
     neurons: Sequence[int],
@@ -198,7 +198,7 @@ def has_diverged(directory: Path) -> bool:
     return finished and read_grokking(directory)["outcome"] == detection.DIVERGED
 
 
-def earlier_state(directory: Path, last: State) -> State | None:
+def earlier_state(directory: Path, last: Examined) -> Examined | None:
     """The recorded state nearest to three quarters of the run; None if none was recorded."""
     paths = trajectory.recorded(directory)
     before = sorted((e for e in paths if e < last.epoch), key=lambda e: abs(e - 0.75 * last.epoch))
@@ -209,7 +209,7 @@ def earlier_state(directory: Path, last: State) -> State | None:
     return None
 
 
-def measure_states(state: State, keys: list[int], own_keys: list[int]) -> Measured:
+def measure_states(state: Examined, keys: list[int], own_keys: list[int]) -> Measured:
     """What the card's rows need of one state; `keys` are the run's, `own_keys` this state's."""
     validation = state.validation_accuracy
     return Measured(
@@ -228,7 +228,7 @@ def measure_states(state: State, keys: list[int], own_keys: list[int]) -> Measur
 
 
 def findings_of(
-    state: State,
+    state: Examined,
     config: dict[str, Any],
     keys: list[int],
     phases: Phases | None,

@@ -21,7 +21,7 @@ from grokking.files.surfaces import Surface
 from grokking.fourier import Array, fourier_basis
 
 if TYPE_CHECKING:  # at run time that would import torch
-    from grokking.analysis.hindsight import State
+    from grokking.analysis.hindsight import Examined
 
 FRAMES = 40  # of a film, at most
 ROUND = 0.1  # roughness up to which embeddings are said to lie like the hours of a clock
@@ -100,7 +100,7 @@ class Scenes:
     surfaces: list[Surface]  # of the film's neurons, at the end
 
 
-def gallery(state: State) -> Gallery:
+def gallery(state: Examined) -> Gallery:
     """Every neuron of a state; if they are too many, those that are most nearly one wave."""
     surfaces = state.surfaces()  # [p, p, n]
     p, n = state.modulus, surfaces.shape[2]
@@ -143,7 +143,7 @@ def best_neurons(gallery: Gallery, keys: Sequence[int]) -> list[tuple[int, int]]
     return [(-best[key][1], key) for key in sorted(chosen)]
 
 
-def with_frequencies(state: State, neurons: Sequence[int]) -> list[tuple[int, int]]:
+def with_frequencies(state: Examined, neurons: Sequence[int]) -> list[tuple[int, int]]:
     """(neuron, its strongest frequency) of chosen neurons."""
     shares = surface_shares(state.surfaces(neurons))
     return list(zip(neurons, (shares.argmax(axis=0) + 1).tolist(), strict=True))
@@ -217,7 +217,9 @@ def film_epochs(measures: ProgressMeasures, limit: int = FRAMES) -> list[int]:
     return [measures.epochs[i] for i in sorted(set(chosen.tolist()))]
 
 
-def film(states: Iterable[State], keys: Sequence[int], filmed: Sequence[tuple[int, int]]) -> Film:
+def film(
+    states: Iterable[Examined], keys: Sequence[int], filmed: Sequence[tuple[int, int]]
+) -> Film:
     """Neurons (pairs of neuron and frequency, at least one) in every state."""
     epochs, accuracies, spectra, frames, shares = [], [], [], [], []
     neurons = [neuron for neuron, _ in filmed]
@@ -252,7 +254,7 @@ def film(states: Iterable[State], keys: Sequence[int], filmed: Sequence[tuple[in
     )
 
 
-def final_surfaces(state: State, neurons: Sequence[int]) -> list[Surface]:
+def final_surfaces(state: Examined, neurons: Sequence[int]) -> list[Surface]:
     """The surfaces of some neurons of a state."""
     if not neurons:
         return []

@@ -1,10 +1,12 @@
 """Figures of runs and of their networks, as plotly has them: the same as on the pages."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from grokking.analysis.scenes import Circle
 from grokking.api.errors import not_yet
 from grokking.api.run import Run
 from grokking.files.surfaces import Surface
@@ -64,7 +66,7 @@ def titled(drawing: Drawing) -> go.Figure:
     return figure
 
 
-def circles(found: list) -> go.Figure:  # type: ignore[type-arg]
+def circles(found: Sequence[Circle]) -> go.Figure:
     """The circles of the key frequencies side by side."""
     from grokking.pictures.figures.circles import circle_figure
 

@@ -16,6 +16,7 @@ from grokking.analysis.spectra import (
     key_frequencies,
     surface_shares,
 )
+from grokking.kernels.backend import Backend
 from grokking.kernels.choice import AUTO, choose_on_cpu
 from grokking.system.cores import available_cores
 
@@ -49,8 +50,17 @@ class State:
         return MappingProxyType(arrays)
 
     @cached_property
-    def _examined(self) -> hindsight.State:
-        return hindsight.examine(self._checkpoint, choose_on_cpu(AUTO, available_cores()))
+    def kernel(self) -> str:
+        """What computes: an implementation and its threads, or plain PyTorch and why it is that."""
+        return str(self._backend)
+
+    @cached_property
+    def _backend(self) -> Backend:
+        return choose_on_cpu(AUTO, available_cores())
+
+    @cached_property
+    def _examined(self) -> hindsight.Examined:
+        return hindsight.examine(self._checkpoint, self._backend)
 
     def logits(self) -> NDArray[np.float32]:
         """The logits at `=`, [p, p, c]: of class c for the operands (a, b)."""

@@ -18,14 +18,14 @@ from grokking.config import (
 )
 from grokking.detection import DIVERGED, watched
 from grokking.files import names
-from grokking.files.run_files import Run, read_run, read_settings, read_starts
+from grokking.files.run_files import FinishedRun, read_run, read_settings, read_starts
 from grokking.files.surfaces import surface_path
 from grokking.system.errors import UserError
 
 ELSEWHERE = "choose another folder with GROK_ARTIFACTS_DIR"
 
 
-def finished_run(directory: Path, config: Config) -> Run | None:
+def finished_run(directory: Path, config: Config) -> FinishedRun | None:
     """The run in the folder, if it has reached the end that `config` sets, or has diverged.
 
     None if there is none, or if it is to go on. UserError names a file of it that is damaged.

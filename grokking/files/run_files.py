@@ -25,7 +25,7 @@ from grokking.system.errors import UserError
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A finished run as its files tell it."""
 
     directory: Path
@@ -99,7 +99,7 @@ def read_grokking(directory: Path) -> dict[str, Any]:
     return values
 
 
-def read_run(directory: Path) -> Run:
+def read_run(directory: Path) -> FinishedRun:
     """Read a finished run's folder; UserError names the first file that is missing or damaged."""
     config, starts, history = (
         read_config(directory),
@@ -115,4 +115,4 @@ def read_run(directory: Path) -> Run:
                 f"{directory / names.RESULT}: '{key}' is {shown(grokking[key])}, after the last epoch "
                 f"{history.epochs[-1]}"
             )
-    return Run(directory, config, starts, history, grokking)
+    return FinishedRun(directory, config, starts, history, grokking)

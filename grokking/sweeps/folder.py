@@ -11,7 +11,7 @@ from typing import Any
 from grokking.config import FIELDS
 from grokking.detection import DIVERGED, GENERALISED, delay
 from grokking.files import names
-from grokking.files.run_files import Run, read_run
+from grokking.files.run_files import FinishedRun, read_run
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import RESERVED, read_plan, read_sessions
 from grokking.sweeps.records import Condition, Fault, RunRecord, Sweep
@@ -26,7 +26,7 @@ EXPERIMENT = tuple(
 def read_sweep(directory: Path) -> Sweep:
     """Read every run in a sweep's folder; UserError if not a single one can be read."""
     folders = _run_folders(directory)
-    read: dict[str, Run] = {}
+    read: dict[str, FinishedRun] = {}
     faults = []
     for folder in folders:
         try:
@@ -89,7 +89,7 @@ def _nothing_read(directory: Path, faults: Sequence[Fault]) -> str:
     )
 
 
-def _duplicates(runs: dict[str, Run]) -> dict[str, str]:
+def _duplicates(runs: dict[str, FinishedRun]) -> dict[str, str]:
     """Folder -> the folder it repeats: same experiment, value of the axis and seed. The longest stays."""
     kept: dict[tuple[Any, ...], str] = {}
     repeats = {}
@@ -101,7 +101,7 @@ def _duplicates(runs: dict[str, Run]) -> dict[str, str]:
     return repeats
 
 
-def _warnings(runs: Iterable[Run]) -> list[str]:
+def _warnings(runs: Iterable[FinishedRun]) -> list[str]:
     """Runs that are not one experiment cannot be compared; say in what they differ."""
     warnings = []
     for field in EXPERIMENT:
@@ -111,7 +111,7 @@ def _warnings(runs: Iterable[Run]) -> list[str]:
     return warnings
 
 
-def _odd_ends(runs: dict[str, Run]) -> list[str]:
+def _odd_ends(runs: dict[str, FinishedRun]) -> list[str]:
     """Runs that ended otherwise than by memorising, waiting and grokking, or not."""
     lines = []
     for name, run in runs.items():
@@ -128,7 +128,7 @@ def _odd_ends(runs: dict[str, Run]) -> list[str]:
     return lines
 
 
-def _conditions(runs: Iterable[Run]) -> list[Condition]:
+def _conditions(runs: Iterable[FinishedRun]) -> list[Condition]:
     """The distinct conditions of the runs' starts and resumes, in words as config.json has them."""
     distinct: dict[Condition, None] = {}
     for run in runs:
@@ -148,7 +148,7 @@ def _sessions(directory: Path) -> list[dict[str, Any]]:
         return []  # no plan, or a damaged one, which _missing has reported
 
 
-def _record(name: str, run: Run) -> RunRecord:
+def _record(name: str, run: FinishedRun) -> RunRecord:
     config, result = run.config, run.grokking
     memorized, generalized = result["memorization_epoch"], result["generalization_epoch"]
     return RunRecord(

@@ -22,7 +22,7 @@ from grokking.files.continuation import (
 )
 from grokking.files.folder import check_free, claimed, clear, forget_report, forget_results
 from grokking.files.json_files import write_json
-from grokking.files.run_files import Run, read_config, read_starts
+from grokking.files.run_files import FinishedRun, read_config, read_starts
 from grokking.files.surfaces import Surface, write_surface
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose_backend, choose_device
@@ -112,7 +112,7 @@ def choose_machine(config: Config) -> Machine:
     return Machine(device, choose_backend(config.kernel, device, choose_threads(config.threads)))
 
 
-def look_at(directory: Path, config: Config) -> Run | None:
+def look_at(directory: Path, config: Config) -> FinishedRun | None:
     """The run in the folder if there is nothing left to do for it; UserError if it is another one."""
     if (directory / names.CONFIG).exists():
         check_same_experiment(directory, read_config(directory), config)
@@ -126,7 +126,7 @@ def look_at(directory: Path, config: Config) -> Run | None:
     return None if missing_neurons(directory, config) else finished
 
 
-def about_finished(finished: Run, config: Config) -> Ended:
+def about_finished(finished: FinishedRun, config: Config) -> Ended:
     """What became of a run that has nothing left to do."""
     result, directory = finished.grokking, finished.directory
     last = finished.history.epochs[-1]
