@@ -11,7 +11,9 @@ import torch
 import grokking
 from grokking.api.errors import in_python
 from grokking.config import VARIABLES
+from grokking.kernels.choice import choose_on_cpu
 from grokking.model.transformer import Transformer
+from grokking.system.cores import available_cores
 from grokking.task import all_pairs, generators, split_pairs, targets
 from tests.support.environment import ROOT, clean_environment
 from tests.support.tiny import TINY
@@ -199,6 +201,14 @@ def test_spectra_are_those_of_the_measures(run):
         state.spectrum("W_Q")
 
 
+def test_what_computes_is_told_and_why_it_is_no_kernel(run, monkeypatch):
+    assert run.final.kernel == str(choose_on_cpu("auto", available_cores()))
+    monkeypatch.setattr("grokking.kernels.choice.load_extension", lambda: (None, "it is not built"))
+    monkeypatch.setattr("grokking.kernels.cpu.implementations", dict)
+    assert run.final.kernel == "plain PyTorch, because it is not built"
+    assert run.final.predict(1, 2) == run.at(12).predict(1, 2)
+
+
 def test_figures_are_plotlys(run):
     curves = run.figure("curves")
     np.testing.assert_allclose(curves.data[1].y, run.history.validation_loss, rtol=1e-6)
@@ -234,6 +244,18 @@ def test_an_unfinished_run_is_told_so_far(tmp_path):
     assert run.outcome == "learning"
     assert run.final.epoch == 12
     assert repr(run) == f"<grokking.Run '{folder}': unfinished, learning at epoch 12>"
+
+
+def test_a_run_that_has_just_begun_has_no_history_yet(tmp_path):
+    """The histories are written every ten seconds and at the end."""
+    folder = tmp_path / "run"
+    grokking.train(folder, progress=False, **SETTINGS)
+    for name in ("grokking.json", "loss_history.json", "accuracy_history.json"):
+        (folder / name).unlink()
+    run = grokking.load(folder)
+    assert (run.outcome, run.grok_epoch, len(run.history.epochs)) == ("learning", None, 0)
+    assert repr(run) == f"<grokking.Run '{folder}': unfinished, learning at epoch 0>"
+    assert run.at(3).epoch == 3
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
@@ -363,6 +385,32 @@ def test_a_sweep_runs_every_combination_and_keeps_what_is_finished(tmp_path):
     for call in (lambda: sweep.cells, lambda: sweep.figure("phase_diagram")):
         with pytest.raises(NotImplementedError, match="Sweeps over any setting"):
             call()
+
+
+def test_an_interrupted_sweep_lets_its_runs_save_and_goes_on(tmp_path, monkeypatch):
+    from grokking.sweeps import runner
+
+    folder, sleep = tmp_path / "wd1.0_seed1", runner.time.sleep
+    interrupts = [KeyboardInterrupt]
+
+    def interrupted_once_it_trains(seconds):
+        if interrupts and (folder / "trajectory" / "epoch_000008.pt").exists():
+            raise interrupts.pop()
+        sleep(seconds)
+
+    monkeypatch.setattr(runner.time, "sleep", interrupted_once_it_trains)
+    long = {**SETTINGS, "num_epochs": 1_000_000, "checkpoint_every": 1_000_000}
+    with pytest.raises(KeyboardInterrupt):
+        grokking.sweep({"weight_decay": [1.0]}, [1], tmp_path, progress=False, **long)
+    monkeypatch.undo()
+    run = grokking.load(folder)
+    assert not run.finished
+    assert "SIGTERM: saved at epoch" in (folder / "training_output.log").read_text()
+    reached = int(run.history.epochs[-1])
+    on = {**long, "num_epochs": reached + 5}
+    (gone_on,) = grokking.sweep({"weight_decay": [1.0]}, [1], tmp_path, progress=False, **on).runs
+    assert gone_on.finished
+    assert gone_on.history.epochs.tolist() == list(range(reached + 6))
 
 
 @pytest.mark.parametrize(

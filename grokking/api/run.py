@@ -47,9 +47,11 @@ class Run:
         self._errors = nullcontext if plain_errors else python_errors
         with self._errors():
             values = run_files.read_config(self.folder)
-            self.probes = history.read_history(self.folder)
             finished = (self.folder / names.RESULT).exists()
             self._result = run_files.read_grokking(self.folder) if finished else None
+            begun = finished or (self.folder / names.LOSSES).exists()
+            nothing = history.History([], [], [], [], [])  # of a run that has just begun
+            self.probes = history.read_history(self.folder) if begun else nothing
         fields = {name: values[name] for name in config.FIELDS}
         neurons = fields["neurons"]
         fields["neurons"] = tuple(neurons) if isinstance(neurons, list) else neurons
