@@ -214,6 +214,7 @@ def test_figures_are_plotlys(run):
     np.testing.assert_allclose(curves.data[1].y, run.history.validation_loss, rtol=1e-6)
     for name in ("progress", "spectrum"):
         assert run.figure(name).data
+        assert run.figure(name).layout.title.text
     surface = run.final.figure("surface", neuron=7)
     np.testing.assert_allclose(surface.data[0].z, run.final.surface(7).T, rtol=1e-5)
     with pytest.raises(ValueError, match="name is 'pie', expected curves, progress"):

@@ -42,7 +42,7 @@ def run_figure(run: Run, name: str) -> go.Figure:
         return titled(progress_figure(found.measures, found.findings.phases))
     from grokking.pictures.figures.spectrum import spectrum_figure
 
-    return titled(spectrum_figure(found.scenes.film))
+    return titled(spectrum_figure(found.scenes.film), "Norm of each frequency in W_E")
 
 
 def state_figure(state: "State", name: str, neuron: int) -> go.Figure:
@@ -58,12 +58,11 @@ def state_figure(state: "State", name: str, neuron: int) -> go.Figure:
     )
 
 
-def titled(drawing: Drawing) -> go.Figure:
-    """A drawing's figure with its title, which a page sets as HTML, above it."""
-    figure = drawing.figure
-    if drawing.title:
-        figure.update_layout(title={"text": drawing.title, "x": 0}, margin={"t": 96})
-    return figure
+def titled(drawing: Drawing, title: str = "") -> go.Figure:
+    """A drawing's figure with its title, or another, which a page sets as HTML, above it."""
+    top = {"text": drawing.title or title, "x": 0.01, "y": 0.98, "yanchor": "top"}
+    drawing.figure.update_layout(title=top, margin={"t": 110})
+    return drawing.figure
 
 
 def circles(found: Sequence[Circle]) -> go.Figure:
@@ -79,5 +78,10 @@ def circles(found: Sequence[Circle]) -> go.Figure:
     for column, drawing in enumerate(drawings, start=1):
         figure.add_traces(drawing.figure.data, rows=1, cols=column)
         figure.update_yaxes(scaleanchor=f"x{column if column > 1 else ''}", col=column)
-    figure.update_layout(template=drawings[0].figure.layout.template, height=360)
-    return figure
+    figure.update_xaxes(title_text="along cos")
+    figure.update_yaxes(title_text="along sin", col=1)
+    figure.update_layout(template=drawings[0].figure.layout.template, height=420)
+    operands = len(found[0].points)
+    return titled(
+        Drawing(figure, f"The {operands} operands in W_E, on the waves of each frequency")
+    )
