@@ -123,7 +123,7 @@ def trained(results: dict[str, Any]) -> list[str]:
     parts = [
         "## The parts of an epoch with its probe",
         "Medians in ms, the mean over the epochs of the table below but the first; in brackets the share "
-        "of the epoch. Validation is the folding and the evaluation of the other pairs.",
+        "of the epoch. Validation evaluates the other pairs by the tables that the step has left.",
         shares(found["phases"]),
     ]
     if found["against"]:
