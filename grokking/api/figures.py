@@ -75,11 +75,13 @@ def circles(found: Sequence[Circle]) -> go.Figure:
     figure = make_subplots(
         cols=len(drawings), subplot_titles=[f"frequency {c.frequency}" for c in found]
     )
-    for column, drawing in enumerate(drawings, start=1):
-        figure.add_traces(drawing.figure.data, rows=1, cols=column)
+    for column, circle in enumerate((drawing.figure for drawing in drawings), start=1):
+        figure.add_traces(circle.data, rows=1, cols=column)
+        for arrow in circle.layout.annotations:
+            figure.add_annotation(arrow, row=1, col=column)
+        figure.update_xaxes(title=circle.layout.xaxis.title, col=column)
         figure.update_yaxes(scaleanchor=f"x{column if column > 1 else ''}", col=column)
-    figure.update_xaxes(title_text="along cos")
-    figure.update_yaxes(title_text="along sin", col=1)
+    figure.update_yaxes(title=drawings[0].figure.layout.yaxis.title, col=1)
     figure.update_layout(template=drawings[0].figure.layout.template, height=420)
     operands = len(found[0].points)
     return titled(

@@ -1,4 +1,4 @@
-"""The one interface of all that evaluates folded tables.
+"""The one interface of all that folds the transformer into tables and evaluates them.
 
 Pair number n = a * p + b stands for the operands (a, b); a target is a class in [0, c). What the task
 is, no backend knows: the target of every pair is given to it.
