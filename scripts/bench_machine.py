@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from grokking.system.environment import git_commit
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -34,6 +36,7 @@ def describe() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         **versions,
+        "commit": git_commit(),
         "date": datetime.date.today().isoformat(),
     }
 
