@@ -11,11 +11,15 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from grokking.laws import FILE, LARGEST_MODULUS, NAMES, own_modulus, question_count
 from grokking.schema import LIST, NATURAL, Kind, choice, integer, one_of, or_null, real, string
 from grokking.system.errors import UserError
 from grokking.system.foreign_names import check_foreign
+
+if TYPE_CHECKING:
+    from grokking.task import Task
 
 IGNORED = ("GROK_BUILD_EXT", "GROK_BUILD_CUDA")  # read by the build
 T = TypeVar("T")
@@ -43,6 +47,16 @@ NEURON_LIST = Kind(
 )
 
 
+TASK = string(
+    lambda name: (
+        name in NAMES or (name.startswith(FILE) and len(name) > len(FILE) and "\0" not in name)
+    ),
+    f"{', '.join(NAMES)} or {FILE}PATH",
+)
+OPTIMIZERS = ("adamw", "adam", "sgd", "muon")
+UNUSED = {"sgd": ("beta2",)}  # what an optimiser has no use for
+
+
 def setting(default: T, kind: Kind, help: str, strict: bool = False) -> T:
     """A Config field. `strict`: a departure from the reference experiment needs GROK_SKIP_VALIDATION=1."""
     metadata = {"kind": kind, "help": help, "strict": strict}
@@ -57,32 +71,63 @@ class Config:
     code its authors' notebook; what has no such word is ours.
     """
 
+    task: str = setting(  # section 3
+        "add",
+        TASK,
+        "what is asked of a and b; file:PATH is a JSON list of p lists of p answers, null for no question",
+        strict=True,
+    )
     weight_decay: float = setting(
         1.0,  # section 3
         real(lambda v: v >= 0, "a number >= 0"),
-        "AdamW weight decay, on all parameters",
+        "weight decay, on all parameters",
         strict=True,
     )
-    seed: int = setting(42, integer(0, 2**62), "fixes the initial weights and the split")
-    num_epochs: int = setting(10_000, integer(1), "optimiser steps; one epoch is one full batch")
+    seed: int = setting(
+        42, integer(0, 2**62), "fixes the initial weights, and the split unless it has its own"
+    )
+    split_seed: int | None = setting(
+        None,
+        integer(0, 2**62),
+        "fixes the split alone (and the answers of `random`); unset: GROK_SEED",
+    )
+    num_epochs: int = setting(
+        10_000, integer(1), "passes over the training pairs; one is one step, unless in batches"
+    )
     skip_validation: bool = setting(
         False, SWITCH, "1 allows departures from the reference experiment"
     )
     train_fraction: float = setting(
         0.3,  # section 3
         real(lambda v: 0 < v < 1, "a number in (0, 1)"),
-        "share of all p*p pairs that is trained on (rounded down to whole pairs)",
+        "share of all questions that is trained on (rounded down to whole ones)",
         strict=True,
     )
     learning_rate: float = setting(  # section 3
-        1e-3, real(lambda v: v > 0, "a number > 0"), "AdamW learning rate", strict=True
+        1e-3, real(lambda v: v > 0, "a number > 0"), "learning rate", strict=True
     )
-    beta1: float = setting(0.9, UNIT, "AdamW beta1", strict=True)  # code
-    beta2: float = setting(0.98, UNIT, "AdamW beta2", strict=True)  # code
+    optimizer: str = setting(  # section 3
+        "adamw",
+        choice("|".join(OPTIMIZERS), ", ".join(OPTIMIZERS)),
+        "adam and sgd decay in the gradient; muon steps W_in and W_out, AdamW the rest",
+        strict=True,
+    )
+    beta1: float = setting(  # code
+        0.9, UNIT, "beta1 of Adam; momentum of sgd (0: none) and muon", strict=True
+    )
+    beta2: float = setting(0.98, UNIT, "beta2 of Adam", strict=True)  # code
+    batch_size: int | None = setting(
+        None, integer(1), "training pairs in a step, drawn anew each epoch; unset: all", strict=True
+    )
+    init_scale: float = setting(
+        1.0, real(lambda v: v > 0, "a number > 0"), "multiplies the initial weights", strict=True
+    )
     warmup_steps: int = setting(  # code: min(step / 10, 1)
         10, integer(0), "steps of linear learning-rate warm-up", strict=True
     )
-    modulus: int = setting(113, integer(2, 4096), "p of (a + b) mod p", strict=True)  # section 3
+    modulus: int = setting(  # section 3
+        113, integer(2, LARGEST_MODULUS), "p: operands are 0 to p - 1", strict=True
+    )
     # section 3
     d_model: int = setting(128, integer(1, 65536), "width of the residual stream", strict=True)
     num_heads: int = setting(  # section 3
@@ -133,12 +178,25 @@ class Config:
 
     @property
     def training_pairs(self) -> int:
-        return training_pairs(self.modulus, self.train_fraction)
+        return training_pairs(question_count(self.task, self.modulus), self.train_fraction)
 
 
-def training_pairs(modulus: int, fraction: float) -> int:
-    """floor(fraction * p * p) of the decimal that was typed: 29 % of 10,000 are 2,900, not 2,899."""
-    return math.floor(Decimal(repr(float(fraction))) * modulus**2)
+def training_pairs(questions: int, fraction: float) -> int:
+    """floor(fraction * questions) of the decimal that was typed: 29 % of 10,000 are 2,900, not 2,899."""
+    return math.floor(Decimal(repr(float(fraction))) * questions)
+
+
+def task_of(config: Config) -> "Task":
+    """The task that a run of this Config learns."""
+    from grokking.task import make_task  # which needs numpy
+
+    return make_task(config.task, config.modulus, split_seed_of(vars(config)))
+
+
+def split_seed_of(values: Mapping[str, Any]) -> int:
+    """The seed of the split of a run with these settings."""
+    own: int | None = values["split_seed"]
+    return values["seed"] if own is None else own
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
@@ -211,7 +269,18 @@ def from_values(values: Mapping[str, Any]) -> Loaded:
 
 
 def _checked(values: dict[str, Any], source: str, unknown: tuple[str, ...]) -> Loaded:
-    config = Config(**values)
+    fixed = own_modulus(values.get("task", Config.task))
+    if fixed is not None and values.get("modulus", fixed) != fixed:
+        raise UserError(
+            f"GROK_MODULUS is {values['modulus']}, but GROK_TASK={values['task']} has {fixed}; leave it unset"
+        )
+    config = Config(**({} if fixed is None else {"modulus": fixed}) | values)
+    for name in UNUSED.get(config.optimizer, ()):
+        if name in values:
+            raise UserError(
+                f"GROK_{name.upper()} is set, but GROK_OPTIMIZER={config.optimizer} has no use for it; "
+                "leave it unset"
+            )
     _check_together(config)
     sources = {name: source if name in values else "default" for name in FIELDS}
     return Loaded(config, sources, unknown)
@@ -219,15 +288,20 @@ def _checked(values: dict[str, Any], source: str, unknown: tuple[str, ...]) -> L
 
 def _check_together(config: Config) -> None:
     """Ranges that depend on more than one variable; these hold even without strict validation."""
-    p, heads = config.modulus, config.num_heads
-    if config.d_model % heads:
+    if config.d_model % config.num_heads:
         raise UserError(
-            f"GROK_NUM_HEADS is {heads}, expected a divisor of GROK_D_MODEL = {config.d_model}"
+            f"GROK_NUM_HEADS is {config.num_heads}, expected a divisor of GROK_D_MODEL = {config.d_model}"
         )
-    if not 0 < config.training_pairs < p * p:
+    questions = question_count(config.task, config.modulus)
+    if not 0 < config.training_pairs < questions:
         raise UserError(
             f"GROK_TRAIN_FRACTION is {config.train_fraction}, which trains on {config.training_pairs} "
-            f"of {p * p} pairs; expected at least one pair on each side of the split"
+            f"of {questions} pairs; expected at least one pair on each side of the split"
+        )
+    if config.batch_size is not None and config.batch_size > config.training_pairs:
+        raise UserError(
+            f"GROK_BATCH_SIZE is {config.batch_size}, expected at most the {config.training_pairs} "
+            "training pairs, or unset for all of them"
         )
     outside = [n for n in config.exported_neurons if n >= config.d_mlp]
     if outside:
@@ -262,8 +336,12 @@ def departures(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """The fields that decide the weights of every epoch, as plain JSON values."""
-    return {name: getattr(config, name) for name in IDENTITY}
+    """The fields that decide the weights of every epoch, as plain JSON values.
+
+    A table is told by its sha256, and the split's seed as it was in use.
+    """
+    values = {name: getattr(config, name) for name in IDENTITY}
+    return values | {"task": task_of(config).identity, "split_seed": split_seed_of(values)}
 
 
 def as_text(value: Any) -> str | None:
@@ -283,7 +361,8 @@ def setting_in_words(name: str, value: Any) -> str:
 
 def variables(config: Config) -> dict[str, str]:
     """The GROK_* variables, as text, that give this Config; unset ones are left out."""
-    texts = {variable: as_text(getattr(config, name)) for variable, name in VARIABLES.items()}
+    used = (v for v, name in VARIABLES.items() if name not in UNUSED.get(config.optimizer, ()))
+    texts = {variable: as_text(getattr(config, VARIABLES[variable])) for variable in used}
     return {variable: text for variable, text in texts.items() if text is not None}
 
 

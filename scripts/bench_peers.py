@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from grokking.config import training_pairs
 from grokking.kernels.backend import Backend
 from grokking.model.tables import Tables
 from grokking.model.transformer import Transformer, parameters_for_surfaces, parameters_of
-from grokking.task import all_pairs, generators, split_pairs, targets
+from grokking.task import make_task as named_task
+from grokking.training.split import split_generator, split_questions, weights_generator
 
 D_MODEL, NUM_HEADS, D_MLP = 128, 4, 512
 COMPILED, TRANSFORMER_LENS = "last position, compiled", "TransformerLens"
@@ -38,15 +40,18 @@ class Task(NamedTuple):
     train: Tensor  # pair numbers, 30 %
 
     def model(self) -> Transformer:
-        return Transformer(self.modulus, D_MODEL, NUM_HEADS, D_MLP, generators(1)[0])
+        return Transformer(self.modulus, D_MODEL, NUM_HEADS, D_MLP, weights_generator(1))
 
     def tokens(self) -> Tensor:
         return torch.stack([self.a, self.b, torch.full_like(self.a, self.modulus)], 1)
 
 
 def make_task(modulus: int) -> Task:
-    train = split_pairs(modulus, 0.3, generators(1)[1]).train
-    return Task(modulus, *all_pairs(modulus), targets(modulus), train)
+    addition, pairs = named_task("add", modulus), torch.arange(modulus**2)
+    count = training_pairs(len(pairs), 0.3)
+    train = split_questions(addition, count, split_generator(1)).train
+    answers = torch.from_numpy(addition.targets)
+    return Task(modulus, pairs // modulus, pairs % modulus, answers, train)
 
 
 def adamw(parameters: Any) -> torch.optim.Optimizer:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from grokking.markdown import table
+from grokking.files.markdown import table
 
 PEAK, AVX512_MKL = "FMA peak", "MKL's AVX-512 path"  # of results["not_measured"]
 JOBS = {

@@ -23,7 +23,7 @@ QUICK_EPOCHS = (0, 128, 256)
 def train_states(backend: Backend, epochs: tuple[int, ...], file: Path) -> None:
     """Train, and write {"weights": {epoch: weights}, "train": pair numbers} to the file."""
     state = new_state(Config(seed=SEED), CPU)
-    engine = choose_engine(state.config.modulus, state.split, CPU, backend)
+    engine = choose_engine(state.task, state.split, CPU, backend)
     kept: dict[int, Weights] = {}
     torch.set_num_threads(backend.torch_threads)
     with denormals_as_zero():
@@ -32,5 +32,5 @@ def train_states(backend: Backend, epochs: tuple[int, ...], file: Path) -> None:
                 kept[state.epoch] = weights_of(state.model)
             if state.epoch == max(epochs):
                 break
-            advance(state, engine.training_step(state.model))
+            advance(state, engine, engine.training_step(state.model, engine.train))
     torch.save({"weights": kept, "train": state.split.train}, file)

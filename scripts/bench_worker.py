@@ -19,7 +19,6 @@ import torch
 from grokking.config import Config
 from grokking.kernels.choice import choose_on_cpu
 from grokking.system.environment import denormals_as_zero
-from grokking.task import Split
 from grokking.training.engine import choose_engine
 from grokking.training.loop import advance, probe
 from grokking.training.recorder import Recorder
@@ -36,22 +35,34 @@ class Trained:
         self.backend, self.state = backend, new_state(config, CPU)
         self.state.model.load_state_dict(weights)
         pairs = torch.arange(config.modulus**2)
-        self.state.split = Split(train, pairs[~torch.isin(pairs, train)])
-        self.engine = choose_engine(config.modulus, self.state.split, CPU, backend)
+        split = type(self.state.split)  # which lies elsewhere in older builds
+        self.state.split = split(train, pairs[~torch.isin(pairs, train)])
+        task = getattr(self.state, "task", config.modulus)
+        self.engine = choose_engine(task, self.state.split, CPU, backend)
         self.folder = tempfile.TemporaryDirectory()
         self.recorder = Recorder(self.state, Path(self.folder.name))
         self.neurons = list(range(config.d_mlp))
 
     def step(self) -> None:
         """A training epoch: forward, backward, AdamW."""
-        advance(self.state, self.engine.training_step(self.state.model))
+        self.advance(self.begun())
 
     def probed(self) -> None:
         """An epoch with its probe of all pairs and what it measures and notes."""
-        step = self.engine.training_step(self.state.model, class_sums=True)
+        step = self.begun(class_sums=True)
         self.recorder.measure(step.score, probe(self.state, self.engine, step.score))
         self.recorder.save_labels()
-        advance(self.state, step)
+        self.advance(step)
+
+    def begun(self, class_sums: bool = False) -> Any:
+        """The forward half of a step; builds from before there were tasks name no pairs."""
+        pairs = (self.engine.train,) if hasattr(self.state, "task") else ()
+        return self.engine.training_step(self.state.model, *pairs, class_sums=class_sums)
+
+    def advance(self, step: Any) -> None:
+        """The other half."""
+        engine = (self.engine,) if hasattr(self.state, "task") else ()
+        advance(self.state, *engine, step)
 
     def surfaces(self) -> None:
         self.engine.surfaces(self.state.model, self.neurons)
@@ -68,21 +79,20 @@ class Trained:
             seconds[name] = time.perf_counter() - began
             return result
 
-        model, engine, optimizer = self.state.model, self.engine, self.state.optimizer
+        model, engine = self.state.model, self.engine
         weights = parameters_of(model)
         tables = timed("folding", lambda: self.backend.fold(weights))
-        train = engine.train, engine.train_targets
+        train = engine.train, engine.targets[engine.train]
         timed(
             "loss and gradient of the tables",
             lambda: self.backend.pair_loss(tables, *train, class_sums=True),
         )
-        step = timed("the step's call", lambda: engine.training_step(model, class_sums=True))
+        step = timed("the step's call", lambda: self.begun(class_sums=True))
         validation = timed("validation", lambda: probe(self.state, engine, step.score))
         timed("measures", lambda: self.recorder.measure(step.score, validation))
         timed("labels", self.recorder.save_labels)
-        timed("zero_grad", optimizer.zero_grad)
         timed("backward", step.loss.backward)
-        timed("AdamW", optimizer.step)
+        timed("AdamW", lambda: self.state.optimizer.step(0.0))
         self.state.epoch += 1
         return seconds
 

@@ -14,7 +14,7 @@ from grokking.config import VARIABLES
 from grokking.kernels.choice import choose_on_cpu
 from grokking.model.transformer import Transformer
 from grokking.system.cores import available_cores
-from grokking.task import all_pairs, generators, split_pairs, targets
+from tests.support.addition import all_pairs, generators, split_pairs, targets
 from tests.support.environment import ROOT, clean_environment
 from tests.support.tiny import TINY
 
@@ -194,7 +194,7 @@ def test_spectra_are_those_of_the_measures(run):
         norms = np.sqrt(2 / P * sum((wave**2).sum(1) for wave in waves))
         np.testing.assert_allclose(state.spectrum(name), norms, rtol=1e-4)
     largest = state.spectrum("W_L").max()
-    assert state.key_frequencies() == [
+    assert state.key_blocks() == [
         i + 1 for i, norm in enumerate(state.spectrum("W_L")) if norm > largest / 4
     ]
     with pytest.raises(ValueError, match="name is 'W_Q', expected W_E or W_L"):
@@ -298,10 +298,11 @@ def test_an_interrupted_run_is_taken_up_bit_for_bit(run, tmp_path, monkeypatch):
 
     advance, folder = loop.advance, tmp_path / "run"
 
-    def interrupted(state, step):
-        advance(state, step)
+    def interrupted(state, *rest):
+        lost = advance(state, *rest)
         if state.epoch == 8:
             raise KeyboardInterrupt
+        return lost
 
     monkeypatch.setattr(loop, "advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -326,7 +327,7 @@ def test_a_run_that_diverges_is_returned(tmp_path):
     [
         ({"lr": 1}, TypeError, r"train\(\) has no setting 'lr'; did you mean 'learning_rate'\?"),
         ({"weight_decays": 1}, TypeError, "did you mean 'weight_decay'"),
-        ({"zzz": 1}, TypeError, "there are beta1, beta2"),
+        ({"zzz": 1}, TypeError, "there are batch_size, beta1, beta2"),
         ({"artifacts_dir": "x"}, TypeError, "no setting 'artifacts_dir'"),
         ({"weight_decay": -1}, ValueError, "^weight_decay is -1, expected a number >= 0$"),
         ({"weight_decay": "1"}, ValueError, "^weight_decay is '1', expected a number >= 0$"),

@@ -49,6 +49,12 @@ def test_values_are_read(variable, text, value):
 
 
 WRONG = [
+    ("GROK_TASK", "addition"),
+    ("GROK_TASK", "file:"),
+    ("GROK_SPLIT_SEED", "-1"),
+    ("GROK_OPTIMIZER", "adamax"),
+    ("GROK_BATCH_SIZE", "0"),
+    ("GROK_INIT_SCALE", "0"),
     ("GROK_SEED", " "),
     ("GROK_SEED", "1e3"),
     ("GROK_SEED", "-1"),
@@ -116,6 +122,10 @@ def test_values_that_do_not_go_together_are_refused_even_without_strict_validati
 
 
 STRICT = {
+    "GROK_TASK": "multiply",
+    "GROK_OPTIMIZER": "sgd",
+    "GROK_BATCH_SIZE": "512",
+    "GROK_INIT_SCALE": "2",
     "GROK_WEIGHT_DECAY": "2",
     "GROK_TRAIN_FRACTION": "0.4",
     "GROK_LEARNING_RATE": "0.01",
@@ -176,6 +186,7 @@ def test_every_field_either_decides_weights_or_controls_the_run():
     assert set(config.identity(Config())) == {
         *("weight_decay", "seed", "train_fraction", "learning_rate", "beta1", "beta2"),
         *("warmup_steps", "modulus", "d_model", "num_heads", "d_mlp"),
+        *("task", "split_seed", "optimizer", "batch_size", "init_scale"),
     }
 
 

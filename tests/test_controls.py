@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from grokking.analysis import controls
-from grokking.analysis.controls import Control, draw_controls, other_frequencies, other_spans
+from grokking.analysis.controls import Control, draw_controls, other_blocks, other_spans
 from grokking.analysis.hindsight import examine
-from grokking.fourier import frequency_shares
+from grokking.fourier import block_shares
 from grokking.kernels.reference import Reference
 from grokking.training.state import labeled_record, new_state, weights_of
+from tests.support.addition import addition
 from tests.support.tiny import CONFIG
 
 P = 13
@@ -20,7 +21,7 @@ P = 13
 
 def state_of(model, training):
     record = labeled_record(training, 5, weights_of(model))
-    return examine(record, Reference())
+    return examine(record, addition(P), Reference())
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +30,21 @@ def untrained():
     return state_of(training.model, training)
 
 
-def test_other_frequencies_are_as_many_and_none_of_them_key():
-    sets = other_frequencies(56, [14, 35, 41, 42, 52])
+def test_other_blocks_are_as_many_and_none_of_them_key():
+    sets = other_blocks(56, [14, 35, 41, 42, 52])
     assert len(sets) == controls.DRAWS
     for chosen in sets:
         assert len(set(chosen)) == 5 and not {14, 35, 41, 42, 52} & set(chosen)
         assert min(chosen) >= 1 and max(chosen) <= 56
     assert len({tuple(chosen) for chosen in sets}) > controls.DRAWS // 2
-    assert sets == other_frequencies(56, [14, 35, 41, 42, 52])
+    assert sets == other_blocks(56, [14, 35, 41, 42, 52])
 
 
 @pytest.mark.parametrize(
     ("count", "keys"), [(56, range(1, 57)), (6, [1, 2, 3]), (56, []), (3, [1])]
 )
 def test_where_too_few_are_left_nothing_is_drawn(count, keys):
-    assert other_frequencies(count, list(keys)) == []
+    assert other_blocks(count, list(keys)) == []
 
 
 def test_other_spans_are_orthonormal_and_at_right_angles_to_the_span():
@@ -66,7 +67,7 @@ def test_random_directions_are_judged_as_neurons_are(untrained):
     expected = []
     for _ in range(2):
         mixed = surfaces @ generator.standard_normal((d_mlp, d_mlp))
-        shares = [frequency_shares(mixed[:, :, m]).max() for m in range(d_mlp)]
+        shares = [block_shares(mixed[:, :, m], untrained.basis).max() for m in range(d_mlp)]
         expected.append(np.mean(np.array(shares) > 0.85))
     assert controls._random_directions(untrained)[:2] == pytest.approx(expected)
 
@@ -75,7 +76,7 @@ def test_random_directions_of_waves_of_one_frequency_are_all_periodic(untrained,
     a, b = np.ogrid[:P, :P]
     waves = [np.cos(2 * math.pi * 3 * (a + b) / P + i) for i in range(24)]
     monkeypatch.setattr(
-        type(untrained), "surfaces", lambda self: np.stack(waves, axis=2).astype(np.float32)
+        type(untrained), "surfaces", lambda *_: np.stack(waves, axis=2).astype(np.float32)
     )
     assert controls._random_directions(untrained) == [1.0] * controls.DRAWS
 
@@ -87,7 +88,7 @@ def test_the_key_rule_finds_no_few_frequencies_where_the_classes_have_no_order(u
     wave = np.cos(2 * math.pi * 2 * np.arange(P) / P)
     W_L = torch.from_numpy(np.outer(np.ones(24), wave)).float()
     planted = replace(untrained, tables=untrained.tables._replace(W_L=W_L))
-    assert planted.key_frequencies() == [2]
+    assert planted.key_blocks() == [2]
     assert min(controls._keys_of_shuffled(planted)) > 1
 
 

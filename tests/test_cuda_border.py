@@ -15,8 +15,8 @@ from grokking.kernels.cuda import Cuda
 from grokking.kernels.parity import disagreement
 from grokking.model.tables import Tables
 from grokking.model.transformer import Transformer, fold
-from grokking.task import generators, split_pairs, targets
 from grokking.training.engine import FoldedEngine, PlainEngine
+from tests.support.addition import addition, generators, split_pairs, targets
 from tests.support.cuda_cases import SIZES, answer_of, assert_accurate
 from tests.support.emulation import compile_module, make_request
 from tests.support.environment import require
@@ -66,9 +66,9 @@ def test_every_call_agrees_at_sizes_below_a_tile(size):
 def test_training_and_probing_agree_with_plain_pytorch():
     for_weights, for_split = generators(3)
     model, split = Transformer(11, 12, 3, 17, for_weights), split_pairs(11, 0.4, for_split)
-    engines = FoldedEngine(11, split, KERNEL), PlainEngine(11, split, CPU)
-    steps = [engine.training_step(model, class_sums=True) for engine in engines]
-    probes = [engine.validate(model, class_sums=True) for engine in engines]
+    engines = FoldedEngine(addition(11), split, KERNEL), PlainEngine(addition(11), split, CPU)
+    steps = [engine.training_step(model, engine.train, class_sums=True) for engine in engines]
+    probes = [engine.evaluate(model, engine.validation, class_sums=True) for engine in engines]
     for ours, plain in ((steps[0].score, steps[1].score), probes):
         assert ours.loss == pytest.approx(plain.loss, rel=1e-5)
         assert ours.accuracy == plain.accuracy

@@ -8,8 +8,8 @@ from grokking.kernels.cuda import Cuda
 from grokking.kernels.parity import disagreement
 from grokking.model.tables import Tables
 from grokking.model.transformer import Transformer, fold
-from grokking.task import generators, split_pairs, targets
 from grokking.training.engine import FoldedEngine, PlainEngine
+from tests.support.addition import addition, generators, split_pairs, targets
 from tests.support.cuda_cases import SIZES, answer_of, assert_accurate
 from tests.support.emulation import make_request
 
@@ -44,10 +44,12 @@ def test_training_gradients_of_the_experiment_agree_with_plain_pytorch(device):
     model, split = problem(device)
 
     def gradients(engine):
-        return torch.autograd.grad(engine.training_step(model).loss, list(model.parameters()))
+        return torch.autograd.grad(
+            engine.training_step(model, engine.train).loss, list(model.parameters())
+        )
 
-    ours = gradients(FoldedEngine(113, split, KERNEL, device))
-    for a, b in zip(ours, gradients(PlainEngine(113, split, device)), strict=True):
+    ours = gradients(FoldedEngine(addition(113), split, KERNEL, device))
+    for a, b in zip(ours, gradients(PlainEngine(addition(113), split, device)), strict=True):
         assert (a - b).norm() <= 1e-4 * b.norm()
 
 

@@ -6,8 +6,8 @@ import torch
 from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.compiled import implementations
 from grokking.model.transformer import Transformer
-from grokking.task import all_pairs, generators, split_pairs, targets
 from grokking.training.engine import FoldedEngine, PlainEngine
+from tests.support.addition import addition, all_pairs, generators, split_pairs, targets
 
 
 @pytest.fixture(
@@ -25,9 +25,9 @@ def setting(request, monkeypatch):
         monkeypatch.setattr("grokking.training.engine.PAIRS_AT_ONCE", 50)
         monkeypatch.setattr("grokking.kernels.reference.PAIRS_AT_ONCE", 50)
     if request.param.startswith("plain"):
-        return model, split, PlainEngine(13, split, torch.device("cpu"))
+        return model, split, PlainEngine(addition(13), split, torch.device("cpu"))
     name = "torch" if request.param.startswith("folded") else request.param
-    return model, split, FoldedEngine(13, split, choose_on_cpu(name, 2))
+    return model, split, FoldedEngine(addition(13), split, choose_on_cpu(name, 2))
 
 
 def textbook_logits(model):
@@ -39,8 +39,8 @@ def test_scores_are_means_over_each_part_of_the_split(setting):
     model, split, engine = setting
     logits, goal = textbook_logits(model).double(), targets(13)
     for score, pairs in (
-        (engine.training_step(model).score, split.train),
-        (engine.validate(model), split.validation),
+        (engine.training_step(model, engine.train).score, split.train),
+        (engine.evaluate(model, engine.validation), split.validation),
     ):
         expected = torch.nn.functional.cross_entropy(logits[pairs], goal[pairs])
         assert score.loss == pytest.approx(expected.item(), rel=1e-5)
@@ -49,7 +49,10 @@ def test_scores_are_means_over_each_part_of_the_split(setting):
 
 def test_both_parts_of_the_split_add_up_to_the_sums_of_each_class(setting):
     model, _, engine = setting
-    parts = engine.training_step(model, True).score, engine.validate(model, True)
+    parts = (
+        engine.training_step(model, engine.train, True).score,
+        engine.evaluate(model, engine.validation, True),
+    )
     sums = sum(part.class_sums for part in parts)
     expected = torch.zeros(13, 13, dtype=torch.float64)
     for number, row in enumerate(textbook_logits(model).double()):
@@ -59,7 +62,7 @@ def test_both_parts_of_the_split_add_up_to_the_sums_of_each_class(setting):
 
 def test_the_loss_is_differentiable_for_every_parameter(setting):
     model, split, engine = setting
-    engine.training_step(model).loss.backward()
+    engine.training_step(model, engine.train).loss.backward()
     a, b = all_pairs(13)
     goal = targets(13)[split.train]
     logits = model.double().logits_at_equals(a[split.train], b[split.train])
@@ -81,14 +84,16 @@ def test_surfaces_are_indexed_by_first_then_second_operand(setting):
 def test_the_validation_score_is_that_of_the_model_that_is_given(setting):
     """Not of the one that was stepped last, and not of its weights before they were changed."""
     model, split, engine = setting
-    engine.training_step(model, class_sums=True)
-    before = engine.validate(model, class_sums=True).loss
+    engine.training_step(model, engine.train, class_sums=True)
+    before = engine.evaluate(model, engine.validation, class_sums=True).loss
     other = Transformer(13, 16, 2, 24, generators(6)[0])
     logits, goal = textbook_logits(other).double(), targets(13)
     expected = torch.nn.functional.cross_entropy(logits[split.validation], goal[split.validation])
-    assert engine.validate(other).loss == pytest.approx(expected.item(), rel=1e-5)
-    assert engine.validate(model).loss == before
+    assert engine.evaluate(other, engine.validation).loss == pytest.approx(
+        expected.item(), rel=1e-5
+    )
+    assert engine.evaluate(model, engine.validation).loss == before
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    engine.training_step(model, class_sums=True).loss.backward()
+    engine.training_step(model, engine.train, class_sums=True).loss.backward()
     optimizer.step()
-    assert engine.validate(model).loss != before
+    assert engine.evaluate(model, engine.validation).loss != before

@@ -62,7 +62,7 @@ BAD_SURFACES = {
     "0x0": (surface_text(modulus=0, surface=[]), "'modulus' is 0"),
     "no rows": (surface_text(surface=[]), "'surface' has 0 rows"),
     "string": (surface_text(surface=[[0, "1"], [2, 3]]), r"'surface'\[0\]\[1\] is \"1\""),
-    "null value": (surface_text(surface=[[0, None], [2, 3]]), "is null"),
+    "null value": (surface_text(surface=[[0, None], [2, 3]]), "null in it, expected nowhere"),
     "boolean": (surface_text(surface=[[0, True], [2, 3]]), "is true"),
     "NaN": (surface_text(surface=[[0, math.nan], [2, 3]]), "NaN is not allowed"),
     "Infinity": (surface_text(surface=[[0, -math.inf], [2, 3]]), "-Infinity is not allowed"),

@@ -7,7 +7,7 @@ from grokking.kernels.reference import Reference, forward
 from grokking.model.fold import fold_parameters
 from grokking.model.loss import cross_entropy
 from grokking.model.transformer import Transformer, fold, parameters_for_surfaces
-from grokking.task import all_pairs, generators, targets
+from tests.support.addition import all_pairs, generators, targets
 
 PLAIN = Reference()
 

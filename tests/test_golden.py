@@ -106,7 +106,7 @@ def test_a_field_that_an_older_version_did_not_know_has_its_default(old_sweep, o
 def forget(folder, field):
     """Take a field out of every file of a run that records the settings."""
     settings = json.loads((folder / "config.json").read_text())
-    del settings["config"][field]
+    settings["config"].pop(field, None)  # or never knew it
     (folder / "config.json").write_text(json.dumps(settings))
     for path in (folder / "checkpoint_latest.pt", *(folder / "trajectory").iterdir()):
         checkpoint = load_checkpoint(path)

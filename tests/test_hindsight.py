@@ -20,6 +20,7 @@ from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.compiled import implementations
 from grokking.training.state import labeled_record, new_state, weights_of
 from tests.support import textbook
+from tests.support.addition import addition
 from tests.support.textbook import key_part, losses
 from tests.support.training import CPU, TINY
 
@@ -58,7 +59,7 @@ def kernel(request):
 def setting(kernel):
     """(state, the training that its checkpoint is of)."""
     training = trained()
-    return examine(checkpoint(training, 8), kernel), training
+    return examine(checkpoint(training, 8), addition(P), kernel), training
 
 
 def checkpoint(training, epoch):
@@ -90,7 +91,7 @@ def test_look_back_is_the_textbook_at_every_recorded_state(kernel):
     """Each column, where restricted and excluded losses and those of the keys all differ."""
     recorded = [(3, new_state(TINY, CPU)), (8, trained())]
     loads = [partial(checkpoint, training, epoch) for epoch, training in recorded]
-    found = look_back(loads, KEYS, kernel, workers=2)
+    found = look_back(loads, addition(P), KEYS, kernel, workers=2)
     assert (found.key_frequencies, found.epochs) == (KEYS, [3, 8])
     assert len(found.excluded_losses_by_frequency) == len(KEYS)
     for i, (_, training) in enumerate(recorded):
@@ -164,7 +165,7 @@ def test_surfaces_of_chosen_neurons(state, reference):
 
 
 def test_key_frequencies_follow_from_the_spectrum_of_W_L(state, reference):
-    assert state.key_frequencies() == textbook.leading(reference[2].T) == [1, 3]
+    assert state.key_blocks() == textbook.leading(reference[2].T) == [1, 3]
 
 
 def test_the_residuals_of_W_L(state, reference):
@@ -189,8 +190,11 @@ def test_direction_fits_are_the_r_squared_of_a_regression(state, reference):
     _, post, W_L, _ = reference
     a, b = np.ogrid[:P, :P]
     for fit in direction_fits(state, KEYS):
-        along = post @ W_L @ wave(fit.frequency, fit.wave, np.arange(P))
-        design = np.stack([wave(fit.frequency, fit.wave, a + b).ravel(), np.ones(P * P)], axis=1)
+        along = post @ W_L @ wave(fit.frequency, ("cos", "sin")[fit.function], np.arange(P))
+        design = np.stack(
+            [wave(fit.frequency, ("cos", "sin")[fit.function], a + b).ravel(), np.ones(P * P)],
+            axis=1,
+        )
         coefficients, *_ = np.linalg.lstsq(design, along.ravel(), rcond=None)
         residual = along.ravel() - design @ coefficients
         assert fit.explained == pytest.approx(1 - residual.var() / along.var(), abs=1e-4)

@@ -10,8 +10,8 @@ from grokking.kernels.compiled import implementations
 from grokking.kernels.cpu import Cpu, on_cpu
 from grokking.model.tables import Tables, table_shapes
 from grokking.model.transformer import Transformer, fold
-from grokking.task import generators, split_pairs, targets
 from tests.support.accuracy import assert_as_good_as_pytorch
+from tests.support.addition import generators, split_pairs, targets
 from tests.support.environment import unavailable
 from tests.support.kernel_cases import (
     PLAIN,

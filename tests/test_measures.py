@@ -10,17 +10,20 @@ import torch
 from grokking.analysis import measures
 from grokking.analysis.hindsight import examine
 from grokking.analysis.measures import measure
-from grokking.analysis.spectra import cosine_amplitudes
+from grokking.analysis.spectra import amplitudes
 from grokking.files.measures import append, forget_after, read
+from grokking.fourier import cyclic_basis
 from grokking.kernels.choice import choose_on_cpu
 from grokking.kernels.compiled import implementations
 from grokking.kernels.reference import Reference
 from grokking.model.parameters import Parameters
 from grokking.system.errors import UserError
+from grokking.task import make_task
 from grokking.training.engine import FoldedEngine, PlainEngine
 from grokking.training.recorder import Recorder
 from grokking.training.state import labeled_record, new_state, weights_of
 from tests.support import textbook
+from tests.support.addition import addition
 from tests.support.training import CPU, TINY, resume, run
 
 
@@ -32,13 +35,16 @@ def measured():
         for parameter in state.model.parameters():
             parameter *= 2
         textbook.peak_output(state.model)
-    engine = PlainEngine(7, state.split, CPU)
-    _, training = engine.training_step(state.model, class_sums=True)
-    sums = training.class_sums + engine.validate(state.model, class_sums=True).class_sums
+    engine = PlainEngine(addition(7), state.split, CPU)
+    _, training = engine.training_step(state.model, engine.train, class_sums=True)
+    sums = (
+        training.class_sums
+        + engine.evaluate(state.model, engine.validation, class_sums=True).class_sums
+    )
     model = state.model
     weights = {name: w.detach().numpy() for name, w in model.named_parameters()}
     W_L = (model.W_out @ model.W_U).detach().numpy()
-    row = measure(30, weights, W_L, sums.numpy() / 7)[0]
+    row = measure(30, addition(7), weights, W_L, sums.numpy())[0]
     a, b = torch.meshgrid(torch.arange(7), torch.arange(7), indexing="ij")
     tokens = torch.stack([a, b, torch.full_like(a, 7)], -1).reshape(-1, 3)
     logits = model.double()(tokens)[:, 2].detach().numpy().reshape(7, 7, 7)
@@ -89,10 +95,10 @@ def test_the_amplitudes_of_the_logits_are_signed(measured):
         )
 
 
-@pytest.mark.parametrize("p", [1, 2, 8])
-def test_without_a_fourier_basis_only_the_squares_are_measured(p):
+def test_without_a_known_basis_only_the_squares_are_measured():
     weights = {name: np.ones(2, np.float32) for name in Parameters._fields}
-    row = measure(0, weights, np.ones((4, p), np.float32), np.zeros((p, p)))
+    task = make_task("squares", 8)
+    row = measure(0, task, weights, np.ones((4, 8), np.float32), np.zeros((8, 8)))
     assert row.dtype.names == ("epoch", "squares", "squares_total", "digest")
     assert row["squares_total"] == [22.0]
 
@@ -108,7 +114,9 @@ def test_a_run_measures_every_probe_and_numpy_reads_the_file(tmp_path):
 def test_the_last_row_is_measured_on_the_logits_of_the_last_state(tmp_path):
     state = run(TINY, tmp_path)
     checkpoint = labeled_record(state, 20, weights_of(state.model))
-    expected = cosine_amplitudes(examine(checkpoint, Reference()).class_means)
+    expected = amplitudes(
+        examine(checkpoint, addition(7), Reference()).class_means, cyclic_basis(7)
+    )
     np.testing.assert_allclose(read(tmp_path)["logit_cosines"][-1], expected, rtol=1e-3, atol=1e-6)
 
 
@@ -127,10 +135,10 @@ def test_every_kernel_measures_what_the_plain_path_measures(tmp_path, name):
         return read(directory), state.model
 
     def plain(split):
-        return PlainEngine(7, split, CPU)
+        return PlainEngine(addition(7), split, CPU)
 
     def kernel(split):
-        return FoldedEngine(7, split, choose_on_cpu(name, 1))
+        return FoldedEngine(addition(7), split, choose_on_cpu(name, 1))
 
     (ours, model), (theirs, _) = rows(kernel), rows(plain)
     assert len(ours) == len(theirs) == 2
@@ -154,7 +162,7 @@ def test_a_resumed_run_leaves_the_same_bytes(tmp_path, cut):
 
 
 def rows_of(*epochs, dtype=None):
-    row = np.zeros(len(epochs), dtype or measures.row_type(5))
+    row = np.zeros(len(epochs), dtype or measures.row_type(addition(5)))
     row["epoch"] = epochs
     return row
 
@@ -192,7 +200,7 @@ def test_every_damaged_byte_is_noticed_or_changes_nothing(tmp_path):
 
 def test_rows_that_were_lost_or_moved_are_noticed(tmp_path):
     append(tmp_path, [rows_of(0, 1, 2)])
-    path, size = tmp_path / "measures.npy", measures.row_type(5).itemsize
+    path, size = tmp_path / "measures.npy", measures.row_type(addition(5)).itemsize
     good = path.read_bytes()
     header, rows = good[: -3 * size], [good[-3 * size :][i * size :][:size] for i in range(3)]
     for order in ((0, 2, 1), (1, 2, 0), (0, 0, 1)):
@@ -205,7 +213,7 @@ def test_a_file_without_digests_is_read_and_gets_them_when_its_run_goes_on(tmp_p
     with_digests = tmp_path / "new"
     with_digests.mkdir()
     append(with_digests, [rows_of(0, 1, 2)])
-    older = measures.row_type(5).descr[:-1]
+    older = measures.row_type(addition(5)).descr[:-1]
     np.save(tmp_path / "measures.npy", rows_of(0, 1, 2, 3, dtype=older))
     assert read(tmp_path)["epoch"].tolist() == [0, 1, 2, 3]
     forget_after(tmp_path, 2)
@@ -240,7 +248,7 @@ def test_other_arrays_and_shortened_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="lost its end"):
         read(tmp_path)
     with pytest.raises(UserError, match="another model"):
-        append(tmp_path, [np.zeros(1, measures.row_type(7))])
+        append(tmp_path, [np.zeros(1, measures.row_type(addition(7)))])
 
 
 def test_a_checkpoint_is_never_ahead_of_the_measures(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import torch
 
 from grokking.model.loss import cross_entropy
 from grokking.model.transformer import Transformer
-from grokking.task import all_pairs, generators, targets
+from tests.support.addition import all_pairs, generators, targets
 
 
 def small_model(modulus=11, d_model=24, num_heads=3, d_mlp=20, seed=0):

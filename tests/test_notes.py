@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from grokking.analysis import progress_measures
-from grokking.fourier import diagonal_periodicity, frequency_shares, wave_order
+from grokking.fourier import block_shares, cyclic_basis, diagonal_periodicity, wave_order
 from tests.support.environment import ROOT
 
 NOTES = (ROOT / "docs" / "NOTES.md").read_text()
@@ -58,7 +58,7 @@ def test_shares_of_a_rectified_sum_of_cosines():
         return 100 * (wave * centred).sum() ** 2 / (wave**2).sum() / (centred**2).sum()
 
     found = [share(np.cos(w * a)), share(np.cos(w * (a + b))), share(np.cos(w * (a - b)))]
-    found.append(100 * (1 - frequency_shares(surface)[18]))
+    found.append(100 * (1 - block_shares(surface, cyclic_basis(P))[18]))
     stated = [float(row[1].removesuffix(" %")) for row in table("part")]
     assert found == pytest.approx(stated, abs=0.05)
     assert share(np.cos(w * b)) == pytest.approx(found[0], abs=1e-9)

@@ -19,6 +19,8 @@ from grokking.pictures.structure_sentences import (
     spectrum_told,
     waves_told,
 )
+from grokking.task import make_task
+from tests.support.addition import addition
 from tests.support.synthetic import history, phases
 
 P, KEYS = 53, [3, 8, 11]  # 3 of 26 frequencies
@@ -28,7 +30,13 @@ P, KEYS = 53, [3, 8, 11]  # 3 of 26 frequencies
     ("count", "p", "few"), [(0, 113, False), (14, 113, True), (15, 113, False), (1, 7, False)]
 )
 def test_a_few_are_at_most_a_quarter_of_the_frequencies(count, p, few):
-    assert are_few(range(1, count + 1), p) == few
+    assert are_few(range(1, count + 1), addition(p)) == few
+
+
+def test_of_the_six_irreps_of_s5_two_are_a_few():
+    assert [are_few(range(1, n + 1), make_task("s5", 120)) for n in range(4)] == [
+        *(False, True, True, False)
+    ]
 
 
 # --- the course of a run ---------------------------------------------------------------------
@@ -96,7 +104,9 @@ def film(keys=KEYS, first=0.1, last=0.9, shares=((0.1, 0.6, 0.9),)):
         spectra[frame, [k - 1 for k in others]] = ((1 - share) / max(len(others), 1)) ** 0.5
     heights = np.zeros((3, P, P), dtype=np.uint8)
     filmed = [FilmedNeuron(9 + i, 3, [1.0] * 3, heights, list(of)) for i, of in enumerate(shares)]
-    return Film(P, [0, 100, 900], [0.1, 1.0, 1.0], [0.0, 0.07, 1.0], spectra, list(keys), filmed)
+    return Film(
+        addition(P), [0, 100, 900], [0.1, 1.0, 1.0], [0.0, 0.07, 1.0], spectra, list(keys), filmed
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +159,7 @@ EARLY, LATE = [4.0, 1.0, 0.5, 0.1], [4.0, 4.0, 4.0, 0.1]
     ],
 )
 def test_the_circuit_grows_on_the_plateau_where_there_is_one_and_it_does(restricted, reached, grew):
-    told = growth_told(measures(restricted, LATE), P, reached)
+    told = growth_told(measures(restricted, LATE), addition(P), reached)
     assert (told.heading == "The circuit grows on the plateau") == grew
     assert (
         "the validation loss fell below half of its maximum for good at epoch 900." in told.sentence
@@ -157,12 +167,12 @@ def test_the_circuit_grows_on_the_plateau_where_there_is_one_and_it_does(restric
 
 
 def test_losses_that_have_not_fallen_are_said_to_have_not():
-    told = growth_told(measures([4.0] * 4, [None] * 4), P, phases(50, None))
+    told = growth_told(measures([4.0] * 4, [None] * 4), addition(P), phases(50, None))
     assert told.sentence.count("has not fallen below half of its maximum for good") == 2
 
 
 def test_of_many_key_frequencies_restricted_loss_says_little():
-    told = growth_told(measures(EARLY, LATE, range(1, 20)), P, phases(50, 800))
+    told = growth_told(measures(EARLY, LATE, range(1, 20)), addition(P), phases(50, 800))
     assert told.heading == "Restricted and excluded loss"
     assert "19 of 26 frequencies are key; a few would be at most 6" in told.sentence
 
@@ -171,7 +181,7 @@ def test_of_many_key_frequencies_restricted_loss_says_little():
 
 
 def circle(frequency, roughness, control=(0.3, 0.5)):
-    return Circle(frequency, np.zeros((P, 2)), 0.1, roughness, control)
+    return Circle(frequency, np.zeros((P, 2)), list(range(P)), 0.1, roughness, control)
 
 
 def test_circles_are_told_from_scribbles_and_both_from_chance():
@@ -195,12 +205,12 @@ def test_the_control_of_a_circle_is_the_same_with_the_numbers_in_random_order():
     angle = 2 * np.pi * k * x / P
     clock = np.stack([np.cos(angle), np.sin(angle)], 1)
     noise = np.random.default_rng(0).normal(size=(P, 16))
-    (clear,) = circles(np.hstack([5 * clock, 0.05 * noise]), [k])
-    (scribble,) = circles(noise, [k])
+    (clear,) = circles(np.hstack([5 * clock, 0.05 * noise]), [k], addition(P).group)
+    (scribble,) = circles(noise, [k], addition(P).group)
     assert clear.is_round and not scribble.is_round
     assert clear.roughness < 0.05 and clear.control[0] > 0.5
     assert scribble.control[0] < scribble.roughness < scribble.control[1]
-    assert circles(np.ones((P, 4)), [k]) == []  # an embedding without variance
+    assert circles(np.ones((P, 4)), [k], addition(P).group) == []  # an embedding without variance
 
 
 @pytest.mark.parametrize(
@@ -212,7 +222,7 @@ def test_the_control_of_a_circle_is_the_same_with_the_numbers_in_random_order():
     ],
 )
 def test_a_neuron_is_a_wave_above_85_percent(shares, words):
-    told = waves_told(shares, "neurons")
+    told = waves_told(shares, "neurons", addition(P))
     assert words in told.sentence
     assert told.heading.startswith("No ") == ("none is" in words)
 
@@ -235,9 +245,17 @@ def test_hills_form_where_a_neuron_becomes_a_wave(shares, words):
     assert ("hills" in told) == ("since" in words or "neuron 10" in words)
 
 
-def gallery(shares, peaks, frequencies):
+def gallery(shares, peaks, frequencies, keys):
     return Gallery(
-        P, 9, list(range(len(shares))), frequencies, shares, peaks, np.zeros((0,)), left_out=0
+        addition(P),
+        9,
+        keys,
+        list(range(len(shares))),
+        frequencies,
+        shares,
+        peaks,
+        np.zeros((0,)),
+        left_out=0,
     )
 
 
@@ -250,7 +268,7 @@ def gallery(shares, peaks, frequencies):
     ],
 )
 def test_groups_are_to_be_looked_for_where_half_of_the_neurons_are_waves(shares, keys, words):
-    told = groups_told(gallery(shares, [1.0, 1.0, 1.0, 0.0], [3, 3, 5, 0]), list(keys))
+    told = groups_told(gallery(shares, [1.0, 1.0, 1.0, 0.0], [3, 3, 5, 0], list(keys)))
     assert words in told and "1 are dead" in told
     assert ("2 of 4 neurons are strongest in a key frequency (3, 8, 11)" in told) == (keys is KEYS)
 
@@ -259,12 +277,12 @@ def test_groups_are_to_be_looked_for_where_half_of_the_neurons_are_waves(shares,
 
 
 def test_few_frequencies_are_labelled_each_and_neighbours_together():
-    ticks = frequency_ticks([14, 35, 41, 42, 52], 113)
+    ticks = frequency_ticks([14, 35, 41, 42, 52], addition(113))
     assert ticks["ticktext"] == ["14", "35", "41, 42", "52"]
     assert ticks["tickvals"] == [14, 35, 41.5, 52]
 
 
 @pytest.mark.parametrize("keys", [list(range(1, 57)), []])
 def test_many_frequencies_have_a_few_labels(keys):
-    values = frequency_ticks(keys, 113)["tickvals"]
+    values = frequency_ticks(keys, addition(113))["tickvals"]
     assert len(values) == 7 and set(np.diff(values)) == {9}

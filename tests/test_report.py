@@ -268,12 +268,9 @@ def test_weights_with_a_loss_that_is_not_finite_are_refused_and_nothing_is_writt
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(("modulus", "fault"), [(8, "has modulus 8"), (7, "nor recorded weights")])
-def test_a_folder_that_cannot_be_reported_on_is_refused(run_directory, tmp_path, modulus, fault):
-    config = json.loads((run_directory / "config.json").read_text())
-    config["config"]["modulus"]["value"] = modulus
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=fault):
+def test_a_folder_that_cannot_be_reported_on_is_refused(run_directory, tmp_path):
+    (tmp_path / "config.json").write_bytes((run_directory / "config.json").read_bytes())
+    with pytest.raises(UserError, match="nor recorded weights"):
         write_report(tmp_path)
 
 

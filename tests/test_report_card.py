@@ -12,6 +12,7 @@ from grokking.analysis.controls import Control, Controls
 from grokking.analysis.judging import Findings, Measured
 from grokking.analysis.phases import Phases
 from grokking.analysis.report_card import judge_run
+from tests.support.addition import addition
 
 ROWS = (
     *("keys", "neurons", "residual", "directions", "cosines"),
@@ -40,10 +41,12 @@ CONTROLS = Controls(
     excluded_loss=Control("others", [2.4e-7, 2.5e-7]),
 )
 GOOD = Findings(
-    modulus=113,
+    task=addition(113),
     d_mlp=512,
     weight_decay=1.0,
     departures=(),
+    epoch=40_000,
+    validation_accuracy=1.0,
     now=NOW,
     earlier=NOW,
     controls=CONTROLS,
@@ -57,9 +60,12 @@ MEMORISER = {"outcome": "memorised", "grok_epoch": None, "phases": Phases(None, 
 
 def card(now=None, earlier=None, controls=None, **changes):
     """The rows by name, with changes to the paper's own figures."""
+    state = dataclasses.replace(NOW, **(now or {}))
     findings = dataclasses.replace(
         GOOD,
-        now=dataclasses.replace(NOW, **(now or {})),
+        epoch=state.epoch,
+        validation_accuracy=state.validation_accuracy,
+        now=state,
         earlier=dataclasses.replace(NOW, **{**(earlier or now or {}), "epoch": 30_000}),
         controls=CONTROLS._replace(**(controls or {})),
         **changes,
@@ -244,7 +250,7 @@ def test_epochs_of_one_experiment_do_not_judge_another(decay, departures, judged
 
 
 def test_figures_of_one_model_size_do_not_judge_another_and_ablations_do():
-    found = card(modulus=53, departures=["modulus"])
+    found = card(task=addition(53), departures=["modulus"])
     judged = {name for name, row in found.items() if row.verdict != "not judged"}
     assert judged == {"restricted", "on", "null"}
     assert found["neurons"].reason == "the paper's figure is of a model with another modulus"
@@ -300,8 +306,7 @@ def test_a_network_that_has_only_begun_to_compute_is_given_time():
     [(9_022, (), 40_000), (40_000, (), 80_000), (9_022, ("weight_decay",), 18_044)],
 )
 def test_the_epoch_to_run_on_to(epoch, departures, onward):
-    now = dataclasses.replace(NOW, epoch=epoch)
-    assert dataclasses.replace(GOOD, now=now, departures=departures).next_epoch == onward
+    assert dataclasses.replace(GOOD, epoch=epoch, departures=departures).next_epoch == onward
 
 
 def test_without_a_trajectory_a_row_that_would_fail_is_not_judged():

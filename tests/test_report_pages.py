@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from grokking.analysis.judging import Row
 from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import Film, FilmedNeuron, Scenes
+from grokking.analysis.spectra import surface_shares
 from grokking.files.history import History
 from grokking.pictures import surface_views
 from grokking.pictures.pages.film import film_data, write_film_page
 from grokking.pictures.pages.gallery import gallery_data, write_gallery_page
 from grokking.pictures.pages.report import Story, write_report_page
 from grokking.pictures.style import shades
+from tests.support.addition import addition
 from tests.support.browser import Chromium
 from tests.support.synthetic import described, phases
 
@@ -39,6 +42,12 @@ class StateDouble:
         self.values, self.epoch, self.modulus = values.astype(np.float32), epoch, P
         self.embedding = generator.normal(size=(P, 8)).astype(np.float32)
         self.training_accuracy, self.validation_accuracy = 1.0, epoch / 100
+        self.task = addition(P)
+        self.group, self.basis = self.task.group, self.task.group.basis
+        self.tables = SimpleNamespace(W_L=np.zeros((4, P)))
+
+    def shares(self, neurons=None):
+        return surface_shares(self.surfaces(neurons), self.basis)
 
     def surfaces(self, neurons=None):
         return self.values if neurons is None else self.values[:, :, list(neurons)]
@@ -47,11 +56,11 @@ class StateDouble:
 @pytest.fixture(scope="module")
 def scene():
     final = StateDouble(EPOCHS[-1])
-    gallery = scenes.gallery(final)
+    gallery = scenes.gallery(final, KEYS)
     filmed = scenes.best_neurons(gallery, KEYS)
     film = scenes.film([StateDouble(epoch) for epoch in EPOCHS], KEYS, filmed)
     surfaces = scenes.final_surfaces(final, [neuron for neuron, _ in filmed])
-    return Scenes(film, gallery, scenes.circles(final.embedding, KEYS), surfaces)
+    return Scenes(film, gallery, scenes.circles(final.embedding, KEYS, final.group), surfaces)
 
 
 GROKKED = phases(10, 90)
@@ -134,7 +143,7 @@ def test_the_slider_moves_surface_curve_and_spectrum(tmp_path, scene, chromium: 
                 page.tab.locator("[data-part=slider]").press(key)
             page.settle()
             neuron = scene.film.neurons[0]
-            order = film_data(scene.film)["neurons"][0]["waves"]["operands"]
+            order = film_data(scene.film)["neurons"][0]["waves"]["first"]
             shown = np.array(page.evaluate(HEIGHTS))
             expected = neuron.heights[frame][np.ix_(order, order)].T / 255 * neuron.peaks[frame]
             np.testing.assert_allclose(shown, expected, rtol=1e-6)
@@ -202,7 +211,7 @@ def test_the_film_draws_its_surface(tmp_path, scene, chromium: Chromium) -> None
 
 
 def test_choosing_a_tile_shows_that_neuron(tmp_path, scene, chromium: Chromium) -> None:
-    path = write_gallery_page(tmp_path / "gallery.html", described(), scene.gallery, KEYS)
+    path = write_gallery_page(tmp_path / "gallery.html", described(), scene.gallery)
     with chromium.open(path) as page:
         assert page.evaluate("document.querySelectorAll('.tiles button').length") == 4
         assert page.evaluate("document.querySelectorAll('.tiles .dead').length") == 1
@@ -229,9 +238,9 @@ def test_a_large_modulus_is_shown_by_every_nth_operand(
     tmp_path, scene, chromium: Chromium, monkeypatch
 ) -> None:
     monkeypatch.setattr(surface_views, "DRAWN", 5)
-    path = write_gallery_page(tmp_path / "gallery.html", described(), scene.gallery, KEYS)
-    first = gallery_data(scene.gallery, KEYS)["groups"][0]
-    order, place = first["waves"]["operands"], first["neurons"][0]["place"]
+    path = write_gallery_page(tmp_path / "gallery.html", described(), scene.gallery)
+    first = gallery_data(scene.gallery)["groups"][0]
+    order, place = first["waves"]["first"], first["neurons"][0]["place"]
     assert len(order) == 5 and len(set(order)) == 5
     expected = (
         scene.gallery.heights[place][np.ix_(order, order)].T / 255 * scene.gallery.peaks[place]
@@ -248,9 +257,9 @@ def test_a_large_modulus_is_shown_by_every_nth_operand(
 def test_a_tile_is_painted_upright_in_the_colours_of_the_scale(
     tmp_path, scene, chromium: Chromium
 ) -> None:
-    path = write_gallery_page(tmp_path / "gallery.html", described(), scene.gallery, KEYS)
-    group = gallery_data(scene.gallery, KEYS)["groups"][0]
-    place, order, colors = group["neurons"][0]["place"], group["waves"]["operands"], shades()
+    path = write_gallery_page(tmp_path / "gallery.html", described(), scene.gallery)
+    group = gallery_data(scene.gallery)["groups"][0]
+    place, order, colors = group["neurons"][0]["place"], group["waves"]["first"], shades()
     with chromium.open(path) as page:
         pixels = page.evaluate(
             "[...document.querySelector('.tiles canvas').getContext('2d')"
@@ -333,7 +342,7 @@ def test_the_same_story_gives_the_same_bytes(tmp_path, scene) -> None:
         folder = tmp_path / name
         folder.mkdir()
         write_film_page(folder / "film.html", described(), scene.film)
-        write_gallery_page(folder / "gallery.html", described(), scene.gallery, KEYS)
+        write_gallery_page(folder / "gallery.html", described(), scene.gallery)
         write_report_page(folder / "report.html", story(scene))
         pages.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert pages[0] == pages[1]
@@ -347,7 +356,7 @@ def test_a_film_of_the_reference_size_stays_under_10_mb(tmp_path, filmed) -> Non
         511, 56, [1.23456789012345] * frames, heights, [0.123456789012345] * frames
     )
     film = Film(
-        modulus=113,
+        task=addition(113),
         epochs=list(range(30_000, 30_000 + frames)),
         training_accuracies=[1 / 3] * frames,
         validation_accuracies=[1 / 3] * frames,

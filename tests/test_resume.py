@@ -207,14 +207,15 @@ def test_what_decides_no_weight_so_far_may_change(run, variables):
 @pytest.mark.parametrize("variable", [f"GROK_{name.upper()}" for name in IDENTITY])
 def test_what_decides_weights_may_not(run, variable):
     other = {"GROK_MODULUS": "11", "GROK_NUM_HEADS": "4", "GROK_D_MODEL": "32", "GROK_D_MLP": "13"}
+    other |= {"GROK_TASK": "subtract", "GROK_OPTIMIZER": "adam", "GROK_BATCH_SIZE": "5"}
     value = other.get(variable, "0.25")
-    value = "7" if variable in ("GROK_SEED", "GROK_WARMUP_STEPS") else value
+    value = "7" if variable in ("GROK_SEED", "GROK_SPLIT_SEED", "GROK_WARMUP_STEPS") else value
     before = contents(run)
     with pytest.raises(UserError) as caught:
         train(run, GROK_RESUME="1", **{variable: value})
     message = str(caught.value)
     assert message.startswith(f"{variable} is {value}, but the run in")
-    assert f"resume with {variable}=" in message and "None" not in message
+    assert f"resume with {variable}" in message and "None" not in message
     assert contents(run) == before
 
 

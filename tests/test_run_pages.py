@@ -7,6 +7,7 @@ from plotly.offline import get_plotlyjs_version
 
 from grokking.files.surfaces import Surface
 from grokking.pictures.pages.run import write_run_pages
+from tests.support.addition import addition
 from tests.support.browser import Chromium
 from tests.support.synthetic import described, flat_surface, history, phases, surface
 
@@ -15,7 +16,7 @@ SURFACES = [surface(31, 7, 102), flat_surface(31)]
 
 
 def test_one_page_for_the_history_one_for_each_neuron_and_one_library(tmp_path: Path) -> None:
-    written = write_run_pages(tmp_path, described(), history(), phases(), SURFACES)
+    written = write_run_pages(tmp_path, described(), history(), phases(), SURFACES, addition(113))
     folder = tmp_path / "visualizations"
     pages = {
         "index.html",
@@ -31,7 +32,9 @@ def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
     first, again = (
         {
             p: p.read_bytes()
-            for p in write_run_pages(tmp_path, described(), history(), phases(), SURFACES)
+            for p in write_run_pages(
+                tmp_path, described(), history(), phases(), SURFACES, addition(113)
+            )
         }
         for _ in range(2)
     )
@@ -42,7 +45,7 @@ def test_writing_again_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_every_link_of_the_index_leads_to_a_page_that_works(
     tmp_path: Path, chromium: Chromium, surfaces: list[Surface]
 ) -> None:
-    written = write_run_pages(tmp_path, described(), history(), phases(), surfaces)
+    written = write_run_pages(tmp_path, described(), history(), phases(), surfaces, addition(113))
     with chromium.open(written[0]) as page:
         links = page.evaluate("[...document.querySelectorAll('main li a')].map(a => a.href)")
         assert page.errors == []

@@ -1,13 +1,16 @@
 """What the pictures are drawn from, against slow and obvious definitions."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from grokking.analysis import scenes
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.fourier import frequency_shares
+from grokking.analysis.spectra import surface_shares
+from grokking.fourier import block_shares, cyclic_basis
+from tests.support.addition import addition
 
 P = 11
 
@@ -19,6 +22,12 @@ class StateDouble:
         self.values, self.epoch, self.modulus = values.astype(np.float32), epoch, values.shape[0]
         self.embedding = np.eye(self.modulus, dtype=np.float32) if W_E is None else W_E
         self.training_accuracy, self.validation_accuracy = 1.0, 0.25
+        self.task = addition(self.modulus)
+        self.group, self.basis = self.task.group, self.task.group.basis
+        self.tables = SimpleNamespace(W_L=np.zeros((values.shape[2], self.modulus)))
+
+    def shares(self, neurons=None):
+        return surface_shares(self.surfaces(neurons), self.basis)
 
     def surfaces(self, neurons=None):
         return self.values if neurons is None else self.values[:, :, list(neurons)]
@@ -36,16 +45,16 @@ def four_neurons():
 
 
 def test_the_gallery_groups_neurons_by_frequency_best_first_and_dead_ones_last():
-    found = scenes.gallery(StateDouble(four_neurons()))
+    found = scenes.gallery(StateDouble(four_neurons()), [])
     assert (found.neurons, found.frequencies) == ([0, 3, 2, 1], [2, 2, 4, 0])
     for neuron, share in zip(found.neurons[:3], found.shares[:3], strict=True):
-        expected = frequency_shares(four_neurons()[:, :, neuron]).max()
+        expected = block_shares(four_neurons()[:, :, neuron], cyclic_basis(P)).max()
         assert share == pytest.approx(expected, abs=1e-5)
     assert found.shares[3] == 0 and found.peaks[3] == 0 and found.left_out == 0
 
 
 def test_heights_are_the_activations_within_half_a_step():
-    found = scenes.gallery(StateDouble(four_neurons()))
+    found = scenes.gallery(StateDouble(four_neurons()), [])
     for place, neuron in enumerate(found.neurons):
         step = found.peaks[place] / 255
         shown = found.heights[place] * step
@@ -54,22 +63,22 @@ def test_heights_are_the_activations_within_half_a_step():
 
 def test_a_gallery_that_would_be_too_large_keeps_the_neurons_nearest_to_one_wave(monkeypatch):
     monkeypatch.setattr(scenes, "GALLERY_BYTES", 2 * P * P)
-    found = scenes.gallery(StateDouble(four_neurons()))
+    found = scenes.gallery(StateDouble(four_neurons()), [])
     assert (found.neurons, found.left_out) == ([0, 2], 2)
     assert found.heights.shape == (2, P, P)
 
 
 def test_filmed_is_the_best_neuron_of_each_key_frequency():
-    found = scenes.gallery(StateDouble(four_neurons()))
+    found = scenes.gallery(StateDouble(four_neurons()), [])
     assert scenes.best_neurons(found, [2, 4, 5]) == [(0, 2), (2, 4)]
     assert scenes.best_neurons(found, [5]) == [(0, 2)]  # no neuron follows 5: the best of any
-    dead = scenes.gallery(StateDouble(np.zeros((P, P, 3))))
+    dead = scenes.gallery(StateDouble(np.zeros((P, P, 3))), [])
     assert scenes.best_neurons(dead, [2]) == []
 
 
 def test_no_more_neurons_than_a_film_has_room_for():
     values = np.stack([wave(k, p=31) for k in range(1, 11)], 2)
-    found = scenes.gallery(StateDouble(values))
+    found = scenes.gallery(StateDouble(values), [])
     assert len(scenes.best_neurons(found, range(1, 11))) == scenes.FILMED
 
 
@@ -83,7 +92,7 @@ def test_the_film_shows_each_neuron_at_each_epoch_in_steps_of_that_frames_peak()
         assert filmed.heights.shape == (2, P, P)
         for frame, factor in enumerate((0.5, 1.0)):
             assert filmed.peaks[frame] == pytest.approx(factor * whole.max(), rel=1e-6)
-            expected = frequency_shares(whole)[filmed.frequency - 1]
+            expected = block_shares(whole, cyclic_basis(P))[filmed.frequency - 1]
             assert filmed.shares[frame] == pytest.approx(expected, abs=1e-5)
             shown = filmed.heights[frame] / 255 * filmed.peaks[frame]
             np.testing.assert_allclose(shown, factor * whole, atol=filmed.peaks[frame] / 500)
@@ -109,14 +118,14 @@ def test_an_embedding_of_one_frequency_is_a_perfect_circle_in_order_of_phase():
     x, k = np.arange(P), 3
     turned, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 2)))
     clock = np.stack([np.cos(2 * np.pi * k * x / P), np.sin(2 * np.pi * k * x / P)], 1)
-    (circle,) = scenes.circles(7 + 2 * clock @ turned.T, [k])
+    (circle,) = scenes.circles(7 + 2 * clock @ turned.T, [k], addition(P).group)
     np.testing.assert_allclose(circle.points, 2 * clock, atol=1e-9)
     assert circle.share == pytest.approx(1.0) and circle.roughness == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_circle_says_how_much_of_the_embedding_it_holds_and_how_rough_it_is():
     W_E = np.random.default_rng(2).normal(size=(P, 16))
-    found = scenes.circles(W_E, range(1, P // 2 + 1))
+    found = scenes.circles(W_E, range(1, P // 2 + 1), addition(P).group)
     assert sum(circle.share for circle in found) == pytest.approx(1.0)
     angle = 2 * np.pi * 1 * np.arange(P) / P
     hours = np.stack([np.cos(angle), np.sin(angle)], 1)
@@ -128,7 +137,7 @@ def test_a_circle_says_how_much_of_the_embedding_it_holds_and_how_rough_it_is():
 
 def test_only_the_largest_circles_are_shown():
     W_E = np.random.default_rng(3).normal(size=(31, 16))
-    found = scenes.circles(W_E, range(1, 16))
+    found = scenes.circles(W_E, range(1, 16), addition(31).group)
     shown = scenes.largest_circles(found)
     assert len(shown) == scenes.FILMED
     assert [c.frequency for c in shown] == sorted(c.frequency for c in shown)

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 
 from grokking.analysis.spectra import (
+    amplitudes,
+    block_norms,
     component_norms,
-    cosine_amplitudes,
-    frequency_norms,
     gini,
-    key_frequencies,
+    key_blocks,
     mean_cross_entropy,
     project,
     restricted_loss,
     surface_shares,
 )
-from grokking.fourier import frequency_shares
+from grokking.fourier import block_shares, cyclic_basis
 
 P = 11
+BASIS = cyclic_basis(P)
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def slow_loss(logits):
 
 def test_norms_of_components_and_frequencies(rng):
     rows = rng.normal(size=(P, 4))
-    norms = component_norms(rows)
+    norms = component_norms(rows, BASIS)
     assert norms[0] == pytest.approx(np.linalg.norm(rows.sum(axis=0)) / math.sqrt(P), rel=1e-12)
     for k in (1, 5):
         angle = 2 * np.pi * k * np.arange(P) / P
@@ -76,27 +77,27 @@ def test_norms_of_components_and_frequencies(rng):
             expected = np.linalg.norm(wave @ rows) / np.linalg.norm(wave)
             assert norms[component] == pytest.approx(expected, rel=1e-12)
         both = math.hypot(norms[2 * k - 1], norms[2 * k])
-        assert frequency_norms(norms)[k - 1] == pytest.approx(both, rel=1e-12)
+        assert block_norms(norms, BASIS)[k - 1] == pytest.approx(both, rel=1e-12)
     assert (norms**2).sum() == pytest.approx((rows**2).sum(), rel=1e-12)
 
 
 def test_a_shifted_wave_has_one_frequency_whatever_its_phase():
     rows = np.cos(2 * np.pi * 3 * np.arange(P) / P + 0.7)[:, None]
-    norms = frequency_norms(component_norms(rows))
+    norms = block_norms(component_norms(rows, BASIS), BASIS)
     assert norms.argmax() == 2
     assert np.delete(norms, 2).max() < 1e-12
     assert norms[2] == pytest.approx(math.sqrt(P / 2), rel=1e-12)
 
 
 def test_key_frequencies_exceed_a_quarter_of_the_largest_norm():
-    assert key_frequencies(np.array([1.0, 0.25, 0.2500001, 0.0, 0.9])) == [1, 3, 5]
-    assert key_frequencies(np.zeros(5)) == []
-    assert key_frequencies(np.full(5, np.nan)) == []
+    assert key_blocks(np.array([1.0, 0.25, 0.2500001, 0.0, 0.9]), BASIS) == [1, 3, 5]
+    assert key_blocks(np.zeros(5), BASIS) == []
+    assert key_blocks(np.full(5, np.nan), BASIS) == []
 
 
 def test_the_projection_of_class_means_is_that_of_all_logits(rng):
     logits = all_pairs_logits(rng)
-    slow, fast = slow_projection(logits, [2, 4]), project(class_means(logits), [2, 4])
+    slow, fast = slow_projection(logits, [2, 4]), project(class_means(logits), [2, 4], BASIS)
     for a, b in ((0, 0), (3, 9), (10, 10)):
         np.testing.assert_allclose(slow[a, b], fast[(a + b) % P], rtol=0, atol=1e-12)
 
@@ -106,15 +107,17 @@ def test_restricted_loss_keeps_key_directions_and_the_mean_of_each_logit(rng):
     for chosen in ([], [2], [2, 5]):
         kept = slow_projection(logits, chosen) + logits.mean(axis=(0, 1))
         expected = slow_loss(kept)
-        assert restricted_loss(class_means(logits), chosen) == pytest.approx(expected, rel=1e-11)
+        assert restricted_loss(class_means(logits), chosen, BASIS) == pytest.approx(
+            expected, rel=1e-11
+        )
 
 
-def test_cosine_amplitudes_are_the_least_squares_fit_to_all_logits(rng):
+def test_amplitudes_are_the_least_squares_fit_to_all_logits(rng):
     logits = all_pairs_logits(rng)
     a, b, c = np.ogrid[:P, :P, :P]
     waves = [np.cos(2 * np.pi * k * (a + b - c) / P).ravel() for k in range(1, 6)]
     fit = np.linalg.lstsq(np.stack(waves, axis=1), logits.ravel(), rcond=None)[0]
-    np.testing.assert_allclose(cosine_amplitudes(class_means(logits)), fit, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(amplitudes(class_means(logits), BASIS), fit, rtol=0, atol=1e-12)
 
 
 def test_gini_is_the_mean_difference_over_twice_the_mean(rng):
@@ -141,9 +144,9 @@ def test_shares_of_many_surfaces_are_those_of_each():
     linear = np.cos(2 * np.pi * 2 * b / P + 0 * a)
     noise = np.maximum(rng.normal(size=(P, P)), 0)
     surfaces = np.stack([5 + wave, linear, noise, np.zeros((P, P)), np.full((P, P), 2.5)], axis=-1)
-    shares = surface_shares(surfaces.astype(np.float32))
+    shares = surface_shares(surfaces.astype(np.float32), BASIS)
     for i in range(3):
-        expected = frequency_shares(surfaces[:, :, i])
+        expected = block_shares(surfaces[:, :, i], BASIS)
         np.testing.assert_allclose(shares[:, i], expected, rtol=0, atol=1e-6)
     assert shares[2, 0] == pytest.approx(1, abs=1e-6)
     assert shares[1, 1] == pytest.approx(1, abs=1e-6)

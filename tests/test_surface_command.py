@@ -62,9 +62,9 @@ def test_all_and_the_best(grokking, run):
 
 
 def wave_share(values):
-    from grokking.fourier import strongest_wave
+    from grokking.fourier import cyclic_basis, strongest_wave
 
-    wave = strongest_wave(values)
+    wave = strongest_wave(values, cyclic_basis(len(values)))
     return -1.0 if wave is None else round(wave.share, 5)
 
 

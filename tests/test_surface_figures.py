@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grokking.files.surfaces import Surface
-from grokking.fourier import strongest_wave, wave_order
+from grokking.files.surfaces import Surface, surfaces_of
+from grokking.fourier import cyclic_basis, strongest_wave, wave_order
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.figures.surfaces import combined_figures, heatmap_figure, surface_figure
 from grokking.pictures.pages.page import Facts, Figures, write_page
 from grokking.pictures.pages.surfaces import surface_facts, write_surface_page
 from grokking.pictures.surface_views import surface_title, views
+from grokking.task import make_task
 from tests.support.browser import Chromium, Page
 from tests.support.synthetic import flat_surface, neuron, surface
 
@@ -30,8 +31,7 @@ def test_the_first_operand_runs_along_x_and_the_second_along_y() -> None:
 
 
 def test_wave_order_lists_the_same_numbers() -> None:
-    drawn, order = surface(113, 19), wave_order(113, 19)
-    assert order is not None
+    drawn, order = surface(113, 19), wave_order(113, 19, 4)
     natural, wave = surface_figure(drawn).figure.data
     assert (natural.visible, wave.visible) == (True, False)
     for i, j in ((0, 5), (112, 1), (40, 99)):
@@ -41,12 +41,13 @@ def test_wave_order_lists_the_same_numbers() -> None:
 
 
 def test_a_large_modulus_is_drawn_by_every_nth_operand_of_each_order() -> None:
-    p, order = 2003, wave_order(2003, 3)
-    assert order is not None
+    p, order = 2003, wave_order(2003, 3, 4)
     drawn = surface(p, 3)
     natural, wave = views(drawn)
-    assert natural.order.tolist() == list(range(0, p, 3))
-    assert wave.order.tolist() == order[::3].tolist()
+    for operands in natural.order:
+        assert operands.tolist() == list(range(0, p, 3))
+    for operands in wave.order:
+        assert operands.tolist() == order[::3].tolist()
     for view in (natural, wave):
         assert view.caption.endswith(" Drawn is every 3rd of them.")
         assert heatmap_figure(drawn, view).figure.data[0].z.shape == (668, 668)
@@ -66,7 +67,7 @@ def test_the_buttons_offer_natural_order_first_and_relabel_the_axes() -> None:
 def test_the_title_names_neuron_epoch_frequency_and_share() -> None:
     drawn = surface(113, 19, neuron_index=102)
     wave = drawn.wave
-    assert wave is not None and wave == strongest_wave(drawn.values)
+    assert wave is not None and wave == strongest_wave(drawn.values, cyclic_basis(113))
     title = surface_figure(drawn).title
     share = f"{100 * wave.share:.1f}%"
     assert title == f"Neuron 102, mod 113, epoch 8,123: frequency 19 holds {share} of the variance"
@@ -80,10 +81,7 @@ def test_the_title_names_neuron_epoch_frequency_and_share() -> None:
         (flat_surface(113), "dead", "dead"),
         (flat_surface(1), "dead", "dead"),
         (flat_surface(113, 0.25), "no frequency", "every pair gives the same"),
-        (flat_surface(1, 0.25), "no frequency", "odd modulus"),
-        (surface(2, 1), "no frequency", "odd modulus of at least 3, this is 2"),
-        (surface(16, 3), "no frequency", "odd modulus of at least 3, this is 16"),
-        (surface(15, 3), "frequency 3", "shares a factor with the modulus 15"),
+        (flat_surface(1, 0.25), "no frequency", "every pair gives the same"),
     ],
 )
 def test_a_surface_without_wave_order_says_why(drawn: Surface, title: str, reason: str) -> None:
@@ -99,8 +97,77 @@ def test_a_surface_without_wave_order_says_why(drawn: Surface, title: str, reaso
 def test_a_small_prime_has_a_wave_order_that_is_a_permutation(p: int) -> None:
     drawn = surface(p, 1)
     natural, wave = views(drawn)
-    assert natural.order.tolist() == list(range(p))
-    assert sorted(wave.order) == list(range(p))
+    for operands, listed in zip(natural.order, wave.order, strict=True):
+        assert operands.tolist() == list(range(p))
+        assert sorted(listed) == list(range(p))
+
+
+@pytest.mark.parametrize(
+    ("p", "k", "caption", "sentence"),
+    [
+        (4, 1, "Operands in steps of 1 (mod 4).", "frequency 1 becomes 1 wave along"),
+        (16, 3, "Operands in steps of 1 (mod 16).", "frequency 3 becomes 3 waves along"),
+        (15, 3, "Operands by their phase in frequency 3 (mod 15).", "becomes 1 wave along"),
+        (12, 5, "Operands in steps of 1 (mod 12).", "frequency 5 becomes 5 waves along"),
+    ],
+)
+def test_every_modulus_has_a_wave_order(p: int, k: int, caption: str, sentence: str) -> None:
+    drawn = surface(p, k)
+    natural, wave = views(drawn)
+    assert (natural.name, wave.name, wave.caption) == ("Natural order", "Wave order", caption)
+    assert sentence in wave.look_for
+    for operands in wave.order:
+        assert sorted(operands) == list(range(p))
+
+
+def planted(task: str, p: int, k: int) -> Surface:
+    """A neuron of a task that is one wave of frequency k over its group, NaN where none asks."""
+    named = make_task(task, p)
+    assert named.group is not None
+    first, second = named.group.first, named.group.second
+    angle = 2 * np.pi * k / named.group.basis.order * np.add.outer(first, second)
+    return surfaces_of(named, [4], np.maximum(np.cos(angle), 0)[:, :, None], 9)[0]
+
+
+def test_multiplication_is_shown_as_counted_by_powers_and_as_waves() -> None:
+    drawn = planted("multiply", 113, 5)
+    assert drawn.wave is not None
+    share = drawn.wave.share
+    assert surface_title(drawn) == (
+        f"Neuron 4, mod 113, epoch 9: frequency 5 holds {100 * share:.1f}% of the variance"
+    )
+    natural, powers, wave = views(drawn)
+    assert [view.name for view in (natural, powers, wave)] == [
+        *("Natural order", "Powers of 3", "Wave order")
+    ]
+    assert natural.order.first.tolist() == natural.order.second.tolist() == list(range(1, 113))
+    assert powers.order.first.tolist() == [pow(3, i, 113) for i in range(112)]
+    step = 3 * pow(5, -1, 112) % 112  # three waves: the smallest number that 112 is coprime to
+    assert wave.order.first.tolist() == [pow(3, step * i, 113) for i in range(112)]
+    assert "frequency 5 becomes 3 waves" in wave.look_for
+    assert "look like noise" in natural.look_for
+    for view in (natural, powers, wave):
+        assert np.isfinite(heatmap_figure(drawn, view).figure.data[0].z).all()
+    assert len(combined_figures(drawn)) == 4
+
+
+def test_subtraction_runs_backwards_along_y_in_wave_order() -> None:
+    drawn = planted("subtract", 13, 3)
+    _, wave = views(drawn)
+    assert wave.order.first[1] == -wave.order.second[1] % 13
+    assert wave.caption.endswith(", the second backwards.")
+    order = wave.order
+    diagonals = drawn.values[np.ix_(order.first, order.second)]
+    np.testing.assert_allclose(diagonals[0, 3], diagonals[3, 0], atol=1e-12)  # of one class
+
+
+def test_a_task_without_a_known_basis_says_so_and_leaves_a_gap_where_nothing_is_asked() -> None:
+    values = np.arange(9.0).reshape(3, 3)
+    values[1, 2] = np.nan
+    drawn = Surface(0, 3, values, 5, "file:table.json", np.isnan(values))
+    (natural,) = views(drawn)
+    assert "No known basis" in natural.look_for and "no known basis" in surface_title(drawn)
+    assert np.isnan(heatmap_figure(drawn, natural).figure.data[0].z[2][1])
 
 
 def test_the_sentence_warns_of_a_mixture_and_of_a_wave_too_fast_for_the_eye() -> None:

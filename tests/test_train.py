@@ -14,7 +14,9 @@ from grokking.system.errors import RunError
 from grokking.training.engine import PlainEngine
 from grokking.training.loop import advance
 from grokking.training.recorder import newest_checkpoint
+from grokking.training.split import batches
 from grokking.training.state import new_state
+from tests.support.addition import addition
 from tests.support.training import (
     CPU,
     TINY,
@@ -57,21 +59,22 @@ def test_sparse_probing_keeps_both_ends_and_does_not_change_the_training(tmp_pat
 
 def test_warm_up_is_linear_and_starts_at_zero():
     state = new_state(TINY, CPU)
-    engine = PlainEngine(7, state.split, CPU)
+    engine = PlainEngine(addition(7), state.split, CPU)
     rates = []
     for _ in range(13):
-        advance(state, engine.training_step(state.model))
-        rates.append(state.optimizer.param_groups[0]["lr"])
+        advance(state, engine, engine.training_step(state.model, engine.train))
+        rates.append(state.optimizer.parts[0].param_groups[0]["lr"])
     assert rates == pytest.approx([min(e / 10, 1) * 1e-3 for e in range(13)])
 
 
 def test_one_step_is_adamw_as_published(tmp_path):
     """Decoupled decay, then the Adam step with bias correction, in float64 by hand."""
     state = new_state(dataclasses.replace(TINY, warmup_steps=0, weight_decay=2.0), CPU)
-    step = PlainEngine(7, state.split, CPU).training_step(state.model)
+    engine = PlainEngine(addition(7), state.split, CPU)
+    step = engine.training_step(state.model, engine.train)
     before = state.model.W_U.detach().double().clone()
     (grad,) = torch.autograd.grad(step.loss, state.model.W_U, retain_graph=True)
-    advance(state, step)
+    advance(state, engine, step)
     grad = grad.double()
     expected = before * (1 - 1e-3 * 2.0) - 1e-3 * grad / (grad.abs() + 1e-8)
     torch.testing.assert_close(state.model.W_U.double(), expected, rtol=0, atol=1e-7)
@@ -127,9 +130,9 @@ def test_labels_hold_the_states_of_their_epochs(tmp_path):
     states = {}
 
     class Recording(Scripted):
-        def validate(self, model, class_sums=False, tables=None):
+        def evaluate(self, model, pairs, class_sums=False, tables=None):
             states[self.epoch] = model.W_E.detach().clone()
-            return super().validate(model, class_sums)
+            return super().evaluate(model, pairs, class_sums)
 
     engine = Recording(
         validation=lambda e: min(e / 100, 1.0), training=lambda e: 1.0 if e >= 12 else 0.5
@@ -183,3 +186,121 @@ def test_a_damaged_latest_checkpoint_falls_back_to_the_one_before(tmp_path):
     (tmp_path / "checkpoint_latest.pt").write_bytes(b"nonsense")
     with pytest.raises(RunError, match="GROK_OVERWRITE=1"):
         newest_checkpoint(tmp_path)
+
+
+# --- batches, optimisers, scale of the initial weights ---------------------------------------
+
+OTHERWISE = {
+    "batches": {"batch_size": 5},
+    "adam": {"optimizer": "adam"},
+    "sgd": {"optimizer": "sgd"},
+    "sgd without momentum": {"optimizer": "sgd", "beta1": 0.0},
+    "muon": {"optimizer": "muon"},
+    "muon in batches": {"optimizer": "muon", "batch_size": 7},
+    "scale": {"init_scale": 3.0},
+    "split": {"split_seed": 5},
+}
+
+
+@pytest.mark.parametrize("changes", OTHERWISE.values(), ids=OTHERWISE)
+@pytest.mark.parametrize("cut", [0, 6, 15])
+def test_whatever_trains_it_a_resumed_run_equals_an_uninterrupted_one(tmp_path, cut, changes):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir(), parts.mkdir()
+    config = dataclasses.replace(TINY, **changes)
+    reference = run(config, whole)
+    run(config, parts, stop_after=cut)
+    resumed = run(config, parts, state=resume(config, parts))
+    assert_same(resumed, reference)
+    assert not reference.model.W_E.equal(run(TINY, tmp_path).model.W_E)
+
+
+def stepped(config, steps):
+    """(weights and gradients of W_in and W_U before each step, the weights after the last)."""
+    state = new_state(dataclasses.replace(config, warmup_steps=0), CPU)
+    engine = PlainEngine(addition(7), state.split, CPU)
+    seen = []
+    for _ in range(steps):
+        step = engine.training_step(state.model, engine.train)
+        names = ("W_in", "W_U")
+        weights = [getattr(state.model, name) for name in names]
+        grads = torch.autograd.grad(step.loss, weights, retain_graph=True)
+        seen.append(
+            {
+                n: (w.detach().double().clone(), g.double())
+                for n, w, g in zip(names, weights, grads, strict=True)
+            }
+        )
+        advance(state, engine, step)
+    return seen, state.model
+
+
+def test_sgd_decays_in_the_gradient_and_keeps_momentum():
+    config = dataclasses.replace(TINY, optimizer="sgd", weight_decay=2.0, learning_rate=0.1)
+    seen, model = stepped(config, 2)
+    velocity = 0.0
+    for weights, grad in (step["W_U"] for step in seen):
+        velocity = 0.9 * velocity + (grad + 2.0 * weights)
+        expected = weights - 0.1 * velocity
+    torch.testing.assert_close(model.W_U.double(), expected, rtol=0, atol=1e-6)
+
+
+def test_adam_decays_in_the_gradient():
+    config = dataclasses.replace(TINY, optimizer="adam", weight_decay=2.0)
+    ((weights, grad),), model = [s["W_U"] for s in stepped(config, 1)[0]], stepped(config, 1)[1]
+    whole = grad + 2.0 * weights
+    expected = weights - 1e-3 * whole / (whole.abs() + 1e-8)
+    torch.testing.assert_close(model.W_U.double(), expected, rtol=0, atol=1e-7)
+
+
+def test_muon_steps_the_matrices_of_the_mlp_and_adamw_the_rest():
+    config = dataclasses.replace(TINY, optimizer="muon", weight_decay=2.0)
+    (seen,), model = stepped(config, 1)
+    weights, grad = (tensor.float() for tensor in seen["W_in"])
+    alone = torch.nn.Parameter(weights)
+    alone.grad = grad
+    settings = {"lr": 1e-3, "weight_decay": 2.0, "adjust_lr_fn": "match_rms_adamw"}
+    torch.optim.Muon([alone], momentum=0.9, **settings).step()
+    torch.testing.assert_close(model.W_in, alone, rtol=0, atol=1e-7)
+    weights, grad = seen["W_U"]
+    expected = weights * (1 - 1e-3 * 2.0) - 1e-3 * grad / (grad.abs() + 1e-8)
+    torch.testing.assert_close(model.W_U.double(), expected, rtol=0, atol=1e-7)
+
+
+def test_a_pass_in_batches_is_a_step_of_each_and_warms_up_by_steps():
+    config = dataclasses.replace(TINY, batch_size=10, warmup_steps=6)
+    state, plain = new_state(config, CPU), new_state(config, CPU)
+    engine = PlainEngine(addition(7), state.split, CPU)  # 24 training pairs: 3 steps an epoch
+    advance(state, engine, None)
+    advance(state, engine, None)
+    step = 0
+    for epoch in range(2):
+        for pairs in batches(plain.split.train, 10, config.seed, epoch):
+            engine.training_step(plain.model, pairs).loss.backward()
+            plain.optimizer.step(1e-3 * min(step / 6, 1))
+            step += 1
+    assert step == 6 and state.epoch == 2
+    assert state.model.W_E.equal(plain.model.W_E)
+
+
+def test_a_probe_of_a_run_in_batches_measures_all_training_pairs(tmp_path):
+    config = dataclasses.replace(TINY, batch_size=5, num_epochs=4)
+    state = run(config, tmp_path)
+    engine = PlainEngine(addition(7), state.split, CPU)
+    expected = engine.evaluate(state.model, engine.train)
+    assert state.history.training_losses[-1] == pytest.approx(expected.loss, rel=1e-12)
+    assert state.history.epochs == list(range(5))
+
+
+def test_the_scale_multiplies_the_initial_weights():
+    one, three = new_state(TINY, CPU), new_state(dataclasses.replace(TINY, init_scale=3.0), CPU)
+    for name, weight in one.model.named_parameters():
+        assert getattr(three.model, name).equal(3 * weight)
+
+
+def test_a_seed_of_the_split_decides_the_split_alone():
+    one, other = new_state(TINY, CPU), new_state(dataclasses.replace(TINY, split_seed=5), CPU)
+    assert one.model.W_E.equal(other.model.W_E)
+    assert not one.split.train.equal(other.split.train)
+    same = new_state(dataclasses.replace(TINY, split_seed=TINY.seed), CPU)
+    assert one.split.train.equal(same.split.train)

@@ -14,8 +14,8 @@ from grokking.model.parameters import Parameters, parameter_shapes
 from grokking.model.tables import Tables
 from grokking.model.transformer import parameters_of
 from grokking.system.environment import denormals_as_zero
-from grokking.task import generators, split_pairs, targets
 from tests.support.accuracy import assert_as_good_as_pytorch
+from tests.support.addition import generators, split_pairs, targets
 from tests.support.trained_cases import trained_weights
 
 PLAIN = Reference()

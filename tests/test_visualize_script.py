@@ -104,7 +104,10 @@ FAULTS: dict[str, tuple[str, str]] = {
     "not the modulus": (json.dumps(record(modulus=3)), "expected modulus = 3"),
     "0x0": (json.dumps(record(modulus=0, surface=[])), "'modulus' is 0"),
     "strings": (json.dumps(record(surface=[["0", 1], [1, 0]])), "'surface'[0][0]"),
-    "null": (json.dumps(record(surface=[[0, None], [1, 0]])), "'surface'[0][1] is null"),
+    "null": (
+        json.dumps(record(surface=[[0, None], [1, 0]])),
+        "'surface' has null in it, expected nowhere",
+    ),
     "NaN": (json.dumps(record(surface=[[0, 1], [float("nan"), 0]])), "NaN"),
     "Infinity": (json.dumps(record(surface=[[0, 1], [1, float("inf")]])), "Infinity"),
     "1e999": ('{"neuron_index": 0, "modulus": 1, "surface": [[1e999]]}', "'surface'[0][0]"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from grokking.commands.cli import Parser, run_main
-from grokking.markdown import table
+from grokking.files.markdown import table
 from grokking.system.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]

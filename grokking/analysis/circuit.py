@@ -13,20 +13,20 @@ import torch
 from numpy.typing import NDArray
 
 from grokking.analysis.hindsight import Examined
-from grokking.analysis.spectra import cosine_amplitudes, project
-from grokking.fourier import Array, fourier_basis
+from grokking.analysis.spectra import amplitudes, project
+from grokking.fourier import Array
 
 
 class DirectionFit(NamedTuple):
-    """How well cos or sin(w_k (a + b)) explains what W_L reads along cos or sin(w_k c)."""
+    """How well a block's functions of the answer explain what W_L reads along one of them."""
 
-    frequency: int
-    wave: str  # "cos" (u_k) or "sin" (v_k)
-    explained: float  # share of the variance over all pairs
+    frequency: int  # the block
+    function: int  # which of it: 0 is cos (u_k), 1 is sin (v_k)
+    explained: float  # share of the variance over all questions
 
 
 class Ablation(NamedTuple):
-    """Loss over all pairs with the MLP's output confined to the key directions, and to the rest."""
+    """Loss over all questions with the MLP's output confined to the key directions, and to the rest."""
 
     full: float
     on_key_directions: float
@@ -45,55 +45,62 @@ class Residuals(NamedTuple):
         return self.on_waves**2
 
 
-def key_components(p: int, keys: Sequence[int]) -> Array:
-    """Orthonormal rows cos and sin(w_k x) for each key frequency, [2 n, p]."""
-    return fourier_basis(p)[[row for k in keys for row in (2 * k - 1, 2 * k)]]
-
-
 def output_residuals(state: Examined, keys: Sequence[int]) -> Residuals:
-    """What W_L holds outside the key frequencies of c, and outside its own 2 n strongest directions."""
-    W_L = state.tables.W_L.double().numpy().T  # [p, d_mlp]
+    """What W_L holds outside the key blocks of c, and outside as many of its own strongest directions."""
+    W_L = state.output.astype(np.float64)  # [n, d_mlp]
     strengths = np.linalg.svd(W_L, compute_uv=False)
     norm = np.linalg.norm(strengths)
     return Residuals(
-        float(np.linalg.norm(W_L - project(W_L, keys)) / norm),
-        float(np.linalg.norm(strengths[2 * len(keys) :]) / norm),
+        float(np.linalg.norm(W_L - project(W_L, keys, state.basis)) / norm),
+        float(np.linalg.norm(strengths[len(state.basis.rows(keys)) :]) / norm),
     )
 
 
 def direction_fits(state: Examined, keys: Sequence[int]) -> list[DirectionFit]:
-    """Fits of the MLP's output along u_k = W_L cos(w_k c) and v_k = W_L sin(w_k c).
+    """Fits of the MLP's output along W_L f for each function f of the key blocks: u_k, v_k.
 
-    f(a, b) = post(a, b) . u_k is fitted by a multiple of cos(w_k (a + b)) and a constant; v_k's
-    by sin. Explained: 1 - variance of the residual / variance of f.
+    g(a, b) = post(a, b) . (W_L f), over all questions, is fitted by a constant and the block's
+    functions of the answer; of a pair, as in the paper, by f alone. Explained: 1 - variance of the
+    residual / variance of g.
     """
-    p, waves = state.modulus, key_components(state.modulus, keys)  # [2 n, p]
-    post = torch.from_numpy(state.surfaces()).reshape(p * p, -1)
-    along = (post @ (state.tables.W_L @ torch.from_numpy(waves.T).float())).double().numpy()
-    along -= along.mean(axis=0)  # [p * p, 2 n]
-    fitted = np.einsum("xn,nx->n", along, waves[:, state.targets]) / np.sqrt(p)
-    explained = fitted**2 / np.square(along).sum(axis=0)
-    names = [(key, wave) for key in keys for wave in ("cos", "sin")]
-    return [DirectionFit(*name, float(e)) for name, e in zip(names, explained, strict=True)]
+    basis, rows = state.basis, state.basis.rows(keys)
+    directions = state.output.T @ basis.cast(np.dtype(np.float32))[rows].T  # [d_mlp, functions]
+    post = state.surfaces().reshape(state.modulus**2, -1)[state.task.questions]
+    along = (torch.from_numpy(post) @ torch.from_numpy(directions)).double().numpy()
+    along -= along.mean(axis=0)  # [q, functions]
+    # each answer has as many questions, so the functions of the answer are orthogonal over them too
+    fitted = basis.functions[:, state.elements] @ along / np.sqrt(basis.order)  # [n, functions]
+    total = np.square(along).sum(axis=0)
+    fits, column = [], 0
+    for key in keys:
+        block = basis.blocks[key - 1]
+        for function in range(basis.sizes[key - 1]):
+            own = block.start + function
+            by = slice(own, own + 1) if basis.sizes[key - 1] == 2 else block
+            explained = np.square(fitted[by, column]).sum() / total[column]
+            fits.append(DirectionFit(key, function, float(explained)))
+            column += 1
+    return fits
 
 
 def cosines_explain(state: Examined, keys: Sequence[int]) -> float:
-    """Share of the logits' variance that the best sum of cos(w_k (a + b - c)) explains.
+    """Share of the logits' variance that the best sum of cos(w_k (s - c)), or of irreps, explains.
 
-    Over all p^3 logits, each pair's mean logit removed, which the softmax does not see. The
-    cosines are orthogonal and of squared norm p^3 / 2, so the shares of the frequencies add up.
+    Over the logits of all questions and answers, each question's mean logit removed, which the softmax
+    does not see. The kernels K_B are orthogonal, so the shares of the blocks add up.
     """
-    p, chosen = state.modulus, np.array(keys, dtype=int) - 1
-    amplitudes = cosine_amplitudes(state.class_means)[chosen]
-    logits = state.logits.astype(np.float64)
+    basis, chosen = state.basis, np.array(keys, dtype=int) - 1
+    fitted = (amplitudes(state.class_means, basis) / basis.scales)[chosen]  # of K_B
+    explained = np.square(fitted) @ basis.counts[chosen] * basis.order
+    logits = state.logits[:, state.group.class_order].astype(np.float64)
     logits -= logits.mean(axis=1, keepdims=True)
-    return float(np.square(amplitudes).sum() * p**3 / 2 / np.square(logits).sum())
+    return float(explained / np.square(logits).sum())
 
 
 def key_span(state: Examined, keys: Sequence[int]) -> Array:
-    """An orthonormal basis of the span of all u_k and v_k in R^d_mlp, [d_mlp, 2 n]."""
-    W_L = state.tables.W_L.double().numpy()
-    span, _ = np.linalg.qr(W_L @ key_components(state.modulus, keys).T)
+    """An orthonormal basis of the span of W_L's key directions in R^d_mlp, [d_mlp, of all blocks]."""
+    functions = state.basis.functions[state.basis.rows(keys)]
+    span, _ = np.linalg.qr(state.output.T.astype(np.float64) @ functions.T)
     return span
 
 
@@ -109,7 +116,7 @@ def ablate(state: Examined, span: Array) -> Ablation:
 
 
 def _loss(state: Examined, W_L: NDArray[np.float64]) -> float:
-    """Loss over all pairs with another W_L in the place of the model's."""
+    """Loss over all questions with another W_L in the place of the model's."""
     tables = state.tables._replace(W_L=torch.from_numpy(W_L).float().contiguous())
-    pairs, goal = torch.arange(state.modulus**2), torch.from_numpy(state.targets)
+    pairs, goal = torch.from_numpy(state.task.questions), torch.from_numpy(state.targets)
     return state.backend.evaluate(tables, pairs, goal).loss

@@ -14,8 +14,8 @@ import numpy as np
 
 from grokking.analysis.circuit import ablate, key_span, output_residuals
 from grokking.analysis.hindsight import Examined
-from grokking.analysis.spectra import component_norms, frequency_norms, key_frequencies
-from grokking.fourier import PERIODIC, Array, fourier_basis
+from grokking.analysis.spectra import block_norms, component_norms, key_blocks
+from grokking.fourier import PERIODIC, Array, Basis
 
 DRAWS, SEED = 20, 0
 
@@ -60,11 +60,12 @@ class Controls(NamedTuple):
 
 
 def draw_controls(state: Examined, keys: Sequence[int]) -> Controls:
-    """All controls of a state with these key frequencies."""
-    sets = other_frequencies((state.modulus - 1) // 2, keys)
+    """All controls of a state with these key blocks."""
+    basis = state.basis
+    sets = other_blocks(len(basis.sizes), keys)
     ablations = [ablate(state, span) for span in other_spans(key_span(state, keys))]
-    others = f"{len(keys)} frequencies that are not key"
-    directions = f"{2 * len(keys)} random directions at right angles to the key ones"
+    others = f"{len(keys)} {basis.plural} that are not key"
+    directions = f"{len(basis.rows(keys))} random directions at right angles to the key ones"
     return Controls(
         Control("W_L with its classes in random order", _keys_of_shuffled(state)),
         Control(f"{state.tables.W_L.shape[0]} random directions", _random_directions(state)),
@@ -76,8 +77,8 @@ def draw_controls(state: Examined, keys: Sequence[int]) -> Controls:
     )
 
 
-def other_frequencies(count: int, keys: Sequence[int]) -> list[list[int]]:
-    """DRAWS sets of as many of the frequencies 1..count as are key, none of them key.
+def other_blocks(count: int, keys: Sequence[int]) -> list[list[int]]:
+    """DRAWS sets of as many of the blocks 1..count as are key, none of them key.
 
     Empty where fewer than DRAWS such sets exist.
     """
@@ -106,48 +107,43 @@ def other_spans(span: Array) -> list[Array]:
 
 
 def _keys_of_shuffled(state: Examined) -> list[float]:
-    """How many frequencies the key rule finds where there is no order of the classes."""
-    by_class = state.tables.W_L.numpy().T  # [p, d_mlp]
+    """How many blocks the key rule finds where there is no order of the classes."""
+    by_class, basis = state.output, state.basis  # [n, d_mlp]
     generator = np.random.default_rng(SEED)
     shuffled = (by_class[generator.permutation(len(by_class))] for _ in range(DRAWS))
     return [
-        float(len(key_frequencies(frequency_norms(component_norms(classes)))))
+        float(len(key_blocks(block_norms(component_norms(classes, basis), basis), basis)))
         for classes in shuffled
     ]
 
 
 def _random_directions(state: Examined) -> list[float]:
-    """Share of random directions of R^d_mlp along which post has the period of a periodic neuron.
+    """Share of random directions of R^d_mlp along which post is as periodic as a periodic neuron.
 
-    A direction's surface is a mixture of the neurons', and so are its Fourier components.
+    A direction's surface is a mixture of the neurons', and so are its components.
     """
-    components = surface_components(state.surfaces().astype(np.float64))  # [p, p, d_mlp]
-    p, _, d_mlp = components.shape
+    basis = state.basis
+    components = surface_components(state.grids().astype(np.float64), basis)  # [n, n, d_mlp]
+    n, _, d_mlp = components.shape
     components[0, 0] = 0  # the constant
-    flat = components.reshape(p * p, d_mlp)
+    flat = components.reshape(n * n, d_mlp)
     covariance = flat.T @ flat  # [d_mlp, d_mlp]
-    blocks = np.stack([components[np.ix_((0, c, s), (0, c, s))] for c, s in _waves(p)])
-    blocks = blocks.reshape(len(blocks), 9, d_mlp)  # [(p-1)/2, 9, d_mlp]
+    rows = [np.r_[0, basis.rows([k])] for k in range(1, len(basis.sizes) + 1)]
+    blocks = [components[np.ix_(of, of)].reshape(-1, d_mlp) for of in rows]
     generator = np.random.default_rng(SEED)
     shares = []
     for _ in range(DRAWS):
         directions = generator.standard_normal((d_mlp, d_mlp))
-        power = np.square(blocks @ directions).sum(axis=1)  # [(p-1)/2, d_mlp]
+        power = np.stack([np.square(block @ directions).sum(axis=0) for block in blocks])
         variance = np.einsum("nm,nm->m", covariance @ directions, directions)
         periodic = power.max(axis=0) > PERIODIC * variance
         shares.append(float((periodic & (variance > 0)).mean()))
     return shares
 
 
-def surface_components(surfaces: Array) -> Array:
-    """Orthonormal Fourier components of surfaces [p, p, n] along both operands, [p, p, n]."""
-    p, _, n = surfaces.shape
-    basis = fourier_basis(p)
-    along_a = (basis @ surfaces.reshape(p, p * n)).reshape(p, p, n)
-    components: Array = np.matmul(basis, along_a)
+def surface_components(grids: Array, basis: Basis) -> Array:
+    """Orthonormal components of surfaces over the group [n, n, m] along both operands, [n, n, m]."""
+    n, _, m = grids.shape
+    along_a = (basis.functions @ grids.reshape(n, n * m)).reshape(n, n, m)
+    components: Array = np.matmul(basis.functions, along_a)
     return components
-
-
-def _waves(p: int) -> list[tuple[int, int]]:
-    """Positions of cos and sin of each frequency among the components."""
-    return [(2 * k - 1, 2 * k) for k in range(1, (p + 1) // 2)]

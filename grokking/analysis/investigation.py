@@ -24,11 +24,12 @@ from grokking.files import names, trajectory
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
 from grokking.files.history import read_history
 from grokking.files.names import labeled_path
-from grokking.files.run_files import read_config, read_grokking
+from grokking.files.run_files import read_config, read_grokking, read_task
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose_on_cpu
 from grokking.system.cores import available_cores
 from grokking.system.errors import UserError
+from grokking.task import Task
 
 MEMORY = 2_000_000_000  # bytes that the states which are examined at a time may take
 
@@ -71,15 +72,15 @@ def investigate(
     """
     backend = choose_on_cpu(kernel, threads=1)
     last = last_checkpoint(directory)
-    state = examine(last, backend)
+    state = examine(last, read_task(directory), backend)
     if not np.isfinite(state.losses).all():
         raise UserError(
             f"{directory}: the loss of its last weights is not finite; nothing to report"
         )
     check_neurons(neurons, state)
-    keys = state.key_frequencies()
+    keys = state.key_blocks()
     workers = states_at_a_time(last["config"], threads or available_cores())
-    measures = measure_trajectory(directory, last, keys, backend, workers)
+    measures = measure_trajectory(directory, last, state.task, keys, backend, workers)
     phases = None if measures is None else find_phases(measures)
     with np.errstate(invalid="ignore", divide="ignore"):  # shares of what does not vary are NaN
         findings = findings_of(state, read_config(directory), keys, phases, directory)
@@ -119,7 +120,12 @@ def states_at_a_time(config: dict[str, Any], threads: int) -> int:
 
 
 def measure_trajectory(
-    directory: Path, last: dict[str, Any], keys: list[int], backend: Backend, workers: int
+    directory: Path,
+    last: dict[str, Any],
+    task: Task,
+    keys: list[int],
+    backend: Backend,
+    workers: int,
 ) -> ProgressMeasures | None:
     """The progress measures of every recorded epoch and of the last one; None without a record."""
     paths = trajectory.recorded(directory)
@@ -128,7 +134,7 @@ def measure_trajectory(
         return None
     checkpoints: list[Callable[[], dict[str, Any] | None]]
     checkpoints = [*(partial(load_if_there, path) for path in earlier), lambda: last]
-    return look_back(checkpoints, keys, backend, workers)
+    return look_back(checkpoints, task, keys, backend, workers)
 
 
 def check_neurons(neurons: Sequence[int], state: Examined) -> None:
@@ -149,21 +155,21 @@ def render(
     neurons: Sequence[int],
 ) -> Scenes:
     """What the pictures show: the film, all neurons, the circles."""
-    keys = state.key_frequencies()
-    gallery, film = scenes.gallery(state), None
-    filmed = (
-        scenes.with_frequencies(state, neurons) if neurons else scenes.best_neurons(gallery, keys)
-    )
+    keys = state.key_blocks()
+    gallery, film = scenes.gallery(state, keys), None
+    filmed = scenes.with_blocks(state, neurons) if neurons else scenes.best_neurons(gallery, keys)
     frames = scenes.frames_that_fit(state.modulus, len(filmed))
     if measures is not None and filmed and frames > 1:
         paths = trajectory.recorded(directory)
         epochs = scenes.film_epochs(measures, frames)
         earlier = (load_if_there(paths[e]) for e in epochs if e in paths and e < state.epoch)
-        states = chain((examine(record, backend) for record in earlier if record), [state])
+        states = chain((examine(r, state.task, backend) for r in earlier if r), [state])
         film = scenes.film(states, keys, filmed)
     surfaces = scenes.final_surfaces(state, [neuron for neuron, _ in filmed])
-    circles = scenes.largest_circles(scenes.circles(state.embedding, keys))
-    return Scenes(film, gallery, circles, surfaces)
+    circles = []
+    if state.task.group is not None and state.basis.kind == "frequency":
+        circles = scenes.circles(state.embedding, keys, state.group)
+    return Scenes(film, gallery, scenes.largest_circles(circles), surfaces)
 
 
 def save_phases(directory: Path, phases: Phases, output: Path) -> None:
@@ -205,7 +211,7 @@ def earlier_state(directory: Path, last: Examined) -> Examined | None:
     for epoch in before[:2]:  # the second if the first was thinned out meanwhile
         checkpoint = load_if_there(paths[epoch])
         if checkpoint is not None:
-            return examine(checkpoint, last.backend)
+            return examine(checkpoint, last.task, last.backend)
     return None
 
 
@@ -222,7 +228,7 @@ def measure_states(state: Examined, keys: list[int], own_keys: list[int]) -> Mea
         cosines_explain=circuit.cosines_explain(state, keys),
         restricted_loss=state.restricted_loss(keys),
         excluded_loss=state.excluded_loss(keys),
-        excluded_loss_all_pairs=state.excluded_loss(keys, np.arange(state.modulus**2)),
+        excluded_loss_all_pairs=state.excluded_loss(keys, np.arange(len(state.targets))),
         ablation=circuit.ablate(state, circuit.key_span(state, keys)),
     )
 
@@ -235,17 +241,18 @@ def findings_of(
     directory: Path,
 ) -> Findings:
     """Everything that the report card is filled from; `config` is that of config.json."""
-    earlier, so_far = earlier_state(directory, state), phases_so_far(directory)
+    so_far, known = phases_so_far(directory), state.task.group is not None
+    earlier = earlier_state(directory, state) if known else None
     return Findings(
-        modulus=state.modulus,
+        task=state.task,
         d_mlp=config["d_mlp"],
         weight_decay=config["weight_decay"],
         departures=list(departures(config)),
-        now=measure_states(state, keys, keys),
-        earlier=None
-        if earlier is None
-        else measure_states(earlier, keys, earlier.key_frequencies()),
-        controls=draw_controls(state, keys),
+        epoch=state.epoch,
+        validation_accuracy=state.validation_accuracy,
+        now=measure_states(state, keys, keys) if known else None,
+        earlier=None if earlier is None else measure_states(earlier, keys, earlier.key_blocks()),
+        controls=draw_controls(state, keys) if known else None,
         phases=phases,
         outcome=so_far.outcome,
         grok_epoch=so_far.grok_epoch,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from grokking.analysis import published
+from grokking.task import Task
 
 if TYPE_CHECKING:  # at run time that would import torch
     from grokking.analysis.circuit import Ablation, DirectionFit, Residuals
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # at run time that would import torch
 COMPUTES = 0.99  # validation accuracy from which a network is judged
 SHRUNK = 0.9  # of the distance at three quarters of the run: below it a row is still on its way
 PASS, FAIL, NOT_YET, NOT_JUDGED = "PASS", "FAIL", "NOT YET", "not judged"
-MODEL_SIZE = ("modulus", "d_model", "num_heads", "d_mlp")
+MODEL = ("task", "modulus", "d_model", "num_heads", "d_mlp")
 
 
 @dataclass(frozen=True)
@@ -45,27 +46,34 @@ class Measured:
 class Findings:
     """Everything that the card is filled from; all of one run."""
 
-    modulus: int
+    task: Task
     d_mlp: int
     weight_decay: float
     departures: Sequence[str]  # settings in which the run is not the paper's experiment
-    now: Measured
+    epoch: int
+    validation_accuracy: float
+    now: Measured | None  # None: no basis is known
     earlier: (
         Measured | None
     )  # at the recorded epoch nearest three quarters; None: none was recorded
-    controls: Controls
+    controls: Controls | None
     phases: Phases | None  # None: no trajectory was recorded
     outcome: str  # of detection.OUTCOMES, by the history so far
     grok_epoch: int | None
     collapse_epoch: int | None
 
     @property
+    def key_labels(self) -> list[int | str]:
+        """The key blocks as they are called; empty where no basis is known."""
+        if self.now is None or self.task.group is None:
+            return []
+        return [self.task.group.basis.label(k) for k in self.now.key_frequencies]
+
+    @property
     def next_epoch(self) -> int:
         """The epoch to run on to where more epochs may decide a row."""
         converged = published.PAPER_EPOCHS
-        return (
-            converged if not self.departures and self.now.epoch < converged else 2 * self.now.epoch
-        )
+        return converged if not self.departures and self.epoch < converged else 2 * self.epoch
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ class Claim:
 
 def not_computing(findings: Findings) -> RowVerdict | None:
     """Why a network is not judged at all; None for one that computes."""
-    accuracy = findings.now.validation_accuracy
+    accuracy = findings.validation_accuracy
     if accuracy >= COMPUTES:
         return None
     reason = f"validation {accuracy:.0%}; judged from {COMPUTES:.0%}"
@@ -128,21 +136,21 @@ def not_computing(findings: Findings) -> RowVerdict | None:
     return RowVerdict(NOT_JUDGED if findings.grok_epoch is None else NOT_YET, reason)
 
 
-def judged(claim: Claim, findings: Findings) -> RowVerdict:
+def judged(claim: Claim, findings: Findings, now: Measured) -> RowVerdict:
     """The rules of a verdict, in the order in which they apply."""
     silent = not_computing(findings)
     if silent is not None:
         return silent
-    size = [name for name in MODEL_SIZE if name in findings.departures]
-    if size and not claim.carries_over:
+    other = [name for name in MODEL if name in findings.departures]
+    if other and not claim.carries_over:
         return RowVerdict(
-            NOT_JUDGED, f"the paper's figure is of a model with another {', '.join(size)}"
+            NOT_JUDGED, f"the paper's figure is of a model with another {', '.join(other)}"
         )
     if claim.control is not None and not claim.control.values:
         return RowVerdict(NOT_JUDGED, f"too few are left to draw from: {claim.control.of}")
-    distance = claim.distance(findings.now)
+    distance = claim.distance(now)
     if distance == 0:
-        return _against_control(claim, findings.now)
+        return _against_control(claim, now)
     if findings.earlier is None:
         return RowVerdict(
             NOT_JUDGED, "no weights were recorded along the way: it may still be changing"

@@ -5,16 +5,15 @@
 | `epoch` | int64 |
 | `squares` | sum of squares of each parameter, float64, one field per name |
 | `squares_total` | the same over all parameters |
-| `W_E_norms` | float32 [(p-1)/2], norm of each frequency across the operand tokens |
-| `W_L_norms` | float32 [(p-1)/2], norm of each frequency across the classes |
-| `logit_cosines` | float32 [(p-1)/2], amplitude of cos(w_k (a + b - c)) in the logits |
-| `W_E_gini`, `W_L_gini` | Gini coefficient of the norms of all p components, constant included |
-| `leading_frequencies` | int64, how many frequencies the key rule finds in W_L at this epoch |
+| `W_E_norms` | float32 [blocks], norm of each block of the task's basis across the operands |
+| `W_L_norms` | float32 [blocks], norm of each block across the classes |
+| `logit_cosines` | float32 [blocks], amplitude of cos(w_k (s - c)), or of an irrep, in the logits |
+| `W_E_gini`, `W_L_gini` | Gini coefficient of all components' norms, or of the strengths of irreps |
+| `leading_frequencies` | int64, how many blocks the key rule finds in W_L at this epoch |
 | `leading_restricted_loss` | loss of the logits restricted to those |
 
 `leading_restricted_loss` is not the paper's restricted loss, whose frequencies are those of the final
-model. Where Fourier measures do not exist (p even, or 1), the fields from `W_E_norms` on to it are
-left out.
+model. Where no basis is known, the fields from `W_E_norms` on to it are left out.
 """
 
 from collections.abc import Mapping
@@ -24,27 +23,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokking.analysis.spectra import (
+    amplitudes,
+    basis_gini,
+    block_norms,
     component_norms,
-    cosine_amplitudes,
-    frequency_norms,
-    gini,
-    has_spectrum,
-    key_frequencies,
+    key_blocks,
     restricted_loss,
 )
 from grokking.files.measures import Rows, with_digest
 from grokking.model.parameters import Parameters
+from grokking.task import Task
 
 
-def row_type(p: int) -> np.dtype[np.void]:
-    """The fields of one row for modulus p."""
+def row_type(task: Task) -> np.dtype[np.void]:
+    """The fields of one row of a run of this task."""
     fields: list[Any] = [
         ("epoch", "<i8"),
         ("squares", [(name, "<f8") for name in Parameters._fields]),
         ("squares_total", "<f8"),
     ]
-    if has_spectrum(p):
-        spectrum = ("<f4", ((p - 1) // 2,))
+    if task.group is not None and task.group.basis.sizes:
+        spectrum = ("<f4", (len(task.group.basis.sizes),))
         fields += [(name, *spectrum) for name in ("W_E_norms", "W_L_norms", "logit_cosines")]
         fields += [("W_E_gini", "<f8"), ("W_L_gini", "<f8")]
         fields += [("leading_frequencies", "<i8"), ("leading_restricted_loss", "<f8")]
@@ -53,28 +52,32 @@ def row_type(p: int) -> np.dtype[np.void]:
 
 def measure(
     epoch: int,
+    task: Task,
     weights: Mapping[str, NDArray[Any]],
     W_L: NDArray[Any],
-    class_means: NDArray[np.float64],
+    class_sums: NDArray[np.float64],
 ) -> Rows:
-    """One row [1] from the parameters, W_L = W_out W_U [d_mlp, p] and the class means S [p, p].
+    """One row [1] from the parameters, W_L = W_out W_U [d_mlp, p] and the class sums [p, p].
 
     Its digest is filled in when it is appended.
     """
-    p = len(class_means)
-    row = np.zeros(1, row_type(p))
+    row = np.zeros(1, row_type(task))
     row["epoch"] = epoch
     for name in Parameters._fields:
         exact = weights[name].ravel().astype(np.float64)
         row["squares"][name] = exact @ exact
         row["squares_total"] += row["squares"][name]
-    if has_spectrum(p):
-        embedding = component_norms(weights["W_E"][:p])
-        output = component_norms(W_L.T)
-        leading = key_frequencies(frequency_norms(output))
-        row["W_E_norms"], row["W_L_norms"] = frequency_norms(embedding), frequency_norms(output)
-        row["logit_cosines"] = cosine_amplitudes(class_means)
-        row["W_E_gini"], row["W_L_gini"] = gini(embedding), gini(output)
+    if task.group is not None and task.group.basis.sizes:
+        group, basis = task.group, task.group.basis
+        class_means = group.class_means(class_sums)
+        embedding = component_norms(weights["W_E"][group.first_order], basis)
+        output = component_norms(W_L.T[group.class_order], basis)
+        output_norms = block_norms(output, basis)
+        leading = key_blocks(output_norms, basis)
+        row["W_E_norms"], row["W_L_norms"] = block_norms(embedding, basis), output_norms
+        row["logit_cosines"] = amplitudes(class_means, basis)
+        row["W_E_gini"] = basis_gini(embedding, basis)
+        row["W_L_gini"] = basis_gini(output, basis)
         row["leading_frequencies"] = len(leading)
-        row["leading_restricted_loss"] = restricted_loss(class_means, leading)
+        row["leading_restricted_loss"] = restricted_loss(class_means, leading, basis)
     return row

@@ -16,17 +16,21 @@ from grokking.schema import FINITE, NATURAL, VERSION, list_of, or_null
 
 @dataclass(frozen=True)
 class ProgressMeasures:
-    """Losses are means in nats; `restricted` and `excluded` as in hindsight.py."""
+    """Losses are means in nats; `restricted` and `excluded` as in hindsight.py.
+
+    Blocks of the task's basis by their numbers: frequencies, or irreps. Without a known basis there
+    are none, and what needs one is None throughout.
+    """
 
     key_frequencies: list[int]  # of the final model
     epochs: list[int]
     training_losses: Series
     validation_losses: Series
     validation_accuracies: Series
-    restricted_losses: Series  # over all pairs
+    restricted_losses: Series  # over all questions
     excluded_losses: Series  # over the training pairs
     excluded_losses_by_frequency: list[Series]  # one list for each key frequency
-    periodic_neurons: list[int]
+    periodic_neurons: list[int | None]
     squares_total: Series  # sum of squared weights
     W_E_gini: Series
     W_L_gini: Series
@@ -52,7 +56,7 @@ def read(directory: Path) -> ProgressMeasures:
     columns: dict[str, Any] = {
         "epochs": epochs,
         "key_frequencies": record.series("key_frequencies", NATURAL),
-        "periodic_neurons": record.series("periodic_neurons", NATURAL, like="epochs"),
+        "periodic_neurons": record.series("periodic_neurons", or_null(NATURAL), like="epochs"),
         nested: record.series(nested, list_of(real, len(epochs)), like="key_frequencies"),
     }
     for position, losses in enumerate(columns[nested]):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from grokking.analysis import published
 from grokking.analysis.judging import (
     FAIL,
+    MODEL,
     NOT_JUDGED,
     NOT_YET,
     PASS,
@@ -27,6 +28,8 @@ from grokking.analysis.judging import (
     of_other_settings,
 )
 from grokking.analysis.phases import PHASES_RULE
+from grokking.fourier import Basis
+from grokking.task import Group
 
 if TYPE_CHECKING:  # at run time that would import torch
     from grokking.analysis.controls import Control
@@ -38,37 +41,55 @@ ROUNDING_SPREAD = 0.3  # by this much the same seed on another machine moves its
 
 
 def judge_run(findings: Findings) -> list[Row]:
-    """All rows, in the order of the paper's argument."""
+    """All rows, in the order of the paper's argument; without a basis those that need none."""
+    epochs = [_phases(findings), _grok_epoch(findings)]
+    now, controls, group = findings.now, findings.controls, findings.task.group
+    if now is None or controls is None or group is None:
+        return [_no_basis(findings), *epochs]
+    functions = _functions(group)
     claims = [
-        _keys(findings.controls.key_count),
-        _neurons(findings.d_mlp, findings.controls.periodic_share),
-        _residual(findings.controls.residual),
-        _directions(),
-        _cosines(),
-        _restricted(findings.controls.restricted_loss),
-        _on_directions(findings.controls.on_directions),
-        _on_null_space(findings.modulus, findings.controls.on_null_space),
+        _keys(group.basis, controls.key_count),
+        _neurons(group.basis, findings.d_mlp, controls.periodic_share),
+        _residual(group.basis, controls.residual),
+        _directions(group),
+        _cosines(group),
+        _restricted(functions, controls.restricted_loss),
+        _on_directions(controls.on_directions),
+        _on_null_space(findings.task.guesses, controls.on_null_space),
     ]
     return [
-        *(_row(claim, findings) for claim in claims),
-        _excluded(findings),
-        _phases(findings),
-        _grok_epoch(findings),
+        *(_row(claim, findings, now) for claim in claims),
+        _excluded(now, functions, controls.excluded_loss),
+        *epochs,
     ]
 
 
-def _row(claim: Claim, findings: Findings) -> Row:
-    verdict, value = judged(claim, findings), claim.value(findings.now)
+def _no_basis(findings: Findings) -> Row:
+    what = "the circuit: key frequencies, neurons, W_L, logits, ablations"
+    reason = f"no basis is known in which {findings.task.words} would be sparse"
+    return Row(what, "of addition", "-", None, "-", NOT_JUDGED, reason, None, "not measured")
+
+
+def _functions(group: Group) -> str:
+    """What the key blocks' functions of the answer are called."""
+    if group.basis.kind == "frequency":
+        return f"cos, sin(w_k ({group.answer}))"
+    return f"the key {group.basis.plural} of {group.answer}"
+
+
+def _row(claim: Claim, findings: Findings, now: Measured) -> Row:
+    verdict, value = judged(claim, findings, now), claim.value(now)
     numbers = value if isinstance(value, list) else [value]
-    finite = all(
-        math.isfinite(number) for number in numbers
-    )  # shares of what does not vary are NaN
+    finite = all(  # shares of what does not vary are NaN
+        isinstance(number, str) or math.isfinite(number) for number in numbers
+    )
+    elsewhere = claim.carries_over and any(name in findings.departures for name in MODEL)
     return Row(
         claim.what,
         claim.paper,
-        claim.shown(findings.now) if finite else "not a number",
+        claim.shown(now) if finite else "not a number",
         value if finite else None,
-        claim.accepted,
+        f"{claim.accepted}; carries over to any task and size" if elsewhere else claim.accepted,
         verdict.word,
         verdict.reason,
         claim.control,
@@ -87,17 +108,17 @@ def _below(value: float, least: float) -> float:
 # --- claims ----------------------------------------------------------------------------------
 
 
-def _keys(control: Control) -> Claim:
+def _keys(basis: Basis, control: Control) -> Claim:
     fewest, most = KEY_COUNTS
     few, many = published.OTHER_SEEDS_KEYS
     return Claim(
-        "key frequencies",
+        f"key {basis.plural}",
         f"{', '.join(map(str, published.KEY_FREQUENCIES))} (other seeds: {few} to {many} of them)",
         f"{fewest} to {most} of them, whichever: the paper's range and one more",
-        "frequencies k in 1..(p-1)/2 whose norm in W_L = W_out W_U across the classes, cos and sin "
-        "together, exceeds a quarter of the largest (the paper publishes no threshold)",
-        shown=_listed,
-        value=lambda m: list(m.key_frequencies),
+        f"{basis.plural} whose norm in W_L = W_out W_U across the classes, its functions together and "
+        "over the root of their number, exceeds a quarter of the largest (the paper publishes no threshold)",
+        shown=lambda m: _listed(m, basis),
+        value=lambda m: [basis.label(k) for k in m.key_frequencies],
         distance=lambda m: max(
             _above(len(m.key_frequencies), most), _below(len(m.key_frequencies), fewest)
         ),
@@ -106,22 +127,22 @@ def _keys(control: Control) -> Claim:
     )
 
 
-def _listed(m: Measured) -> str:
-    """The frequencies; only how many they are where a network has no few."""
+def _listed(m: Measured, basis: Basis) -> str:
+    """The blocks; only how many they are where a network has no few."""
     if len(m.key_frequencies) > TWICE * KEY_COUNTS[1]:
         return f"{len(m.key_frequencies)} of them"
-    return ", ".join(map(str, m.key_frequencies)) or "none"
+    return ", ".join(str(basis.label(k)) for k in m.key_frequencies) or "none"
 
 
-def _neurons(d_mlp: int, control: Control) -> Claim:
+def _neurons(basis: Basis, d_mlp: int, control: Control) -> Claim:
     share = published.PERIODIC_NEURONS / published.ALL_NEURONS
     least = 1 - TWICE * (1 - share)
     return Claim(
-        "neurons with > 85 % of their variance in one frequency",
+        f"neurons with > 85 % of their variance in one {basis.kind}",
         f"{published.PERIODIC_NEURONS} of {published.ALL_NEURONS} ({share:.1%})",
         f"at least {least:.1%}: twice the paper's rest",
-        "variance of post-ReLU activations at = over all p * p pairs; a frequency's share is its "
-        "3 x 3 block of products of (1, cos, sin) of a and of b, the constant left out",
+        f"variance of post-ReLU activations at = over all questions; the share of a {basis.kind} is its "
+        "block of products of (1, its functions) of a and of b (1, cos, sin: 3 x 3), the constant left out",
         shown=lambda m: f"{m.periodic_neurons} of {d_mlp} ({m.periodic_neurons / d_mlp:.1%})",
         value=lambda m: m.periodic_neurons / d_mlp,
         distance=lambda m: _below(m.periodic_neurons / d_mlp, least),
@@ -131,13 +152,14 @@ def _neurons(d_mlp: int, control: Control) -> Claim:
     )
 
 
-def _residual(control: Control) -> Claim:
+def _residual(basis: Basis, control: Control) -> Claim:
     most = TWICE * published.RESIDUAL
+    each = "two directions" if basis.kind == "frequency" else "all directions"
     return Claim(
-        "W_L: residual after two directions for each key frequency",
+        f"W_L: residual after {each} for each key {basis.kind}",
         f"< {published.RESIDUAL:.2%} (10 directions)",
         f"at most {most:.2%} of the squared norm: twice the paper's",
-        "share of W_L's squared norm outside cos and sin(w_k c) of the key frequencies. In brackets, not "
+        f"share of W_L's squared norm outside the functions of c of the key {basis.plural}. In brackets, not "
         "judged: the same as a share of the norm, and what the best approximation of that rank leaves of "
         "the norm. The paper says norm; its own figure of W_L shows more than that outside the waves, so "
         "it is read here as a share of squares, as its code measures fits (NOTES, 4.5)",
@@ -152,7 +174,7 @@ def _residual(control: Control) -> Claim:
     )
 
 
-def _directions() -> Claim:
+def _directions(group: Group) -> Claim:
     low, high = published.DIRECTIONS_EXPLAINED
     least = 1 - TWICE * (1 - low)
 
@@ -160,11 +182,17 @@ def _directions() -> Claim:
         return [fit.explained for fit in m.direction_fits]
 
     return Claim(
-        "u_k, v_k: variance explained by one cos or sin(w_k (a+b))",
+        f"u_k, v_k: variance explained by one cos or sin(w_k ({group.answer}))"
+        if group.basis.kind == "frequency"
+        else f"directions of the key irreps: variance explained by the irrep of {group.answer}",
         f"{100 * low:.1f} to {100 * high:.1f} %",
         f"each at least {least:.1%}: twice the paper's rest",
-        "f(a, b) = post . u_k with u_k = W_L cos(w_k c), over all pairs, fitted by a constant and "
-        "a multiple of cos(w_k (a+b)); v_k likewise with sin; 1 - residual variance / variance",
+        "f(a, b) = post . u_k with u_k = W_L cos(w_k c), over all questions, fitted by a constant and a "
+        "multiple of the cosine of the answer's element; v_k likewise with sin; 1 - residual variance / "
+        "variance"
+        if group.basis.kind == "frequency"
+        else "f(a, b) = post . (W_L g) for each function g of a key irrep, over all questions, fitted by a "
+        "constant and the irrep's functions of the answer; 1 - residual variance / variance",
         shown=lambda m: (
             f"{min(explained(m)):.1%} to {max(explained(m)):.1%}" if explained(m) else "none"
         ),
@@ -173,14 +201,16 @@ def _directions() -> Claim:
     )
 
 
-def _cosines() -> Claim:
-    least = 1 - TWICE * (1 - published.COSINES_EXPLAIN)
+def _cosines(group: Group) -> Claim:
+    least, answer = 1 - TWICE * (1 - published.COSINES_EXPLAIN), "log c" if group.listed else "c"
     return Claim(
-        "logits: variance explained by a sum of cos(w_k (a+b-c))",
+        f"logits: variance explained by a sum of cos(w_k ({group.answer} - {answer}))"
+        if group.basis.kind == "frequency"
+        else "logits: variance explained by a sum of the key irreps' characters of a b c^-1",
         f"{published.COSINES_EXPLAIN:.0%}",
         f"at least {least:.0%}: twice the paper's rest",
-        "least squares over all p^3 logits, one amplitude for each key frequency; each pair's mean "
-        "logit, which the softmax does not see, removed",
+        f"least squares over the logits of all questions, one amplitude for each key {group.basis.kind}; "
+        "each question's mean logit, which the softmax does not see, removed",
         shown=lambda m: f"{m.cosines_explain:.1%}",
         value=lambda m: m.cosines_explain,
         distance=lambda m: _below(m.cosines_explain, least),
@@ -206,13 +236,13 @@ def _orders(loss: float, most: float) -> float:
     return _above(math.log(loss), math.log(most))
 
 
-def _restricted(control: Control) -> Claim:
+def _restricted(functions: str, control: Control) -> Claim:
     return Claim(
-        "ablation: logits restricted to cos, sin(w_k (a+b))",
+        f"ablation: logits restricted to {functions}",
         _becomes(published.FULL_LOSS, published.RESTRICTED_LOSS),
         "the loss does not rise (the paper's claim), and is lower than with any draw of the control",
-        "restricted loss: cross-entropy over all pairs of the logits' projection on cos and "
-        "sin(w_k (a+b)) of the key frequencies, plus the mean of each logit over all pairs",
+        f"restricted loss: cross-entropy over all questions of the logits' projection on {functions}, "
+        "plus the mean of each logit over all questions",
         shown=lambda m: _becomes(m.ablation.full, m.restricted_loss),
         value=lambda m: [m.ablation.full, m.restricted_loss],
         distance=lambda m: _orders(m.restricted_loss, m.ablation.full),
@@ -228,7 +258,7 @@ def _on_directions(control: Control) -> Claim:
         _becomes(published.FULL_LOSS, published.ON_DIRECTIONS_LOSS),
         f"at most {TWICE:g} times the loss of the whole model, and lower than with any draw of the control",
         "post projected onto the span of all u_k and v_k in R^d_mlp; what passes by the MLP, and "
-        "all biases, as they are; all pairs",
+        "all biases, as they are; all questions",
         shown=lambda m: _becomes(m.ablation.full, m.ablation.on_key_directions),
         value=lambda m: [m.ablation.full, m.ablation.on_key_directions],
         distance=lambda m: _orders(m.ablation.on_key_directions, TWICE * m.ablation.full),
@@ -238,13 +268,13 @@ def _on_directions(control: Control) -> Claim:
     )
 
 
-def _on_null_space(modulus: int, control: Control) -> Claim:
-    guess = math.log(modulus)
+def _on_null_space(classes: int, control: Control) -> Claim:
+    guess = math.log(classes)
     return Claim(
         "ablation: MLP output without the key directions",
         _loss(published.ON_NULL_SPACE_LOSS),
-        f"at least {guess / TWICE:.2f}, half of ln p = {guess:.2f}, the loss of guessing, and higher than "
-        "with any draw of the control",
+        f"at least {guess / TWICE:.2f}, half of ln {classes} = {guess:.2f}, the loss of guessing, and "
+        "higher than with any draw of the control",
         "post projected onto the complement of that span; otherwise as above",
         shown=lambda m: _loss(m.ablation.on_null_space),
         value=lambda m: m.ablation.on_null_space,
@@ -259,19 +289,17 @@ def _on_null_space(modulus: int, control: Control) -> Claim:
 # --- rows that are no claims of one state ----------------------------------------------------
 
 
-def _excluded(findings: Findings) -> Row:
-    now = findings.now
+def _excluded(now: Measured, functions: str, control: Control) -> Row:
     return Row(
         "excluded loss",
         "rises to above guessing (figure only)",
-        f"{now.excluded_loss:.2f} (all pairs: {now.excluded_loss_all_pairs:.2f})",
+        f"{now.excluded_loss:.2f} (all questions: {now.excluded_loss_all_pairs:.2f})",
         [now.excluded_loss, now.excluded_loss_all_pairs],
         "no figure is published",
         NOT_JUDGED,
         "no figure is published",
-        findings.controls.excluded_loss,
-        "cross-entropy over the training pairs of the logits minus their projection on cos and "
-        "sin(w_k (a+b)) of the key frequencies",
+        control,
+        f"cross-entropy over the training pairs of the logits minus their projection on {functions}",
     )
 
 
@@ -304,10 +332,10 @@ def _judged_phases(findings: Findings, ends: Sequence[int | None] | None) -> Row
     for end, paper in pairs:
         latest = EPOCH_FACTOR * paper
         reached = end is not None and paper / EPOCH_FACTOR <= end <= latest
-        if not reached and (end is not None or findings.now.epoch >= latest):
+        if not reached and (end is not None or findings.epoch >= latest):
             return RowVerdict(FAIL)
     if None in ends:
-        return RowVerdict(NOT_YET, f"not all ended by epoch {findings.now.epoch:,}")
+        return RowVerdict(NOT_YET, f"not all ended by epoch {findings.epoch:,}")
     return RowVerdict(PASS)
 
 
@@ -326,7 +354,7 @@ def _grok_epoch(findings: Findings) -> Row:
     return Row(
         f"grok epoch at weight decay {decay:g}",
         "none" if figures is None else f"{figures.told} (logs of others)",
-        f"not by epoch {findings.now.epoch:,}" if epoch is None else f"{epoch:,}",
+        f"not by epoch {findings.epoch:,}" if epoch is None else f"{epoch:,}",
         epoch,
         accepted,
         verdict.word,
@@ -342,7 +370,7 @@ def accepted_groks(earliest: int, latest: int) -> tuple[float, float]:
 
 
 def _judged_grok_epoch(findings: Findings, figures: published.GrokEpochs | None) -> RowVerdict:
-    epoch, last = findings.grok_epoch, findings.now.epoch
+    epoch, last = findings.grok_epoch, findings.epoch
     if figures is None or figures.earliest is None or figures.latest is None:
         return RowVerdict(
             NOT_JUDGED, f"no figure is published for weight decay {findings.weight_decay:g}"

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from grokking.analysis.phases import reals
 from grokking.analysis.progress_measures import ProgressMeasures
-from grokking.analysis.spectra import component_norms, frequency_norms, surface_shares
-from grokking.files.surfaces import Surface
-from grokking.fourier import Array, fourier_basis
+from grokking.analysis.spectra import block_norms, component_norms, surface_shares
+from grokking.files.surfaces import Surface, surfaces_of
+from grokking.fourier import Array
+from grokking.task import Group, Task
 
 if TYPE_CHECKING:  # at run time that would import torch
     from grokking.analysis.hindsight import Examined
@@ -38,48 +39,58 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class FilmedNeuron:
-    """A neuron through the film, and the frequency that it is watched for."""
+    """A neuron through the film, and the block that it is watched for."""
 
     neuron: int
-    frequency: int
+    frequency: int  # 0: no basis is known
     peaks: list[float]  # [frame]; 0: no pair makes it fire
     heights: Bytes  # [frame, p, p], x the first operand
-    shares: list[float]  # [frame]: variance in its frequency, of all its variance
+    shares: list[float]  # [frame]: variance in its block, of all its variance
 
 
 @dataclass(frozen=True)
 class Film:
     """The model at chosen epochs."""
 
-    modulus: int
+    task: Task
     epochs: list[int]
     training_accuracies: list[float]
     validation_accuracies: list[float]
-    spectra: Array  # [frame, (p-1)/2]: norm of each frequency in W_E
+    spectra: Array  # [frame, blocks]: norm of each block in W_E
     key_frequencies: list[int]
     neurons: list[FilmedNeuron]
+
+    @property
+    def modulus(self) -> int:
+        return self.task.p
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The surfaces of all neurons of one state, grouped by their strongest frequency."""
+    """The surfaces of all neurons of one state, grouped by their strongest block."""
 
-    modulus: int
+    task: Task
     epoch: int
+    key_frequencies: list[int]
     neurons: list[int]
-    frequencies: list[int]  # 0: no pair makes it fire, or all do alike
-    shares: list[float]  # of the variance, in that frequency
+    frequencies: list[int]  # 0: no pair makes it fire, or all do alike, or no basis is known
+    shares: list[float]  # of the variance, in that block
     peaks: list[float]  # 0: dead
     heights: Bytes  # [n, p, p]
     left_out: int  # neurons that would have made the page too large
 
+    @property
+    def modulus(self) -> int:
+        return self.task.p
+
 
 @dataclass(frozen=True)
 class Circle:
-    """The embeddings of all operands seen along cos and sin of one frequency."""
+    """The embeddings of all operands seen along cos and sin of one frequency, in the group's order."""
 
     frequency: int
-    points: Array  # [p, 2]
+    points: Array  # [n, 2]
+    operands: list[int]  # [n], of the elements
     share: float  # of the variance of W_E over the operands
     roughness: float  # rms distance of operand x from its hour, the angle w_k x, over the radius
     control: tuple[float, float]  # least and greatest roughness with the operands in random order
@@ -100,12 +111,11 @@ class Scenes:
     surfaces: list[Surface]  # of the film's neurons, at the end
 
 
-def gallery(state: Examined) -> Gallery:
+def gallery(state: Examined, keys: list[int]) -> Gallery:
     """Every neuron of a state; if they are too many, those that are most nearly one wave."""
-    surfaces = state.surfaces()  # [p, p, n]
+    surfaces = with_floor(state.task, state.surfaces())  # [p, p, n]
     p, n = state.modulus, surfaces.shape[2]
-    shares = surface_shares(surfaces)  # [(p-1)/2, n]
-    strongest, frequencies = shares.max(axis=0), shares.argmax(axis=0) + 1
+    strongest, frequencies = strongest_blocks(state)
     frequencies[strongest <= 0] = 0
     peaks = surfaces.max(axis=(0, 1))
     ranking = np.lexsort((-strongest, frequencies, frequencies == 0))  # by frequency, best first
@@ -114,8 +124,9 @@ def gallery(state: Examined) -> Gallery:
     if n > limit:
         shown = ranking[np.sort(np.argsort(-strongest[ranking], kind="stable")[:limit])]
     return Gallery(
-        modulus=p,
+        task=state.task,
         epoch=state.epoch,
+        key_frequencies=keys,
         neurons=shown.tolist(),
         frequencies=frequencies[shown].tolist(),
         shares=strongest[shown].tolist(),
@@ -125,16 +136,38 @@ def gallery(state: Examined) -> Gallery:
     )
 
 
-def best_neurons(gallery: Gallery, keys: Sequence[int]) -> list[tuple[int, int]]:
-    """(neuron, frequency) of the neuron that is most nearly one wave, for each key frequency.
+def with_floor(task: Task, surfaces: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Surfaces [p, p, ...] with 0 where there is no question."""
+    if task.holes is not None:
+        surfaces[task.holes] = 0
+    return surfaces
 
-    Where no neuron follows a key frequency, the best neuron of any other; none if all are dead.
+
+def strongest_blocks(
+    state: Examined, neurons: Sequence[int] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """(share, number) of the strongest block of each neuron; 0 and 0 without a known basis."""
+    if state.task.group is None or not state.basis.sizes:
+        count = state.tables.W_L.shape[0] if neurons is None else len(neurons)
+        return np.zeros(count, np.float32), np.zeros(count, np.int64)
+    shares = state.shares(neurons)  # [blocks, n]
+    return shares.max(axis=0), shares.argmax(axis=0) + 1
+
+
+def best_neurons(gallery: Gallery, keys: Sequence[int]) -> list[tuple[int, int]]:
+    """(neuron, block) of the neuron that is most nearly one wave, for each key block.
+
+    Where no neuron follows a key block, the best neuron of any other; none if all are dead. Without
+    a known basis, the neurons with the largest activations, and 0.
     """
     best: dict[int, tuple[float, int]] = {}
     for neuron, frequency, share in zip(
         gallery.neurons, gallery.frequencies, gallery.shares, strict=True
     ):
         best[frequency] = max(best.get(frequency, (0.0, 0)), (share, -neuron))
+    if gallery.task.group is None:  # those that fire most
+        loudest = sorted(range(len(gallery.neurons)), key=lambda i: -gallery.peaks[i])[:FILMED]
+        return [(gallery.neurons[i], 0) for i in loudest if gallery.peaks[i] > 0]
     best.pop(0, None)
     chosen = [key for key in keys if key in best]
     if not chosen and best:
@@ -143,42 +176,45 @@ def best_neurons(gallery: Gallery, keys: Sequence[int]) -> list[tuple[int, int]]
     return [(-best[key][1], key) for key in sorted(chosen)]
 
 
-def with_frequencies(state: Examined, neurons: Sequence[int]) -> list[tuple[int, int]]:
-    """(neuron, its strongest frequency) of chosen neurons."""
-    shares = surface_shares(state.surfaces(neurons))
-    return list(zip(neurons, (shares.argmax(axis=0) + 1).tolist(), strict=True))
+def with_blocks(state: Examined, neurons: Sequence[int]) -> list[tuple[int, int]]:
+    """(neuron, its strongest block) of chosen neurons."""
+    return list(zip(neurons, strongest_blocks(state, neurons)[1].tolist(), strict=True))
 
 
-def circles(W_E: NDArray[np.floating], keys: Sequence[int]) -> list[Circle]:
-    """W_E [p, d_model] of the operands, projected on its own cos and sin component of each key.
+def circles(W_E: NDArray[np.floating], keys: Sequence[int], group: Group) -> list[Circle]:
+    """W_E [n, d_model] of the operands by element, projected on its cos and sin component of each key.
 
     The directions are W_E^T cos(w_k x) and W_E^T sin(w_k x), scaled to length 1. An embedding that
     holds nothing else puts operand x at the angle w_k x of a circle (or, where the two directions
     are not at right angles or of unequal length, of an ellipse).
     """
-    centred, basis = W_E - W_E.mean(axis=0), fourier_basis(len(W_E))
+    centred, basis = W_E - W_E.mean(axis=0), group.basis
     if not centred.any():
         return []
     generator = np.random.default_rng(SEED)
     shuffled = [generator.permutation(centred) for _ in range(SHUFFLES)]
-    return [_circle(centred, shuffled, basis[[2 * key - 1, 2 * key]], key) for key in keys]
-
-
-def _circle(centred: Array, shuffled: Sequence[Array], waves: Array, key: int) -> Circle:
-    points, share = _projected(centred, waves)
-    rough = [_roughness(_projected(rows, waves)[0], waves) for rows in shuffled]
-    return Circle(key, points, share, _roughness(points, waves), (min(rough), max(rough)))
+    operands = group.first_order.tolist()
+    found = []
+    for key in keys:
+        if basis.sizes[key - 1] == 1:
+            continue  # the alternating function has no plane
+        waves = basis.functions[basis.blocks[key - 1]]  # [2, n]
+        points, share = _projected(centred, waves)
+        rough = [_roughness(_projected(rows, waves)[0], waves) for rows in shuffled]
+        control = min(rough), max(rough)
+        found.append(Circle(key, points, operands, share, _roughness(points, waves), control))
+    return found
 
 
 def _projected(centred: Array, waves: Array) -> tuple[Array, float]:
-    """The operands along their own cos and sin (`waves` [2, p]): [p, 2], and the variance's share."""
+    """The operands along their own cos and sin (`waves` [2, n]): [n, 2], and the variance's share."""
     both = waves @ centred  # [2, d_model]
     directions = both / np.linalg.norm(both, axis=1, keepdims=True).clip(1e-30)
     return centred @ directions.T, float(np.square(both).sum() / np.square(centred).sum())
 
 
 def _roughness(points: Array, waves: Array) -> float:
-    """How far points [p, 2] lie from the hours of the clock that is nearest to them, over its radius."""
+    """How far points [n, 2] lie from the hours of the clock that is nearest to them, over its radius."""
     hours = waves.T * np.sqrt(len(points) / 2)  # of radius 1
     radius = float((points * hours).sum() / len(points))
     off = np.square(points - radius * hours).sum(axis=1).mean()
@@ -226,20 +262,25 @@ def film(
     columns = range(len(filmed))
     rows = [frequency - 1 for _, frequency in filmed]
     for state in states:
-        surfaces = np.nan_to_num(state.surfaces(neurons), posinf=0.0)
+        surfaces = with_floor(state.task, np.nan_to_num(state.surfaces(neurons), posinf=0.0))
         epochs.append(state.epoch)
         accuracies.append((state.training_accuracy, state.validation_accuracy))
-        spectra.append(frequency_norms(component_norms(state.embedding)))
+        if state.task.group is not None:
+            spectra.append(block_norms(component_norms(state.embedding, state.basis), state.basis))
+            of_frame = surface_shares(state.group.grid(surfaces), state.basis)
+            shares.append(of_frame[rows, columns])
+        else:
+            spectra.append(np.zeros(0))
+            shares.append(np.zeros(len(neurons), np.float32))
         frames.append(np.moveaxis(surfaces, 2, 0))
-        shares.append(surface_shares(surfaces)[rows, columns])
-        p = state.modulus
+        task = state.task
     by_neuron, all_shares = (
         np.stack(frames, axis=1),
         np.stack(shares, axis=1),
     )  # [neuron, frame, ...]
     peaks = by_neuron.max(axis=(2, 3))  # [neuron, frame]
     return Film(
-        modulus=p,
+        task=task,
         epochs=epochs,
         training_accuracies=[training for training, _ in accuracies],
         validation_accuracies=[validation for _, validation in accuracies],
@@ -258,11 +299,7 @@ def final_surfaces(state: Examined, neurons: Sequence[int]) -> list[Surface]:
     """The surfaces of some neurons of a state."""
     if not neurons:
         return []
-    values = state.surfaces(neurons).astype(np.float64)
-    return [
-        Surface(neuron, state.modulus, values[:, :, i], state.epoch)
-        for i, neuron in enumerate(neurons)
-    ]
+    return surfaces_of(state.task, neurons, state.surfaces(neurons).astype(np.float64), state.epoch)
 
 
 def frames_that_fit(modulus: int, neurons: int) -> int:

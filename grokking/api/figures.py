@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from grokking.analysis.scenes import Circle
 from grokking.api.errors import not_yet
 from grokking.api.run import Run
-from grokking.files.surfaces import Surface
+from grokking.files.surfaces import surfaces_of
 from grokking.pictures.drawings import Drawing
 
 if TYPE_CHECKING:
@@ -53,9 +53,8 @@ def state_figure(state: "State", name: str, neuron: int) -> go.Figure:
         raise ValueError(f"name is {name!r}, expected surface")
     from grokking.pictures.figures.surfaces import surface_figure
 
-    return titled(
-        surface_figure(Surface(neuron, state.modulus, state.surface(neuron), state.epoch))
-    )
+    [surface] = surfaces_of(state.task, [neuron], state.surfaces([neuron]), state.epoch)
+    return titled(surface_figure(surface))
 
 
 def titled(drawing: Drawing, title: str = "") -> go.Figure:

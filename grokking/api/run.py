@@ -142,7 +142,7 @@ class Run:
         from grokking.files.checkpoint import load_checkpoint
 
         with self._errors():
-            return State(load_checkpoint(self._recorded[nearest]))
+            return State(load_checkpoint(self._recorded[nearest]), run_files.read_task(self.folder))
 
     @property
     def final(self) -> "State":

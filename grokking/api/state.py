@@ -9,16 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from grokking.analysis import hindsight
-from grokking.analysis.spectra import (
-    component_norms,
-    frequency_norms,
-    has_spectrum,
-    key_frequencies,
-    surface_shares,
-)
+from grokking.analysis.spectra import block_norms, component_norms
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import AUTO, choose_on_cpu
 from grokking.system.cores import available_cores
+from grokking.task import Task
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -33,13 +28,14 @@ class State:
     milliseconds, the others read what it left.
     """
 
-    def __init__(self, checkpoint: dict[str, Any]) -> None:
+    def __init__(self, checkpoint: dict[str, Any], task: Task) -> None:
         self._checkpoint = checkpoint
+        self.task = task
         self.epoch: int = checkpoint["epoch"]
         self.modulus: int = checkpoint["config"]["modulus"]
 
     def __repr__(self) -> str:
-        return f"<grokking.State at epoch {self.epoch:,}, modulus {self.modulus}>"
+        return f"<grokking.State at epoch {self.epoch:,}, {self.task.words}>"
 
     @cached_property
     def weights(self) -> Mapping[str, NDArray[np.float32]]:
@@ -60,20 +56,27 @@ class State:
 
     @cached_property
     def _examined(self) -> hindsight.Examined:
-        return hindsight.examine(self._checkpoint, self._backend)
+        return hindsight.examine(self._checkpoint, self.task, self._backend)
 
     def logits(self) -> NDArray[np.float32]:
-        """The logits at `=`, [p, p, c]: of class c for the operands (a, b)."""
+        """The logits at `=`, [p, p, c]: of class c for the operands (a, b); NaN: no question."""
         p = self.modulus
-        return self._examined.logits.reshape(p, p, -1).copy()
+        logits = np.full((p * p, p), np.nan, np.float32)
+        logits[self.task.questions] = self._examined.logits
+        return logits.reshape(p, p, p)
 
     def predict(self, a: ArrayLike, b: ArrayLike) -> Any:
         """The network's answers: an int for ints, an array for arrays that broadcast together.
 
-        ValueError for an operand outside 0 ... p - 1.
+        ValueError for an operand outside 0 ... p - 1, or a pair that is no question of the task.
         """
         first, second = np.broadcast_arrays(self._operands("a", a), self._operands("b", b))
-        answers = self._examined.logits[first * self.modulus + second].argmax(axis=-1)
+        pairs = first * self.modulus + second
+        asked = np.isin(pairs, self.task.questions)
+        if not asked.all():
+            pair = divmod(int(pairs[~asked].ravel()[0]), self.modulus)
+            raise ValueError(f"{pair} is no question of {self.task.words}")
+        answers = self._examined.logits[self.task.places(pairs)].argmax(axis=-1)
         return int(answers) if answers.ndim == 0 else answers
 
     def _operands(self, name: str, values: ArrayLike) -> NDArray[np.int64]:
@@ -89,19 +92,23 @@ class State:
         return self.surfaces([neuron])[:, :, 0]
 
     def surfaces(self, neurons: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """The same of some units, or of all: [p, p, n]. ValueError for a unit that is not there."""
+        """The same of some units, or of all: [p, p, n], NaN where the task has no question.
+
+        ValueError for a unit that is not there.
+        """
         d_mlp = len(self.weights["b_in"])
         wrong = [n for n in neurons or () if not 0 <= n < d_mlp]
         if wrong:
             raise ValueError(f"neuron {wrong[0]} is not there, expected 0 to {d_mlp - 1}")
-        return self._examined.surfaces(None if neurons is None else list(neurons))
+        chosen = None if neurons is None else list(neurons)
+        return self.task.masked(self._examined.surfaces(chosen))
 
     def most_periodic(self, count: int) -> list[int]:
-        """Neurons whose surface is most nearly one wave, best first; by number for an even modulus."""
-        if not has_spectrum(self.modulus):
+        """Neurons whose surface is most nearly one wave, best first; by number without a known basis."""
+        if self.task.blocks == 0:
             return list(range(count))
         with np.errstate(invalid="ignore", divide="ignore"):  # of neurons that are off
-            shares = surface_shares(self.surfaces()).max(axis=0)  # [d_mlp]
+            shares = self._examined.shares().max(axis=0)  # [d_mlp]
         return [int(neuron) for neuron in np.argsort(-shares, kind="stable")[:count]]
 
     def attention(self) -> NDArray[np.float32]:
@@ -138,23 +145,26 @@ class State:
         return self._examined.train if part == "training" else self._examined.validation
 
     def spectrum(self, name: str) -> NDArray[np.float64]:
-        """Norm of each frequency 1 ... (p - 1) / 2 in W_E, across the operands, or W_L, the classes.
+        """Norm of each block of the task's basis in W_E, across the operands, or W_L, the classes.
 
-        W_L = W_out W_U. Nanda et al. (2023), sections 4.1 and 4.2. ValueError for an even modulus.
+        Blocks are the frequencies from 1 on, or irreps; W_L = W_out W_U. Nanda et al. (2023), sections
+        4.1 and 4.2. ValueError for a task without a known basis.
         """
-        if not has_spectrum(self.modulus):
-            raise ValueError(f"the modulus is {self.modulus}, expected an odd one from 3 on")
-        if name == "W_E":
-            rows = self._examined.embedding
-        elif name == "W_L":
-            rows = self._examined.tables.W_L.numpy().T
-        else:
+        if name not in ("W_E", "W_L"):
             raise ValueError(f"name is {name!r}, expected W_E or W_L")
-        return frequency_norms(component_norms(rows))
+        rows, basis = self._examined.embedding, self._examined.basis
+        if name == "W_L":
+            rows = self._examined.output
+        return block_norms(component_norms(rows, basis), basis)
 
-    def key_frequencies(self) -> list[int]:
-        """Frequencies whose norm in W_L exceeds a quarter of the largest; many before a circuit forms."""
-        return key_frequencies(self.spectrum("W_L"))
+    def key_frequencies(self) -> list[int | str]:
+        """Frequencies whose norm in W_L exceeds a quarter of the largest; many before a circuit forms.
+
+        Of s5 the names of irreps, by their norm over the root of their size; none without a basis.
+        """
+        if self.task.group is None:
+            return []
+        return [self._examined.basis.label(k) for k in self._examined.key_blocks()]
 
     def figure(self, name: str, neuron: int = 0) -> "go.Figure":
         """A plotly figure: `surface` of a neuron. ValueError for a name that is none."""

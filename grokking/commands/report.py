@@ -15,7 +15,6 @@ from typing import Any
 from grokking.analysis import progress_measures
 from grokking.analysis.judging import FAIL, NOT_YET, PASS, Findings, Row
 from grokking.analysis.report_card import judge_run
-from grokking.analysis.spectra import has_spectrum
 from grokking.commands.cli import Parser
 from grokking.config import NEURON_LIST, departures, load
 from grokking.files import names
@@ -111,10 +110,6 @@ def write_report(
     """
     output = output or directory
     config = read_config(directory)
-    if not has_spectrum(config["modulus"]):
-        raise UserError(
-            f"{directory} has modulus {config['modulus']}; Fourier measures need an odd one >= 3"
-        )
     check_writable(output, "--output DIR puts the report elsewhere")
     from grokking.analysis.investigation import investigate, phases_so_far, save_phases
 
@@ -135,14 +130,14 @@ def write_report(
         (output / names.FILM).unlink(missing_ok=True)
     else:
         write_film_page(output / names.FILM, described, scenes.film)
-    write_gallery_page(output / names.GALLERY, described, scenes.gallery, record["key_frequencies"])
+    write_gallery_page(output / names.GALLERY, described, scenes.gallery)
     story = Story(
         described,
         history,
         asdict(detected),
         measures,
         findings.phases,
-        findings.controls.key_count.told,
+        "" if findings.controls is None else findings.controls.key_count.told,
         scenes,
         rows,
         links(output),
@@ -167,11 +162,12 @@ def card_record(config: dict[str, Any], findings: Findings, rows: Sequence[Row])
     counts = Counter(row.verdict for row in rows)
     return {
         "schema_version": VERSION,
-        "epoch": findings.now.epoch,
+        "epoch": findings.epoch,
         "seed": config["seed"],
         "weight_decay": config["weight_decay"],
         "departures": departures(config),
-        "key_frequencies": findings.now.key_frequencies,
+        "task": findings.task.name,
+        "key_frequencies": findings.key_labels,
         "phases": None if findings.phases is None else asdict(findings.phases),
         "outcome": findings.outcome,
         "passed": counts[PASS],

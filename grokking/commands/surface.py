@@ -9,7 +9,7 @@ from grokking.api.state import State
 from grokking.commands.cli import Parser
 from grokking.files import names
 from grokking.files.json_files import check_writable
-from grokking.files.surfaces import Surface, write_surface
+from grokking.files.surfaces import surfaces_of, write_surface
 from grokking.pictures.experiment import describe_experiment
 from grokking.pictures.pages.surfaces import surface_facts, write_combined_page
 from grokking.pictures.surface_views import surface_title
@@ -35,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pages = directory / names.PICTURES
     pages.mkdir(exist_ok=True)
     described = describe_experiment([directory], [state.epoch])
-    values = state.surfaces(neurons)
-    for position, neuron in enumerate(neurons):
-        surface = Surface(neuron, state.modulus, values[:, :, position], state.epoch)
+    for surface in surfaces_of(state.task, neurons, state.surfaces(neurons), state.epoch):
         path = write_surface(directory, surface, by_epoch)
         page = write_combined_page(pages / f"{path.stem}.html", surface, "shared", described)
         print(surface_title(surface))

@@ -47,11 +47,12 @@ def run_beside(source: Path, surface: Surface) -> Experiment | None:
     if surface.epoch is None or not config.is_file():
         return None
     try:
-        modulus = read_config(source.parent)["modulus"]
-        if modulus != surface.modulus:
-            raise UserError(
-                f"{config}: its modulus is {modulus}, that of the surface {surface.modulus}"
-            )
+        values = read_config(source.parent)
+        for name, own in (("modulus", surface.modulus), ("task", surface.task)):
+            if values[name] != own:
+                raise UserError(
+                    f"{config}: its {name} is {values[name]}, that of the surface {own}"
+                )
         return describe_experiment([source.parent], [surface.epoch])
     except UserError as error:
         print(f"the pages do not say what was trained: {error}", file=sys.stderr)

@@ -14,12 +14,15 @@ from grokking.config import (
     INEXACT,
     Config,
     command_line,
+    identity,
     setting_in_words,
+    split_seed_of,
 )
 from grokking.detection import DIVERGED, watched
 from grokking.files import names
 from grokking.files.run_files import FinishedRun, read_run, read_settings, read_starts
 from grokking.files.surfaces import surface_path
+from grokking.laws import FILE, read_table
 from grokking.system.errors import UserError
 
 ELSEWHERE = "choose another folder with GROK_ARTIFACTS_DIR"
@@ -48,13 +51,22 @@ def check_same_experiment(directory: Path, old: Mapping[str, Any], config: Confi
 
     A field that an older program did not know has its default.
     """
-    for name in IDENTITY:
-        before, now = old.get(name, FIELDS[name].default), getattr(config, name)
-        if before != now:
-            raise UserError(
-                f"GROK_{name.upper()} is {now}, but the run in {directory} has {before}; resume with "
-                f"{setting_in_words(name, before)}, or {ELSEWHERE}"
-            )
+    defaults = {name: FIELDS[name].default for name in IDENTITY}
+    before = {**defaults, **{name: old[name] for name in IDENTITY if name in old}}
+    before["split_seed"] = split_seed_of(before)
+    if before["task"].startswith(FILE):
+        before["task"] = FILE + read_table(directory / names.TASK).digest
+    for name, now in identity(config).items():
+        if before[name] == now:
+            continue
+        then = before[name]
+        if name == "task" and then.startswith(FILE):
+            then = f"{FILE}{directory / names.TASK}"
+        own = getattr(config, name)
+        raise UserError(
+            f"GROK_{name.upper()} is {'unset' if own is None else own}, but the run in {directory} has "
+            f"{'none' if then is None else then}; resume with {setting_in_words(name, then)}, or {ELSEWHERE}"
+        )
 
 
 def check_reached(directory: Path, epoch: int, config: Config) -> None:

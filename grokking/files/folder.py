@@ -50,6 +50,7 @@ RUN_FILES = (
     f"{names.PICTURES}/plotly-*.min.js",
     *(f"{names.PREVIOUS}{suffix}" for suffix in names.WEIGHTS),
     *(f"{names.LATEST}{suffix}" for suffix in names.WEIGHTS),
+    names.TASK,
     names.CONFIG,
 )
 

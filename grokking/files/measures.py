@@ -46,7 +46,7 @@ def append(directory: Path, rows: Sequence[Rows]) -> None:
         with path.open("r+b") as file:
             count, dtype = _read_header(file)
             if dtype != new.dtype:
-                raise UserError(f"{path}: holds the measures of another model")
+                new = _as_before(new, dtype, path)
             file.seek(count * dtype.itemsize, os.SEEK_CUR)
             last = _seed(dtype)
             if count:
@@ -59,6 +59,17 @@ def append(directory: Path, rows: Sequence[Rows]) -> None:
         _write_header(path, new.dtype, count + len(new), "r+b")
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _as_before(new: Rows, dtype: np.dtype[np.void], path: Path) -> Rows:
+    """New rows with the fields of a file that an older program began, which measured less."""
+    known, older = dict(new.dtype.fields or {}), dict(dtype.fields or {})
+    if any(name not in known or known[name][0] != older[name][0] for name in older):
+        raise UserError(f"{path}: holds the measures of another model")
+    fewer = np.zeros(len(new), dtype)
+    for name in dtype.names or ():
+        fewer[name] = new[name]
+    return fewer
 
 
 def forget_after(directory: Path, epoch: int) -> None:

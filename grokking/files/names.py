@@ -4,6 +4,7 @@ from pathlib import Path
 
 # --- of a run
 CONFIG = "config.json"
+TASK = "task.json"  # a copy of the table of GROK_TASK=file:PATH
 RESULT = "grokking.json"  # the last file that a run writes
 LOSSES, ACCURACIES = "loss_history.json", "accuracy_history.json"
 MEASURES = "measures.npy"

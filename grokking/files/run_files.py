@@ -2,13 +2,14 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from grokking.config import FIELDS, Config, recorded_kind
+from grokking.config import FIELDS, Config, recorded_kind, split_seed_of
 from grokking.detection import OUTCOMES, outcome
 from grokking.files import names
 from grokking.files.history import History, read_history
 from grokking.files.json_files import read_record
+from grokking.laws import FILE
 from grokking.schema import (
     AMOUNT,
     BOOLEAN,
@@ -22,6 +23,9 @@ from grokking.schema import (
     shown,
 )
 from grokking.system.errors import UserError
+
+if TYPE_CHECKING:
+    from grokking.task import Task
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,15 @@ class FinishedRun:
 def read_config(directory: Path) -> dict[str, Any]:
     """Field -> value of a run's config.json; a field that an older file lacks has its default."""
     return {**asdict(Config()), **{k: e["value"] for k, e in read_settings(directory).items()}}
+
+
+def read_task(directory: Path) -> "Task":
+    """The task of the run in a folder, which holds a copy of a table that it learns."""
+    values = read_config(directory)
+    from grokking.task import make_task  # which needs numpy
+
+    copy = directory / names.TASK if values["task"].startswith(FILE) else None
+    return make_task(values["task"], values["modulus"], split_seed_of(values), copy)
 
 
 def read_settings(directory: Path) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.config import FIELDS, departures, training_pairs
-from grokking.files.run_files import read_config, read_starts
+from grokking.files.run_files import read_config, read_starts, read_task
+from grokking.task import Task
 
 LISTED = 6  # values that are named one by one; those beyond are counted
 Values = Mapping[str, Any]
@@ -29,24 +30,27 @@ def describe_experiment(folders: Sequence[Path], epochs: Sequence[int]) -> Exper
     """
     configs = [read_config(folder) for folder in folders]
     starts = [start for folder in folders for start in read_starts(folder)]
+    tasks = [read_task(folder) for folder in folders]
     return Experiment(
-        _title(configs, epochs),
-        [*_settings(configs, epochs), *_conditions(starts)],
+        _title(tasks, configs, epochs),
+        [*_settings(tasks, configs, epochs), *_conditions(starts)],
         [_departures(configs)],
     )
 
 
-def _title(configs: Sequence[Values], epochs: Sequence[int]) -> str:
+def _title(tasks: Sequence[Task], configs: Sequence[Values], epochs: Sequence[int]) -> str:
     named = {
         "weight decay": [str(config["weight_decay"]) for config in configs],
         "seed": [str(config["seed"]) for config in configs],
         "epoch": [f"{epoch:,}" for epoch in epochs],
     }
     parts = [f"{_plural(name, values)} {_listed(values)}" for name, values in named.items()]
-    return ", ".join([f"addition mod {_listed(str(c['modulus']) for c in configs)}", *parts])
+    return ", ".join([_listed(task.words for task in tasks), *parts])
 
 
-def _settings(configs: Sequence[Values], epochs: Sequence[int]) -> list[tuple[str, str]]:
+def _settings(
+    tasks: Sequence[Task], configs: Sequence[Values], epochs: Sequence[int]
+) -> list[tuple[str, str]]:
     def value(name: str) -> str:
         return _listed(str(config[name]) for config in configs)
 
@@ -55,27 +59,56 @@ def _settings(configs: Sequence[Values], epochs: Sequence[int]) -> list[tuple[st
 
     reached = [f"{e:,} of {c['num_epochs']:,}" for e, c in zip(epochs, configs, strict=True)]
     return [
-        ("task", each(lambda config: f"(a + b) mod {config['modulus']}")),
-        ("trained on", each(_share)),
+        ("task", _listed(task.law for task in tasks)),
+        ("trained on", _listed(map(_share, tasks, configs))),
         ("model", each(_model)),
         (
             "optimiser",
-            f"AdamW, full batch, learning rate {value('learning_rate')} after "
-            f"{value('warmup_steps')} steps of warm-up, betas {value('beta1')} and {value('beta2')}, "
+            f"{each(_optimizer)}, {each(_batch)}, learning rate {value('learning_rate')} after "
+            f"{value('warmup_steps')} steps of warm-up, {each(_memory)}, "
             f"weight decay {value('weight_decay')}",
         ),
-        ("seed", value("seed")),
+        ("seed", each(_seed)),
         ("epoch", _listed(reached)),
     ]
 
 
-def _share(config: Values) -> str:
-    p, share = config["modulus"], config["train_fraction"]
-    return f"{100 * share:g}% of the pairs: {training_pairs(p, share):,} of {p * p:,}"
+def _share(task: Task, config: Values) -> str:
+    share, questions = config["train_fraction"], len(task.questions)
+    return f"{100 * share:g}% of the pairs: {training_pairs(questions, share):,} of {questions:,}"
 
 
 def _model(config: Values) -> str:
-    return f"one layer, d_model {config['d_model']}, {config['num_heads']} heads, d_mlp {config['d_mlp']}"
+    scale = "" if config["init_scale"] == 1 else f", initial weights times {config['init_scale']:g}"
+    return (
+        f"one layer, d_model {config['d_model']}, {config['num_heads']} heads, d_mlp "
+        f"{config['d_mlp']}{scale}"
+    )
+
+
+def _optimizer(config: Values) -> str:
+    return {
+        "adamw": "AdamW",
+        "adam": "Adam (decay in the gradient)",
+        "sgd": "SGD (decay in the gradient)",
+        "muon": "Muon on W_in and W_out, AdamW on the rest",
+    }[config["optimizer"]]
+
+
+def _memory(config: Values) -> str:
+    """How the optimiser forgets earlier steps."""
+    beta1, beta2 = config["beta1"], config["beta2"]
+    return f"momentum {beta1}" if config["optimizer"] == "sgd" else f"betas {beta1} and {beta2}"
+
+
+def _batch(config: Values) -> str:
+    size = config["batch_size"]
+    return "full batch" if size is None else f"batches of {size:,}"
+
+
+def _seed(config: Values) -> str:
+    own = config["split_seed"]
+    return str(config["seed"]) if own is None else f"{config['seed']}, of the split {own}"
 
 
 def _conditions(starts: Sequence[Values]) -> list[tuple[str, str]]:

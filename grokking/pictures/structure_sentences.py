@@ -11,9 +11,10 @@ import numpy as np
 
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import ROUND, Circle, Film, Gallery
-from grokking.analysis.spectra import FEW, KEY_SHARE, are_few
+from grokking.analysis.spectra import KEY_SHARE, are_few, few_blocks
 from grokking.files.history import Series
 from grokking.fourier import PERIODIC, Array
+from grokking.task import Task
 
 MOST = 0.5  # of the embedding's squared norm, or of a neuron's variance
 
@@ -25,14 +26,40 @@ class Told(NamedTuple):
     sentence: str
 
 
-def growth_told(measures: ProgressMeasures, p: int, detected: Mapping[str, Any]) -> Told:
-    """Whether the loss with the key frequencies alone fell on the plateau, before the validation loss."""
+def block_named(task: Task, number: int) -> str:
+    """A block of the task's basis, "frequency 14"; 0 is none."""
+    if task.group is None:
+        return "no known basis"
+    basis = task.group.basis
+    return f"{basis.kind} {basis.label(number)}" if number else "no wave"
+
+
+def blocks_word(task: Task) -> str:
+    """What blocks are called, in the plural."""
+    return "frequencies" if task.group is None else task.group.basis.plural
+
+
+def blocks_listed(task: Task, keys: Sequence[int]) -> str:
+    """The names of some blocks, which are there only where a basis is known."""
+    return listed([] if task.group is None else [task.group.basis.label(k) for k in keys])
+
+
+def no_basis_told(task: Task) -> str:
+    """Why nothing can be said of the circuit."""
+    return f"No basis is known in which {task.words} would be sparse, so nothing is said of frequencies."
+
+
+def growth_told(measures: ProgressMeasures, task: Task, detected: Mapping[str, Any]) -> Told:
+    """Whether the loss with the key blocks alone fell on the plateau, before the validation loss."""
     keys = measures.key_frequencies
-    if not are_few(keys, p):
+    if task.group is None:
+        return Told("Losses and weights on the way", no_basis_told(task))
+    if not are_few(keys, task):
         return Told(
             "Restricted and excluded loss",
-            f"Both are of the frequencies that are key at the end. {many(keys, p)}: so restricted loss "
-            "keeps nearly all of the logits that depends on a + b alone, and excluded loss removes it.",
+            f"Both are of the {blocks_word(task)} that are key at the end. {many(keys, task)}: so "
+            f"restricted loss keeps nearly all of the logits that depends on {task.group.answer} alone, "
+            "and excluded loss removes it.",
         )
     restricted = halved(measures.epochs, measures.restricted_losses)
     validation = halved(measures.epochs, measures.validation_losses)
@@ -40,7 +67,8 @@ def growth_told(measures: ProgressMeasures, p: int, detected: Mapping[str, Any])
     grew = restricted is not None and grokked is not None and memorised <= restricted < grokked
     return Told(
         "The circuit grows on the plateau" if grew else "Restricted and excluded loss",
-        f"Key frequencies at the end: {listed(keys)}. With them alone the loss {_fell(restricted)}; the "
+        f"Key {blocks_word(task)} at the end: {blocks_listed(task, keys)}. With them alone the loss "
+        f"{_fell(restricted)}; the "
         f"validation loss {_fell(validation)}.",
     )
 
@@ -61,22 +89,25 @@ def _fell(epoch: int | None) -> str:
 
 
 def spectrum_told(film: Film, control: str) -> Told:
-    """The frequencies of the embedding, first and last; `control` is that of the key frequencies."""
-    keys, p = film.key_frequencies, film.modulus
+    """The spectrum of the embedding, first and last; `control` is that of the key blocks."""
+    keys, task = film.key_frequencies, film.task
     rule = f"Key is a norm in W_L above {KEY_SHARE:.0%} of the largest; control: {control}."
-    if not are_few(keys, p):
+    if not are_few(keys, task):
         tenth = strongest_frequencies(film)
-        where = f"the strongest tenth ({listed(tenth)})"
+        where = f"the strongest tenth ({blocks_listed(task, tenth)})"
         return Told(
-            "No few frequencies stand out",
-            f"A network that has grokked would show bands. Here {many(keys, p)}. "
+            f"No few {blocks_word(task)} stand out",
+            f"A network that has grokked would show bands. Here {many(keys, task)}. "
             f"{_held(film, tenth, where)} {rule}",
         )
     before, now = (share_of(film.spectra[frame], keys) for frame in (0, -1))
     lead = now >= MOST and now > before
     return Told(
-        "A few frequencies take over the embedding" if lead else "A few frequencies stand out",
-        f"Look for bands: {len(keys)} of {(p - 1) // 2} frequencies are key at the end ({listed(keys)}). "
+        f"A few {blocks_word(task)} take over the embedding"
+        if lead
+        else f"A few {blocks_word(task)} stand out",
+        f"Look for bands: {len(keys)} of {task.blocks} {blocks_word(task)} are key at the end "
+        f"({blocks_listed(task, keys)}). "
         f"{_held(film, keys, 'the key ones')} {rule}",
     )
 
@@ -89,10 +120,10 @@ def _held(film: Film, frequencies: Sequence[int], where: str) -> str:
     )
 
 
-def many(keys: Sequence[int], p: int) -> str:
-    """How many key frequencies there are where they are not few, in words."""
-    count = (p - 1) // 2
-    return f"{len(keys)} of {count} frequencies are key; a few would be at most {int(FEW * count)}"
+def many(keys: Sequence[int], task: Task) -> str:
+    """How many key blocks there are where they are not few, in words."""
+    count, few = task.blocks, few_blocks(task)
+    return f"{len(keys)} of {count} {blocks_word(task)} are key; a few would be at most {few}"
 
 
 def share_of(spectrum: Array, frequencies: Sequence[int]) -> float:
@@ -135,27 +166,32 @@ def circles_told(circles: Sequence[Circle]) -> Told:
     )
 
 
-def waves_told(shares: Sequence[float], neurons: str) -> Told:
-    """How many of some neurons, in words, are waves; `shares` of their variance in one frequency."""
+def waves_told(shares: Sequence[float], neurons: str, task: Task) -> Told:
+    """How many of some neurons, in words, are waves; `shares` of their variance in one block."""
+    if task.group is None:
+        return Told("Neurons", no_basis_told(task))
+    block = task.group.basis.kind
     periodic = sum(share > PERIODIC for share in shares)
     if periodic == 0:
         return Told(
             "No waves in the neurons",
             "A neuron that takes part in the algorithm is one wave over all pairs of operands: more than "
-            f"{PERIODIC:.0%} of its variance in one frequency. Of {len(shares)} {neurons} none is; the "
+            f"{PERIODIC:.0%} of its variance in one {block}. Of {len(shares)} {neurons} none is; the "
             f"nearest has {max(shares, default=0.0):.1%}.",
         )
     return Told(
         "Waves in the neurons",
         f"Look for rows of hills: {periodic} of {len(shares)} {neurons} are one wave over all pairs of "
-        f"operands, with more than {PERIODIC:.0%} of their variance in one frequency.",
+        f"operands, with more than {PERIODIC:.0%} of their variance in one {block}.",
     )
 
 
 def hills_told(film: Film) -> str:
     """Whether hills form in the neuron of a film that ends nearest to one wave, and when."""
+    if film.task.group is None:
+        return f"Filmed are the neurons with the largest activations. {no_basis_told(film.task)}"
     filmed = max(film.neurons, key=lambda filmed: filmed.shares[-1])
-    wave = f"of its variance in frequency {filmed.frequency}"
+    wave = f"of its variance in {block_named(film.task, filmed.frequency)}"
     if filmed.shares[-1] <= PERIODIC:
         best = int(np.argmax(filmed.shares))
         return (
@@ -177,21 +213,23 @@ def hills_told(film: Film) -> str:
     )
 
 
-def groups_told(gallery: Gallery, keys: Sequence[int]) -> str:
-    """How the neurons divide among the frequencies."""
-    count = len(gallery.neurons)
+def groups_told(gallery: Gallery) -> str:
+    """How the neurons divide among the blocks."""
+    count, keys, task = len(gallery.neurons), gallery.key_frequencies, gallery.task
     periodic = sum(share > PERIODIC for share in gallery.shares)
     dead = sum(peak == 0 for peak in gallery.peaks)
     on_key = sum(frequency in keys for frequency in gallery.frequencies)
     silent = f" {dead} are dead: no pair of operands makes them fire." if dead else ""
+    if task.group is None:
+        return f"{no_basis_told(task)}{silent}"
     figures = (
         f"{periodic} of {count} neurons are one wave, with more than {PERIODIC:.0%} of their variance in "
-        f"one frequency.{silent}"
+        f"one {task.group.basis.kind}.{silent}"
     )
-    if not are_few(keys, gallery.modulus):
+    if not are_few(keys, task):
         return (
-            "A network that has grokked divides its neurons among a few frequencies. Here "
-            f"{many(keys, gallery.modulus)}: so a group shows no more than where its neurons are "
+            f"A network that has grokked divides its neurons among a few {blocks_word(task)}. Here "
+            f"{many(keys, task)}: so a group shows no more than where its neurons are "
             f"strongest. {figures}"
         )
     look_for = (
@@ -199,8 +237,11 @@ def groups_told(gallery: Gallery, keys: Sequence[int]) -> str:
         if periodic >= MOST * count
         else "Look at the beginning of a group, where its neurons are nearest to one wave. "
     )
-    return f"{look_for}{on_key} of {count} neurons are strongest in a key frequency ({listed(keys)}). {figures}"
+    return (
+        f"{look_for}{on_key} of {count} neurons are strongest in a key {task.group.basis.kind} "
+        f"({blocks_listed(task, keys)}). {figures}"
+    )
 
 
-def listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
+def listed(names: Sequence[object]) -> str:
+    return ", ".join(map(str, names))

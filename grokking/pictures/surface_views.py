@@ -1,65 +1,111 @@
 """In which orders a surface's operands are worth listing, and what to say about each."""
 
-from functools import partial
+import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grokking.files.surfaces import Surface
-from grokking.fourier import Permutation, Wave, wave_order
+from grokking.fourier import Permutation, Wave, wave_order, waves_shown
+from grokking.task import Group
 
 DRAWN = 1000  # operands on an axis, at most: more than that no screen shows, and few browsers open
 _LONG_PERIOD = 10  # operands a wave must span to look smooth on natural axes
 _DOMINANT = 0.5  # share of the variance from which a neuron is one wave and not a mixture
 
 
+class Order(NamedTuple):
+    """Which operand stands at each position: the first along x, the second along y; int64."""
+
+    first: Permutation
+    second: Permutation
+
+
 class View(NamedTuple):
-    """A surface with both operands listed in one order."""
+    """A surface with its operands listed in one order."""
 
     name: str
-    order: Permutation  # int64: position -> operand, at most DRAWN
+    order: Order  # of at most DRAWN operands
     caption: str
     look_for: str
 
 
-def orders(p: int, frequency: int) -> tuple[Permutation, Permutation | None]:
-    """Natural order, and the order in which a frequency (0: none) becomes a few waves, where it can."""
-    waves = wave_order(p, frequency, waves_shown(p)) if frequency else None
-    return np.arange(p, dtype=np.int64), waves
+def natural_order(p: int, holes: NDArray[np.bool_] | None) -> Order:
+    """The operands as counted; those that no question has are left out."""
+    if holes is None:
+        return Order(np.arange(p), np.arange(p))
+    return Order(np.flatnonzero(~holes.all(axis=1)), np.flatnonzero(~holes.all(axis=0)))
 
 
-def drawn_operands(order: Permutation) -> Permutation:
+def group_order(group: Group) -> Order:
+    """The operands as the group lists its elements."""
+    return Order(group.first_order, group.second_order)
+
+
+def order_of_waves(group: Group | None, frequency: int) -> Order | None:
+    """The order in which a frequency (0: none) becomes a few waves; None where there is none."""
+    if group is None or frequency == 0 or group.basis.kind != "frequency":
+        return None
+    n = group.basis.order
+    elements = wave_order(n, frequency, waves_shown(n, frequency))
+    return Order(group.first_order[elements], group.second_order[elements])
+
+
+def drawn(order: Order) -> Order:
     """At most DRAWN of the operands, evenly spaced in their order."""
-    return order[:: _every(len(order))]
+    return Order(*(operands[:: _every(len(operands))] for operands in order))
 
 
 def views(surface: Surface) -> list[View]:
-    """Natural order, and then wave order where there is one for the surface's strongest frequency."""
-    p, wave, missing_operands = surface.modulus, surface.wave, operands_left_out(surface.modulus)
-    natural, waves = orders(p, 0 if wave is None else wave.frequency)
-    as_counted = partial(
-        View,
-        "Natural order",
-        drawn_operands(natural),
-        f"Operands from 0 to {p - 1}, as counted.{missing_operands}",
-    )
-    if wave is None or waves is None:
-        return [as_counted(_no_wave_order(surface) + missing_operands)]
-    step = waves[1]
+    """Natural order; the group's where it is another; wave order of the surface's strongest frequency."""
+    group, wave, p = surface.group, surface.wave, surface.modulus
+    missing = operands_left_out(p)
+    waves = None if wave is None else order_of_waves(group, wave.frequency)
+    if group is None or wave is None or waves is None:
+        look_for = _no_wave_order(surface)
+    elif group.listed:
+        look_for = f"As counted, waves over {group.listed} look like noise: press the next button."
+    else:
+        look_for = _natural(group, wave)
+    first = natural_order(p, surface.holes)
+    counted = f"Operands from {first.first[0]} to {first.first[-1]}, as counted."
+    listed = [View("Natural order", drawn(first), counted + missing, look_for + missing)]
+    if group is not None and group.listed:
+        name = group.listed.capitalize()
+        caption = f"Operands in the order of {group.listed}: one step is one factor.{missing}"
+        by_group = caption if wave is None else _natural(group, wave)
+        listed.append(View(name, drawn(group_order(group)), caption, by_group + missing))
+    if group is not None and wave is not None and waves is not None:
+        caption = f"{_waves_told(group, wave.frequency)}.{missing}"
+        listed.append(
+            View("Wave order", drawn(waves), caption, _wave_look_for(group, wave) + missing)
+        )
+    return listed
+
+
+def _waves_told(group: Group, frequency: int) -> str:
+    """How wave order lists the operands."""
+    n = group.basis.order
+    order = wave_order(n, frequency, waves_shown(n, frequency))
+    where = f" in the order of {group.listed}" if group.listed else f" (mod {n})"
+    if math.gcd(frequency, n) > 1:
+        return f"Operands by their phase in frequency {frequency}{where}"
+    backwards = ", the second backwards" if not group.listed and not group.is_natural else ""
+    return f"Operands in steps of {order[1]}{where}{backwards}"
+
+
+def _wave_look_for(group: Group, wave: Wave) -> str:
+    count = waves_shown(group.basis.order, wave.frequency)
     listed = (
-        f"The same numbers with both operands listed in steps of {step} (mod {p}): "
-        f"frequency {wave.frequency} becomes {waves_shown(p)} waves along each axis. "
+        f"The same numbers with both o{_waves_told(group, wave.frequency)[1:]}: frequency "
+        f"{wave.frequency} becomes {count} wave{'s' if count > 1 else ''} along each axis. "
     )
-    look_for = (
-        "Look for smooth hills and diagonal ridges; hovering shows the true operands."
-        if wave.share >= _DOMINANT
-        else "It holds less than half of this neuron's variance: hills, if any, are faint."
-    )
-    stepped = f"Operands in steps of {step} (mod {p}).{missing_operands}"
-    return [
-        as_counted(_natural(p, wave) + missing_operands),
-        View("Wave order", drawn_operands(waves), stepped, listed + look_for + missing_operands),
-    ]
+    if wave.share >= _DOMINANT:
+        return (
+            f"{listed}Look for smooth hills and diagonal ridges; hovering shows the true operands."
+        )
+    return f"{listed}It holds less than half of this neuron's variance: hills, if any, are faint."
 
 
 def operands_left_out(p: int) -> str:
@@ -79,18 +125,14 @@ def _every(p: int) -> int:
     return -(-p // DRAWN)  # rounded up
 
 
-def waves_shown(p: int) -> int:
-    """Waves along each axis in wave order: four read well."""
-    return min(4, (p - 1) // 2)
-
-
-def _natural(p: int, wave: Wave) -> str:
+def _natural(group: Group, wave: Wave) -> str:
+    """What to look for where operands stand as the group lists its elements."""
     if wave.share < _DOMINANT:
         return (
-            f"No frequency rules this neuron: {wave.frequency} is the strongest of many. "
-            "After grokking, look for neurons that hold most of their variance in one."
+            f"No {group.basis.kind} rules this neuron: {group.basis.label(wave.frequency)} is the "
+            "strongest of many. After grokking, look for neurons that hold most of their variance in one."
         )
-    period = p / wave.frequency
+    period = group.basis.order / wave.frequency
     if period >= _LONG_PERIOD:
         return f"One wave every {period:.1f} operands. Look for smooth hills and diagonal ridges."
     return (
@@ -100,32 +142,42 @@ def _natural(p: int, wave: Wave) -> str:
 
 
 def _no_wave_order(surface: Surface) -> str:
-    p, wave = surface.modulus, surface.wave
-    if not surface.values.any():
+    group, wave = surface.group, surface.wave
+    if is_dead(surface):
         return "This neuron is dead: no pair of operands makes it fire, so it shows no wave."
-    if p < 3 or p % 2 == 0:
-        return f"No wave order: single frequencies need an odd modulus of at least 3, this is {p}."
+    if group is None:
+        return (
+            f"No known basis: of the task {surface.task} no order is known in which this is a wave."
+        )
     if wave is None:
         return "No wave order: every pair gives the same activation, so it shows no wave."
-    return (
-        f"No wave order: the strongest frequency, {wave.frequency}, shares a factor "
-        f"with the modulus {p}, so it repeats before it has met every operand."
-    )
+    return f"No wave order: {_block(group, wave)} is no wave along an axis. As counted."
 
 
 def surface_title(surface: Surface) -> str:
-    """Neuron, modulus, epoch, and the strongest frequency with its share of the variance."""
-    wave = surface.wave
+    """Neuron, modulus, epoch, and the strongest block with its share of the variance."""
+    wave, group = surface.wave, surface.group
     where = f"Neuron {surface.neuron_index}, mod {surface.modulus}"
     if surface.epoch is not None:
         where += f", epoch {surface.epoch:,}"
-    if not surface.values.any():
+    if is_dead(surface):
         return f"{where}: dead"
+    if group is None:
+        return f"{where}: no known basis"
     if wave is None:
-        return f"{where}: no frequency"
-    return f"{where}: frequency {wave.frequency} holds {wave.share:.1%} of the variance"
+        return f"{where}: no {group.basis.kind}"
+    return f"{where}: {_block(group, wave)} holds {wave.share:.1%} of the variance"
+
+
+def _block(group: Group, wave: Wave) -> str:
+    return f"{group.basis.kind} {group.basis.label(wave.frequency)}"
+
+
+def is_dead(surface: Surface) -> bool:
+    """Does no question make the neuron fire?"""
+    return not np.nan_to_num(surface.values).any()
 
 
 def share(surface: Surface) -> float:
-    """Of its variance, in its strongest frequency."""
+    """Of its variance, in its strongest block."""
     return 0.0 if surface.wave is None else surface.wave.share

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from grokking import markdown
+from grokking.files import markdown
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.verdicts import FAIL
 from grokking.system.durations import clock

@@ -10,7 +10,8 @@ from grokking.kernels.reference import sums_by_target
 from grokking.model.loss import cross_entropy, is_correct
 from grokking.model.tables import Tables
 from grokking.model.transformer import Transformer, parameters_for_surfaces, parameters_of
-from grokking.task import Split, all_pairs, targets
+from grokking.task import Task
+from grokking.training.split import Split
 
 CPU = torch.device("cpu")
 PAIRS_AT_ONCE = 8192  # pairs evaluated at once by the plain path, which bounds its memory
@@ -26,44 +27,67 @@ class TrainingStep(NamedTuple):
 class Engine(Protocol):
     """What training and probing need; implementations agree within float32 rounding."""
 
-    def training_step(self, model: Transformer, class_sums: bool = False) -> TrainingStep:
-        """Loss of the training pairs, ready for `loss.backward()`."""
+    train: Tensor  # pair numbers, on the device
+    validation: Tensor
 
-    def validate(
-        self, model: Transformer, class_sums: bool = False, tables: Tables | None = None
+    def training_step(
+        self, model: Transformer, pairs: Tensor, class_sums: bool = False
+    ) -> TrainingStep:
+        """Loss of some training pairs, ready for `loss.backward()`."""
+
+    def evaluate(
+        self,
+        model: Transformer,
+        pairs: Tensor,
+        class_sums: bool = False,
+        tables: Tables | None = None,
     ) -> Evaluation:
-        """Score of the validation pairs; `tables` are the model's, if a step has left them."""
+        """Score of some questions; `tables` are the model's, if a step has left them."""
 
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
-        """Post-ReLU activations at `=`, float32 [p, p, len(neurons)] on the CPU."""
+        """Post-ReLU activations at `=` of all pairs, float32 [p, p, len(neurons)] on the CPU."""
+
+
+def targets_by_pair(task: Task, device: torch.device) -> Tensor:
+    """The target of each pair number, int64 [p * p]; -1 where there is no question."""
+    targets = torch.full((task.p**2,), -1)
+    targets[torch.from_numpy(task.questions)] = torch.from_numpy(task.targets)
+    return targets.to(device)
 
 
 class PlainEngine:
     """The last-position forward in plain PyTorch: no kernel, any device."""
 
-    def __init__(self, modulus: int, split: Split, device: torch.device) -> None:
-        self.a, self.b = (operand.to(device) for operand in all_pairs(modulus))
-        self.targets = targets(modulus).to(device)
+    def __init__(self, task: Task, split: Split, device: torch.device) -> None:
+        pairs = torch.arange(task.p**2, device=device)
+        self.a, self.b = pairs // task.p, pairs % task.p
+        self.targets = targets_by_pair(task, device)
         self.train, self.validation = (pairs.to(device) for pairs in split)
-        self.modulus = modulus
+        self.modulus = task.p
 
-    def training_step(self, model: Transformer, class_sums: bool = False) -> TrainingStep:
-        goal = self.targets[self.train]
-        logits = model.logits_at_equals(self.a[self.train], self.b[self.train])  # [n, p]
+    def training_step(
+        self, model: Transformer, pairs: Tensor, class_sums: bool = False
+    ) -> TrainingStep:
+        goal = self.targets[pairs]
+        logits = model.logits_at_equals(self.a[pairs], self.b[pairs])  # [n, p]
         loss = cross_entropy(logits, goal).double().mean()
         correct = int(is_correct(logits, goal).sum())
         sums = sums_by_target(self.no_sums(), goal, logits) if class_sums else None
         return TrainingStep(loss, Evaluation(loss.item(), correct, len(goal), class_sums=sums))
 
     @torch.no_grad()
-    def validate(
-        self, model: Transformer, class_sums: bool = False, tables: Tables | None = None
+    def evaluate(
+        self,
+        model: Transformer,
+        pairs: Tensor,
+        class_sums: bool = False,
+        tables: Tables | None = None,
     ) -> Evaluation:
-        loss, correct, count = 0.0, 0, len(self.validation)
+        loss, correct, count = 0.0, 0, len(pairs)
         sums = self.no_sums() if class_sums else None
-        for pairs in torch.split(self.validation, PAIRS_AT_ONCE):
-            goal = self.targets[pairs]  # [m]
-            logits = model.logits_at_equals(self.a[pairs], self.b[pairs])  # [m, p]
+        for part in torch.split(pairs, PAIRS_AT_ONCE):
+            goal = self.targets[part]  # [m]
+            logits = model.logits_at_equals(self.a[part], self.b[part])  # [m, p]
             loss += cross_entropy(logits, goal).double().sum().item()
             correct += int(is_correct(logits, goal).sum().item())
             if sums is not None:
@@ -88,29 +112,28 @@ class FoldedEngine:
     """The model folded into tables (see fold) and evaluated by a backend."""
 
     def __init__(
-        self, modulus: int, split: Split, backend: Backend, device: torch.device = CPU
+        self, task: Task, split: Split, backend: Backend, device: torch.device = CPU
     ) -> None:
         self.backend = backend
         self.device = device
         self.train, self.validation = (pairs.to(device) for pairs in split)
-        goal = targets(modulus).to(device)
-        self.train_targets, self.validation_targets = goal[self.train], goal[self.validation]
+        self.targets = targets_by_pair(task, device)
 
-    def training_step(self, model: Transformer, class_sums: bool = False) -> TrainingStep:
-        parameters = parameters_of(model)
-        return TrainingStep(
-            *self.backend.training_step(parameters, self.train, self.train_targets, class_sums)
-        )
+    def training_step(
+        self, model: Transformer, pairs: Tensor, class_sums: bool = False
+    ) -> TrainingStep:
+        parameters, goal = parameters_of(model), self.targets[pairs]
+        return TrainingStep(*self.backend.training_step(parameters, pairs, goal, class_sums))
 
-    def validate(
-        self, model: Transformer, class_sums: bool = False, tables: Tables | None = None
+    def evaluate(
+        self,
+        model: Transformer,
+        pairs: Tensor,
+        class_sums: bool = False,
+        tables: Tables | None = None,
     ) -> Evaluation:
-        return self.backend.evaluate(
-            tables or self.backend.fold(parameters_of(model)),
-            self.validation,
-            self.validation_targets,
-            class_sums=class_sums,
-        )
+        tables = tables or self.backend.fold(parameters_of(model))
+        return self.backend.evaluate(tables, pairs, self.targets[pairs], class_sums=class_sums)
 
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         chosen = torch.tensor(neurons, device=self.device)
@@ -118,8 +141,8 @@ class FoldedEngine:
         return self.backend.activations(tables, chosen).cpu()
 
 
-def choose_engine(modulus: int, split: Split, device: torch.device, backend: Backend) -> Engine:
+def choose_engine(task: Task, split: Split, device: torch.device, backend: Backend) -> Engine:
     """The folded model where a fused kernel evaluates it, else plain PyTorch."""
     if backend.fused:
-        return FoldedEngine(modulus, split, backend, device)
-    return PlainEngine(modulus, split, device)
+        return FoldedEngine(task, split, backend, device)
+    return PlainEngine(task, split, device)

@@ -34,12 +34,12 @@ class Recorder:
 
     def measure(self, training: Evaluation, validation: Evaluation) -> None:
         """One row of measures, of this epoch, from the summed logits of all pairs (see spectra.py)."""
-        model, p = self.state.model, self.state.config.modulus
+        model = self.state.model
         weights = {name: w.detach().cpu().numpy() for name, w in model.named_parameters()}
         W_L = (model.W_out @ model.W_U).detach().cpu().numpy()
         assert training.class_sums is not None and validation.class_sums is not None
-        class_means = (training.class_sums + validation.class_sums).numpy() / p
-        self.rows.append(measure(self.state.epoch, weights, W_L, class_means))
+        class_sums = (training.class_sums + validation.class_sums).numpy()
+        self.rows.append(measure(self.state.epoch, self.state.task, weights, W_L, class_sums))
 
     def save_measures(self) -> None:
         measures.append(self.directory, self.rows)

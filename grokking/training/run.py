@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from grokking.config import Config, Loaded, as_record, as_text, command_line
+from grokking.config import Config, Loaded, as_record, as_text, command_line, task_of
 from grokking.detection import DETECTION_RULE, DIVERGED, LATENESS, THRESHOLD, Detection, detect
 from grokking.files import measures, names, trajectory
 from grokking.files.continuation import (
@@ -21,11 +21,12 @@ from grokking.files.continuation import (
     missing_neurons,
 )
 from grokking.files.folder import check_free, claimed, clear, forget_report, forget_results
-from grokking.files.json_files import write_json
+from grokking.files.json_files import atomic_write, write_json
 from grokking.files.run_files import FinishedRun, read_config, read_starts
-from grokking.files.surfaces import Surface, write_surface
+from grokking.files.surfaces import surfaces_of, write_surface
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose_backend, choose_device
+from grokking.laws import FILE, table_of
 from grokking.pictures.experiment import Experiment
 from grokking.pictures.introduction import run_described
 from grokking.pictures.pages.run import write_run_pages
@@ -67,7 +68,7 @@ def train_run(loaded: Loaded, watching: Callable[[int, int], Watcher], stop: Sto
             if finished is not None:
                 return about_finished(finished, config)
         state = open_state(loaded, directory, machine)
-        engine = choose_engine(config.modulus, state.split, machine.device, machine.backend)
+        engine = choose_engine(state.task, state.split, machine.device, machine.backend)
         log.info(start_line(config, machine))
         recorder, watcher = Recorder(state, directory), watching(state.epoch, config.num_epochs)
         try:
@@ -190,13 +191,16 @@ def describe_run(
         for name, value in as_record(config).items()
     }
     content = {"schema_version": VERSION, "config": fields, **machine.described()}
+    if config.task.startswith(FILE):
+        table = table_of(config.task).content
+        atomic_write(directory / names.TASK, lambda file: file.write(table))
     write_json(directory / names.CONFIG, {**content, "starts": [*earlier, start]})
 
 
 def start_line(config: Config, machine: Machine) -> str:
     """What runs, on what, and why."""
     return (
-        f"training: modulus {config.modulus}, weight decay {config.weight_decay:g}, seed {config.seed}, "
+        f"training: {task_of(config).words}, weight decay {config.weight_decay:g}, seed {config.seed}, "
         f"{config.num_epochs} epochs, into {config.artifacts_dir}\n"
         f"device: {machine.device} ({device_name(machine.device)}); kernel: {machine.backend}"
     )
@@ -225,15 +229,14 @@ def export(state: TrainingState, engine: Engine, recorder: Recorder, directory: 
     recorder.save_label("final", state.epoch, weights_of(state.model))
     neurons = state.config.exported_neurons
     values = engine.surfaces(state.model, neurons).numpy()
-    surfaces = [
-        Surface(neuron, state.config.modulus, values[:, :, i], state.epoch)
-        for i, neuron in enumerate(neurons)
-    ]
+    surfaces = surfaces_of(state.task, neurons, values, state.epoch)
     for surface in surfaces:
         write_surface(directory, surface)
     forget_report(directory, state.epoch)
     result = grokking_record(state, phases)
-    write_run_pages(directory, described(directory, state, result), history, result, surfaces)
+    write_run_pages(
+        directory, described(directory, state, result), history, result, surfaces, state.task
+    )
     write_json(directory / names.RESULT, result)
     return summary(result, directory, len(surfaces))
 
@@ -248,7 +251,7 @@ def export_diverged(state: TrainingState, recorder: Recorder, directory: Path) -
         recorder.save_grokked(phases.grok_epoch)
     forget_results(directory)
     result = grokking_record(state, phases)
-    write_run_pages(directory, described(directory, state, result), history, result, [])
+    write_run_pages(directory, described(directory, state, result), history, result, [], state.task)
     write_json(directory / names.RESULT, result)
 
 

@@ -7,11 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokking.config import Config, identity
+from grokking.config import Config, identity, split_seed_of, task_of
 from grokking.detection import HALFWAY, MEMORIZED, Watch
 from grokking.files.history import History
 from grokking.model.transformer import Transformer
-from grokking.task import Split, generators, split_pairs
+from grokking.task import Task
+from grokking.training.optimizers import Optimizer
+from grokking.training.split import (
+    Split,
+    split_after,
+    split_generator,
+    split_questions,
+    weights_generator,
+)
 
 Weights = dict[str, Tensor]
 
@@ -21,9 +29,10 @@ class TrainingState:
     """The state after `epoch` steps."""
 
     config: Config
+    task: Task
     split: Split
     model: Transformer
-    optimizer: torch.optim.AdamW
+    optimizer: Optimizer
     epoch: int = 0
     history: History = field(default_factory=lambda: History([], [], [], [], []))
     watch: Watch = field(default_factory=Watch)
@@ -34,20 +43,16 @@ class TrainingState:
 
 def new_state(config: Config, device: torch.device) -> TrainingState:
     """Epoch 0 of a run: weights and split from the seed, each by its own generator."""
-    for_weights, for_split = generators(config.seed)
-    model = Transformer(
-        config.modulus, config.d_model, config.num_heads, config.d_mlp, for_weights
-    ).to(device)
-    split = split_pairs(config.modulus, config.train_fraction, for_split)
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        eps=1e-8,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    return TrainingState(config, split, model, optimizer)
+    sizes = config.modulus, config.d_model, config.num_heads, config.d_mlp
+    model = Transformer(*sizes, weights_generator(config.seed))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(config.init_scale)
+    model = model.to(device)
+    task = task_of(config)
+    generator = split_generator(split_seed_of(vars(config)))
+    split = split_questions(task, config.training_pairs, generator)
+    return TrainingState(config, task, split, model, Optimizer(config, model))
 
 
 def weights_of(model: Transformer) -> Weights:
@@ -67,14 +72,9 @@ def labeled_record(state: TrainingState, epoch: int, weights: Weights) -> dict[s
 
 def to_record(state: TrainingState) -> dict[str, Any]:
     """Everything needed to resume, as the content of a checkpoint."""
-    moments = {
-        name: {key: value.cpu() for key, value in state.optimizer.state[p].items()}
-        for name, p in state.model.named_parameters()
-        if p in state.optimizer.state
-    }
     return {
         **labeled_record(state, state.epoch, weights_of(state.model)),
-        "optimizer": moments,
+        "optimizer": state.optimizer.moments(),
         "history": _columns(state.history),
         "kept": {str(epoch): weights for epoch, weights in state.kept.items()},
         "seconds": state.seconds,
@@ -85,13 +85,8 @@ def from_record(record: dict[str, Any], config: Config, device: torch.device) ->
     """The state that to_record described, to be continued under `config`."""
     state = new_state(config, device)
     state.model.load_state_dict(record["model"])
-    for name, p in state.model.named_parameters():
-        if name in record["optimizer"]:
-            moments = record["optimizer"][name]
-            state.optimizer.state[p] = {key: value.to(device) for key, value in moments.items()}
-    pairs = torch.arange(config.modulus**2)
-    train = record["train_pairs"]
-    state.split = Split(train, pairs[~torch.isin(pairs, train)])
+    state.optimizer.load(record["optimizer"], device)
+    state.split = split_after(state.task, record["train_pairs"])
     state.epoch, state.seconds = record["epoch"], record["seconds"]
     state.kept = {int(epoch): weights for epoch, weights in record["kept"].items()}
     columns = {name: column.tolist() for name, column in record["history"].items()}

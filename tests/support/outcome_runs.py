@@ -20,12 +20,13 @@ from grokking.files.checkpoint import save_checkpoint
 from grokking.files.history import History, write_history
 from grokking.files.json_files import write_json
 from grokking.files.names import labeled_path
-from grokking.files.surfaces import Surface, write_surface
+from grokking.files.surfaces import surfaces_of, write_surface
 from grokking.files.trajectory import record
 from grokking.kernels.reference import Reference
 from grokking.model.transformer import Transformer
 from grokking.pictures.introduction import run_described
 from grokking.pictures.pages.run import write_run_pages
+from tests.support.addition import addition
 
 D_MODEL, D_MLP, HEADS = 32, 48, 2
 KEYS = (3, 8, 11)
@@ -135,19 +136,16 @@ def finish(directory: Path, course: Course, history: History, last: Mapping[str,
         "seconds": 1.0,
         "epochs_per_second": float(course.last),
     }
-    surfaces = []
+    surfaces, task = [], addition(course.modulus)
     if course.finite:
         labeled_path(directory, "final").parent.mkdir()
         save_checkpoint(labeled_path(directory, "final"), last)
-        values = examine(dict(last), Reference()).surfaces(NEURONS)
-        surfaces = [
-            Surface(neuron, course.modulus, values[:, :, i], course.last)
-            for i, neuron in enumerate(NEURONS)
-        ]
+        values = examine(dict(last), task, Reference()).surfaces(NEURONS)
+        surfaces = surfaces_of(task, NEURONS, values, course.last)
     for surface in surfaces:
         write_surface(directory, surface)
     described = run_described(directory, course.last, history, result)
-    write_run_pages(directory, described, history, result, surfaces)
+    write_run_pages(directory, described, history, result, surfaces, task)
     write_json(directory / "grokking.json", result)
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from grokking.model.fold import fold_parameters
 from grokking.model.parameters import Parameters
 from grokking.model.tables import Tables
-from grokking.task import targets
 from tests.support.accuracy import UNIT, assert_as_good_as_pytorch
+from tests.support.addition import targets
 from tests.support.kernel_cases import (
     PLAIN,
     Case,

@@ -10,6 +10,7 @@ from grokking.training.engine import PlainEngine, TrainingStep
 from grokking.training.loop import train
 from grokking.training.recorder import Recorder, newest_checkpoint
 from grokking.training.state import from_record, new_state, to_record
+from tests.support.addition import addition
 from tests.support.tiny import CONFIG
 
 CPU = torch.device("cpu")
@@ -29,7 +30,7 @@ class Silent:
 
 def run(config, directory, state=None, engine=None, stop_after=None):
     state = state or new_state(config, CPU)
-    engine = engine or PlainEngine(config.modulus, state.split, CPU)
+    engine = engine or PlainEngine(addition(config.modulus), state.split, CPU)
     progress = Silent(stop_after)
     train(state, engine, Recorder(state, directory), progress, progress.stop)
     return state
@@ -65,16 +66,18 @@ class Scripted:
     """An engine whose accuracies and losses are given; its gradients are real but tiny."""
 
     def __init__(self, validation=lambda e: 0.1, training=lambda e: 1.0, loss=lambda e: 1.0):
-        self.validation, self.training, self.loss = validation, training, loss
+        self.validation_accuracy, self.training_accuracy, self.loss = validation, training, loss
+        self.train = self.validation = None  # pairs, which it does not look at
         self.epoch = -1
 
-    def training_step(self, model, class_sums=False):
+    def training_step(self, model, pairs, class_sums=False):
         self.epoch += 1
-        score = self.score(model, self.loss(self.epoch), self.training(self.epoch), class_sums)
+        accuracy = self.training_accuracy(self.epoch)
+        score = self.score(model, self.loss(self.epoch), accuracy, class_sums)
         return TrainingStep(sum(p.sum() for p in model.parameters()), score)
 
-    def validate(self, model, class_sums=False, tables=None):
-        return self.score(model, 1.0, self.validation(self.epoch), class_sums)
+    def evaluate(self, model, pairs, class_sums=False, tables=None):
+        return self.score(model, 1.0, self.validation_accuracy(self.epoch), class_sums)
 
     def score(self, model, loss, accuracy, class_sums):
         zeros = torch.zeros(model.modulus, model.modulus, dtype=torch.float64)

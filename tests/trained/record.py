@@ -13,7 +13,7 @@ from torch import Tensor
 
 from grokking.kernels.reference import Reference
 from grokking.model.transformer import Transformer, fold
-from grokking.task import generators, split_pairs, targets
+from tests.support.addition import generators, split_pairs, targets
 
 MODULUS, D_MODEL, HEADS, D_MLP, FRACTION = 29, 16, 4, 512, 0.6
 EPOCHS = {0.5: (512, 1024, 2048), 1.0: (256, 512, 2048), 2.0: (512, 1024, 1536)}  # by weight decay

@@ -16,7 +16,7 @@ from grokking.analysis.published import GROK_EPOCHS
 from grokking.commands.cli import Parser, run_main
 from grokking.config import Config
 from grokking.files.json_files import atomic_write_text, read_json
-from grokking.markdown import table as markdown
+from grokking.files.markdown import table as markdown
 from grokking.sweeps.tables import markdown_report, scaling_line
 from grokking.system.errors import UserError
 from tools.gpu import resources, roofline

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import build_cuda
-from grokking import markdown
 from grokking.commands.cli import Parser, run_main
+from grokking.files import markdown
 from grokking.files.json_files import check_output, write_json
 from grokking.schema import VERSION
 from grokking.system.errors import UserError

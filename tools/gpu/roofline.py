@@ -9,12 +9,12 @@ import re
 from math import ceil
 from typing import NamedTuple
 
-from grokking import markdown
 from grokking.config import Config, training_pairs
+from grokking.files import markdown
 from tools.gpu.record import ROOT
 
 P, HEADS, D_MLP, CLASSES = Config.modulus, Config.num_heads, Config.d_mlp, Config.modulus
-ALL, TRAIN = P * P, training_pairs(Config.modulus, Config.train_fraction)
+ALL, TRAIN = P * P, training_pairs(P * P, Config.train_fraction)
 
 
 def constant(name: str) -> int:

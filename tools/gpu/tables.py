@@ -7,7 +7,7 @@ The record is {schema_version, date, seconds, parts: [{name, state, limit, secon
 from collections.abc import Mapping
 from typing import Any
 
-from grokking.markdown import plain, table
+from grokking.files.markdown import plain, table
 
 Record = Mapping[str, Any]
 SANITIZERS = ("memcheck", "racecheck", "initcheck", "synccheck")

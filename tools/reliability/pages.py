@@ -14,7 +14,7 @@ from typing import Any
 from grokking.commands.report import write_report
 from grokking.config import FIELDS, recorded_kind
 from grokking.files import names
-from grokking.files.run_files import read_run
+from grokking.files.run_files import read_run, read_task
 from grokking.files.surfaces import read_surface
 from grokking.pictures.introduction import run_described
 from grokking.pictures.pages.run import write_run_pages
@@ -119,7 +119,14 @@ def _pages(sweep: Path, text: str) -> list[Path]:
         surface = read_surface(read.directory / "activation_surface_neuron_3.json")
         pages.append(write_combined_page(read.directory / "surface.html", surface, "shared"))
         described = run_described(read.directory, 1, read.history, read.grokking)
-        write_run_pages(read.directory, described, read.history, read.grokking, [surface])
+        write_run_pages(
+            read.directory,
+            described,
+            read.history,
+            read.grokking,
+            [surface],
+            read_task(read.directory),
+        )
         pages += sorted((read.directory / "visualizations").glob("*.html"))
     except (UserError, RunError):
         pass  # refused in a line: nothing was drawn

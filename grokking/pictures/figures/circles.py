@@ -11,28 +11,27 @@ from grokking.pictures.style import BLUE, MUTED, TEMPLATE
 
 def circle_figure(circle: Circle) -> Drawing:
     """Every operand at its projection on cos and sin of one frequency, joined in order of phase."""
-    p = len(circle.points)
-    order = wave_order(p, circle.frequency, 1)  # neighbours differ by one step of phase
-    listed = np.arange(p) if order is None else order
-    closed = np.append(listed, listed[0])
+    n = len(circle.points)
+    order = wave_order(n, circle.frequency, 1)  # neighbours differ by one step of phase, or none
+    closed = np.append(order, order[0])
     circuit = go.Scatter(
         x=circle.points[closed, 0],
         y=circle.points[closed, 1],
         mode="lines+markers",
         line={"color": MUTED, "width": 1},
         marker={"color": BLUE, "size": 5},
-        customdata=closed,
+        customdata=np.array(circle.operands)[closed],
         hovertemplate="operand %{customdata}<extra></extra>",
         showlegend=False,
     )
     arrows = [
         {
-            **dict(zip("xy", circle.points[operand].tolist(), strict=True)),
-            "text": str(operand),
+            **dict(zip("xy", circle.points[element].tolist(), strict=True)),
+            "text": str(circle.operands[element]),
             "arrowcolor": MUTED,
             "arrowwidth": 1,
         }
-        for operand in (0, 1)
+        for element in (0, 1)
     ]
     layout = {
         "template": TEMPLATE,
@@ -41,9 +40,9 @@ def circle_figure(circle: Circle) -> Drawing:
         "xaxis": {"title": {"text": "along cos"}, "constrain": "domain"},
         "yaxis": {"title": {"text": "along sin"}, "scaleanchor": "x", "constrain": "domain"},
     }
-    step = "counted" if order is None else f"{order[1]} apart"
     look_for = (
         f"{circle.share:.1%} of the embedding's variance; off the hours by {circle.roughness:.0%} of "
-        f"the radius. Neighbours on the line are operands {step}."
+        f"the radius. The line joins {circle.operands[order[0]]}, {circle.operands[order[1]]}, "
+        f"{circle.operands[order[2 % n]]} and so on, by phase."
     )
     return Drawing(go.Figure(circuit, layout), f"Frequency {circle.frequency}", look_for)

@@ -1,5 +1,6 @@
 """A run's progress measures -> drawing: a pure function, without torch and without files."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,9 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> Drawing:
         ("restricted loss, all pairs", RESTRICTED, measures.restricted_losses),
         ("excluded loss, training pairs", EXCLUDED, measures.excluded_losses),
     )
-    for name, style, series in losses:
+    for name, style, series in _known(losses):
         figure.add_trace(curve(name, style, measures.epochs, series, "%{y:.3g}"), 1, 1)
-    for name, style, series in _structure(measures):
+    for name, style, series in _known(_structure(measures)):
         figure.add_trace(curve(name, style, measures.epochs, series, "%{y:.3f}"), 2, 1)
     figure.layout.template = TEMPLATE  # which update_layout would copy part by part
     figure.update_layout(
@@ -57,6 +58,11 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> Drawing:
         xaxis2={"tickformat": ",", "title": {"text": "epoch"}},
     )
     return Drawing(figure, "Progress measures", _LOOK_FOR)
+
+
+def _known(lines: Iterable[tuple[str, Style, Series]]) -> list[tuple[str, Style, Series]]:
+    """Those that were measured: without a known basis only what needs none is."""
+    return [line for line in lines if any(value is not None for value in line[2])]
 
 
 def _structure(measures: ProgressMeasures) -> list[tuple[str, Style, Series]]:

@@ -11,6 +11,7 @@ from grokking.analysis.spectra import are_few
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE
 from grokking.pictures.thinning import tick_places
+from grokking.task import Task
 
 _LABELS = 10  # beside each other on an axis without touching
 
@@ -23,10 +24,11 @@ def spectrum_figure(film: Film) -> Drawing:
         x=list(range(len(names))),
         y=frequencies,
         z=film.spectra.T.astype(np.float32),
-        customdata=np.broadcast_to(np.array(names), film.spectra.T.shape),
+        customdata=[[[name, label] for name in names] for label in block_labels(film.task)],
         colorscale=SEQUENTIAL,
         zmin=0,  # so that frequencies that are alike look alike
-        hovertemplate="epoch %{customdata}<br>frequency %{y}<br>norm %{z:.3g}<extra></extra>",
+        hovertemplate=f"epoch %{{customdata[0]}}<br>{block_word(film.task)} %{{customdata[1]}}<br>"
+        "norm %{z:.3g}<extra></extra>",
         colorbar={"title": {"text": "norm in W_E", "side": "right"}, "thickness": 10},
     )
     ticks = list(tick_places(len(names)))
@@ -40,20 +42,32 @@ def spectrum_figure(film: Film) -> Drawing:
             "ticktext": [names[i] for i in ticks],
         },
         "yaxis": {
-            "title": {"text": "frequency"},
-            **frequency_ticks(film.key_frequencies, film.modulus),
+            "title": {"text": block_word(film.task)},
+            **frequency_ticks(film.key_frequencies, film.task),
         },
     }
     return Drawing(go.Figure(heatmap, layout))
 
 
-def frequency_ticks(keys: Sequence[int], p: int) -> dict[str, Any]:
-    """Labels of an axis of frequencies: the keys where they are few, neighbours sharing one label.
+def block_word(task: Task) -> str:
+    """What a block of the task's basis is called."""
+    return "frequency" if task.group is None else task.group.basis.kind
 
-    Else about six, evenly spaced.
+
+def block_labels(task: Task) -> list[str]:
+    """The names of all blocks."""
+    return [] if task.group is None else list(task.group.basis.names)
+
+
+def frequency_ticks(keys: Sequence[int], task: Task) -> dict[str, Any]:
+    """Labels of an axis of blocks: the keys where they are few, neighbours sharing one label.
+
+    Else about six, evenly spaced; of a handful, all.
     """
-    count = (p - 1) // 2
-    if not are_few(keys, p):
+    count = task.blocks
+    if count <= _LABELS:
+        return {"tickvals": list(range(1, count + 1)), "ticktext": block_labels(task)}
+    if not are_few(keys, task):
         return {"tickvals": [1 + place for place in tick_places(count)]}
     groups: list[list[int]] = []
     for key in keys:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from grokking.analysis.scenes import Bytes
 from grokking.files.surfaces import Surface
-from grokking.fourier import Array, Permutation
+from grokking.fourier import Array
 from grokking.pictures.drawings import Button, Buttons, Drawing
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE
-from grokking.pictures.surface_views import View, drawn_operands, surface_title, views
+from grokking.pictures.surface_views import Order, View, drawn, surface_title, views
 from grokking.pictures.thinning import tick_places
 
 LIGHTING = {"ambient": 0.65, "diffuse": 0.6, "specular": 0.1, "roughness": 0.8}
@@ -56,16 +56,26 @@ def empty_surface_figure() -> go.Figure:
     return _in_3d([{}], 0.0, 1.0, {})
 
 
-def script_order(order: Permutation | None) -> dict[str, Any] | None:
+def script_order(order: Order | None) -> dict[str, Any] | None:
     """An order as static/surface.js takes it; None: there is none."""
     if order is None:
         return None
-    return {"operands": drawn_operands(order).tolist(), "axes": _scene_axes(drawn_operands(order))}
+    shown = drawn(order)
+    return {
+        "first": shown.first.tolist(),
+        "second": shown.second.tolist(),
+        "axes": _scene_axes(shown),
+    }
 
 
 def script_heights(heights: Bytes) -> str:
     """Heights as static/surface.js takes them: base64."""
     return base64.b64encode(np.ascontiguousarray(heights).tobytes()).decode("ascii")
+
+
+def script_holes(holes: NDArray[np.bool_] | None) -> str:
+    """Where there is no question, as static/surface.js takes it; empty: nowhere."""
+    return "" if holes is None else script_heights(holes.astype(np.uint8))
 
 
 def _in_3d(
@@ -93,7 +103,10 @@ def _in_3d(
 def wave_heatmap(surface: Surface) -> Drawing:
     """The surface from above in wave order, where there is one, titled with its frequency."""
     wave = surface.wave
-    wave_in_words = "no wave" if wave is None else f"frequency {wave.frequency}, {wave.share:.1%}"
+    wave_in_words = "no wave"
+    if wave is not None and surface.group is not None:
+        basis = surface.group.basis
+        wave_in_words = f"{basis.kind} {basis.label(wave.frequency)}, {wave.share:.1%}"
     drawing = heatmap_figure(surface, views(surface)[-1])
     return drawing._replace(title=f"Neuron {surface.neuron_index}: {wave_in_words}")
 
@@ -125,36 +138,39 @@ def combined_figures(surface: Surface) -> list[Drawing]:
     return [surface_figure(surface), *heatmaps]
 
 
-def _heights(surface: Surface, order: Permutation) -> NDArray[np.floating[Any]]:
-    """Activations as plotly wants them, [y][x], in one order."""
-    return _single(surface.values[np.ix_(order, order)].T)
+def _heights(surface: Surface, order: Order) -> NDArray[np.floating[Any]]:
+    """Activations as plotly wants them, [y][x], in one order; NaN draws a gap."""
+    return _single(surface.values[np.ix_(order.first, order.second)].T)
 
 
-def _operands(order: Permutation) -> Permutation:
+def _operands(order: Order) -> NDArray[np.int64]:
     """The true operands (x, y) of every cell for the hover text, int64 [y][x][2]."""
-    return np.stack(np.meshgrid(order, order), axis=-1)
+    return np.stack(np.meshgrid(order.first, order.second), axis=-1)
 
 
 def _single(values: Array) -> NDArray[np.floating[Any]]:
     """Half the bytes for the same picture: float32, where its range is enough."""
-    peak = np.abs(values).max()
+    peak = np.nanmax(np.abs(values), initial=0)
     return values.astype(np.float32) if 1e-30 < peak < 1e30 else values
 
 
 def _range(surface: Surface) -> tuple[float, float]:
     """From 0 (activations are rectified) to the peak; a dead neuron lies on the floor."""
-    low, high = min(0.0, float(surface.values.min())), float(surface.values.max())
+    low, high = min(0.0, float(np.nanmin(surface.values))), float(np.nanmax(surface.values))
     return low, high if high > low else low + 1.0
 
 
-def _axes(order: Permutation) -> dict[str, Any]:
+def _axes(order: Order) -> dict[str, Any]:
     """Positions on both axes, labelled with the operands that stand there."""
-    places = list(tick_places(len(order)))
-    ticks = {"tickvals": places, "ticktext": [str(order[place]) for place in places]}
-    return {f"{name}axis": {"title": {"text": name}, **ticks} for name in ("x", "y")}
+    axes = {}
+    for name, operands in zip("xy", order, strict=True):
+        places = list(tick_places(len(operands)))
+        ticks = {"tickvals": places, "ticktext": [str(operands[place]) for place in places]}
+        axes[f"{name}axis"] = {"title": {"text": name}, **ticks}
+    return axes
 
 
-def _scene_axes(order: Permutation) -> dict[str, Any]:
+def _scene_axes(order: Order) -> dict[str, Any]:
     """The same as a change to the layout of a 3-D figure."""
     axes = _axes(order).items()
     return {f"scene.{name}.{key}": value for name, axis in axes for key, value in axis.items()}

@@ -8,17 +8,18 @@ import plotly.graph_objects as go
 from grokking.analysis.scenes import Film, FilmedNeuron
 from grokking.analysis.spectra import are_few
 from grokking.pictures.experiment import Experiment
-from grokking.pictures.figures.spectrum import frequency_ticks
+from grokking.pictures.figures.spectrum import block_labels, block_word, frequency_ticks
 from grokking.pictures.figures.surfaces import (
     empty_surface_figure,
     script_heights,
+    script_holes,
     script_order,
 )
 from grokking.pictures.introduction import introduce
 from grokking.pictures.pages.page import Block, Prose, Widget, write_page
-from grokking.pictures.structure_sentences import hills_told
+from grokking.pictures.structure_sentences import block_named, blocks_word, hills_told
 from grokking.pictures.style import BLUE, INK, MUTED, TEMPLATE, TRAINING, VALIDATION, curve
-from grokking.pictures.surface_views import operands_told, orders
+from grokking.pictures.surface_views import natural_order, operands_told, order_of_waves
 
 SCALE = (
     "Every frame fills the height: its colour bar runs from 0 to the largest activation at that epoch, "
@@ -43,7 +44,8 @@ def film_data(film: Film) -> dict[str, object]:
     """What the page's script `film` takes."""
     return {
         "modulus": film.modulus,
-        "natural": script_order(orders(film.modulus, 0)[0]),
+        "natural": script_order(natural_order(film.modulus, film.task.holes)),
+        "holes": script_holes(film.task.holes),
         "epochs": film.epochs,
         "first_drawn_epoch": _first_drawn(film),
         "training": film.training_accuracies,
@@ -53,10 +55,10 @@ def film_data(film: Film) -> dict[str, object]:
             {
                 "label": label(film, filmed),
                 "neuron": filmed.neuron,
-                "frequency": filmed.frequency,
+                "block": block_named(film.task, filmed.frequency) if filmed.frequency else None,
                 "peaks": filmed.peaks,
                 "shares": filmed.shares,
-                "waves": script_order(orders(film.modulus, filmed.frequency)[1]),
+                "waves": script_order(order_of_waves(film.task.group, filmed.frequency)),
                 "heights": script_heights(filmed.heights),
             }
             for filmed in film.neurons
@@ -64,15 +66,18 @@ def film_data(film: Film) -> dict[str, object]:
         "figures": {
             "surface": empty_surface_figure(),
             "curves": _accuracy_figure(film),
-            "spectrum": _spectrum_figure(film),
+            "spectrum": None if film.task.group is None else _spectrum_figure(film),
         },
     }
 
 
 def label(film: Film, filmed: FilmedNeuron) -> str:
-    """Its frequency, and its number where another neuron has the same one."""
+    """Its block, and its number where another neuron has the same one."""
+    if not filmed.frequency:
+        return f"Neuron {filmed.neuron}"
     alone = [other.frequency for other in film.neurons].count(filmed.frequency) == 1
-    return f"Frequency {filmed.frequency}" + ("" if alone else f", neuron {filmed.neuron}")
+    named = block_named(film.task, filmed.frequency).capitalize()
+    return named + ("" if alone else f", neuron {filmed.neuron}")
 
 
 def _first_drawn(film: Film) -> int:
@@ -112,22 +117,23 @@ def _accuracy_figure(film: Film) -> go.Figure:
 
 def _spectrum_figure(film: Film) -> go.Figure:
     frequencies = np.arange(1, film.spectra.shape[1] + 1)
-    keys = set(film.key_frequencies) if are_few(film.key_frequencies, film.modulus) else set()
-    legend = " (blue: the final key frequencies)" if keys else ""
+    keys = set(film.key_frequencies) if are_few(film.key_frequencies, film.task) else set()
+    legend = f" (blue: the final key {blocks_word(film.task)})" if keys else ""
     bars = go.Bar(
         x=frequencies,
         y=film.spectra[-1],
         marker={"color": [BLUE if k in keys else MUTED for k in frequencies.tolist()]},
-        hovertemplate="frequency %{x}<br>norm in W_E %{y:.3g}<extra></extra>",
+        customdata=block_labels(film.task),
+        hovertemplate=f"{block_word(film.task)} %{{customdata}}<br>norm in W_E %{{y:.3g}}<extra></extra>",
     )
     layout = {
         "template": TEMPLATE,
         "margin": _MARGIN,
         "bargap": 0.2,
         "xaxis": {
-            "title": {"text": f"frequency{legend}"},
+            "title": {"text": f"{block_word(film.task)}{legend}"},
             "tickangle": 0,
-            **frequency_ticks(film.key_frequencies, film.modulus),
+            **frequency_ticks(film.key_frequencies, film.task),
         },
         "yaxis": {"range": [0, float(film.spectra.max()) * 1.05], "title": {"text": "norm"}},
     }

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from grokking.analysis.judging import Row
 from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
@@ -23,6 +25,8 @@ from grokking.pictures.introduction import introduce
 from grokking.pictures.outcome_sentences import outcome_title
 from grokking.pictures.pages.page import Block, Details, Figures, Links, Prose, Table, write_page
 from grokking.pictures.structure_sentences import (
+    block_named,
+    blocks_word,
     circles_told,
     growth_told,
     listed,
@@ -32,6 +36,7 @@ from grokking.pictures.structure_sentences import (
 )
 from grokking.pictures.surface_views import share
 from grokking.pictures.thinning import log_places
+from grokking.task import Task
 
 DATA_ROWS = 40  # of the table behind a curve, about
 
@@ -45,7 +50,7 @@ class Story:
     detected: Mapping[str, Any]  # as grokking.json has it, of the history so far
     measures: ProgressMeasures | None
     phases: Phases | None
-    key_control: str  # the control of the key frequencies, in words
+    key_control: str  # the control of the key blocks, in words
     scenes: Scenes
     rows: Sequence[Row]
     links: Sequence[tuple[str, str]]
@@ -80,9 +85,9 @@ def chapters(story: Story) -> list[Chapter]:
     if story.history is not None:
         chapters.append(_curves(story.history, story.detected))
     if story.measures is not None and story.phases is not None:
-        p = scenes.gallery.modulus
-        chapters.append(_measures(story.measures, story.phases, p, story.detected))
-    if scenes.film is not None:
+        task = scenes.gallery.task
+        chapters.append(_measures(story.measures, story.phases, task, story.detected))
+    if scenes.film is not None and scenes.film.task.group is not None:
         chapters.append(_spectrum(scenes.film, story.key_control))
     if scenes.circles:
         chapters.append(_circles(scenes.circles))
@@ -105,9 +110,9 @@ def _curves(history: History, detected: Mapping[str, Any]) -> Chapter:
 
 
 def _measures(
-    measures: ProgressMeasures, phases: Phases, p: int, detected: Mapping[str, Any]
+    measures: ProgressMeasures, phases: Phases, task: Task, detected: Mapping[str, Any]
 ) -> Chapter:
-    few = are_few(measures.key_frequencies, p)
+    few = are_few(measures.key_frequencies, task)
     drawing = progress_figure(measures, phases if few else Phases(None, None, None))
     columns = {
         "training loss": measures.training_losses,
@@ -119,20 +124,20 @@ def _measures(
         "sum of squared weights": measures.squares_total,
     }
     data = _series("progress measures", measures.epochs, columns)
-    words = growth_told(measures, p, detected)
+    words = growth_told(measures, task, detected)
     return Chapter(words.heading, [words.sentence], [Figures([drawing._replace(title="")]), data])
 
 
 def _spectrum(film: Film, control: str) -> Chapter:
     keys = film.key_frequencies
-    shown = keys if are_few(keys, film.modulus) else strongest_frequencies(film)
+    shown = keys if are_few(keys, film.task) else strongest_frequencies(film)
     rows = [
         [f"{epoch:,}", *(f"{spectrum[k - 1]:.4g}" for k in shown)]
         for epoch, spectrum in zip(film.epochs, film.spectra, strict=True)
     ]
     words = spectrum_told(film, control)
-    header = ["epoch", *(f"frequency {k}" for k in shown)]
-    data = _data("norms of frequencies in W_E", header, rows)
+    header = ["epoch", *(block_named(film.task, k) for k in shown)]
+    data = _data(f"norms of {blocks_word(film.task)} in W_E", header, rows)
     return Chapter(words.heading, [words.sentence], [Figures([spectrum_figure(film)]), data])
 
 
@@ -164,20 +169,25 @@ def _surfaces(surfaces: Sequence[Surface], gallery: Gallery) -> Chapter:
     rows = [
         [
             str(s.neuron_index),
-            *(("-", "-") if s.wave is None else (str(s.wave.frequency), f"{s.wave.share:.4f}")),
-            f"{s.values.max():.4g}",
-            f"{s.values.mean():.4g}",
+            *(
+                ("-", "-")
+                if s.wave is None
+                else (block_named(gallery.task, s.wave.frequency), f"{s.wave.share:.4f}")
+            ),
+            f"{np.nanmax(s.values):.4g}",
+            f"{np.nanmean(s.values):.4g}",
         ]
         for s in surfaces
     ]
     in_3d = surface_figure(max(surfaces, key=share), waves_first=True)
     in_3d.figure.update_layout(height=560)
-    words = waves_told(gallery.shares, "neurons")
+    words = waves_told(gallery.shares, "neurons", gallery.task)
     names = listed([surface.neuron_index for surface in surfaces])
-    header = ["neuron", "frequency", "share of the variance", "peak", "mean"]
+    nearest = "; in 3-D the one nearest to a wave"
+    header = ["neuron", "strongest", "share of the variance", "peak", "mean"]
     return Chapter(
         words.heading,
-        [words.sentence, f"Shown: {names}; in 3-D the one nearest to a wave."],
+        [words.sentence, f"Shown: {names}{'' if gallery.task.group is None else nearest}."],
         [
             Figures([in_3d]),
             Figures([wave_heatmap(surface) for surface in surfaces]),

@@ -15,6 +15,7 @@ from grokking.pictures.pages.page import Figures, Links, Prose, write_page
 from grokking.pictures.pages.surfaces import write_combined_page
 from grokking.pictures.structure_sentences import waves_told
 from grokking.pictures.surface_views import share, surface_title
+from grokking.task import Task
 
 HEATMAPS = 12  # surfaces shown on the index itself
 
@@ -25,6 +26,7 @@ def write_run_pages(
     history: History,
     phases: Mapping[str, Any],
     surfaces: Sequence[Surface],
+    task: Task,
 ) -> list[Path]:
     """Write visualizations/*.html of the run in `directory`; the first path is the index.
 
@@ -50,7 +52,7 @@ def write_run_pages(
     blocks = [
         *first,
         Figures([training]),
-        *_gallery(surfaces),
+        *_gallery(surfaces, task),
         Prose(["Each opens in a page of its own."], heading="All pictures"),
         Links(links),
     ]
@@ -60,11 +62,11 @@ def write_run_pages(
     return [index, *pages]
 
 
-def _gallery(surfaces: Sequence[Surface]) -> list[Prose | Figures]:
+def _gallery(surfaces: Sequence[Surface], task: Task) -> list[Prose | Figures]:
     """Heatmaps of the neurons that are most nearly one wave, in wave order where there is one."""
     if not surfaces:
         return []
     best_first = sorted(surfaces, key=share, reverse=True)
-    sentence = waves_told(list(map(share, surfaces)), "exported neurons")
+    sentence = waves_told(list(map(share, surfaces)), "exported neurons", task)
     heatmaps = [wave_heatmap(surface) for surface in best_first[:HEATMAPS]]
     return [Prose([sentence.sentence], sentence.heading), Figures(heatmaps)]

@@ -1,9 +1,10 @@
 """The pages of one activation surface, and its statistics in words."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grokking.files.surfaces import Surface
 from grokking.fourier import diagonal_periodicity
@@ -18,21 +19,37 @@ PlotlyJs = Literal["inline", "shared"]
 
 def surface_facts(surface: Surface) -> list[tuple[str, str]]:
     """Name and value of every statistic: of the surface, of its diagonal, of its strongest wave."""
-    values = surface.values
+    values = surface.values[~np.isnan(surface.values)]
     scale = np.abs(values).max() or 1.0  # sums and squares of scaled values stay in range
-    unit, diagonal = values / scale, np.diagonal(values) / scale
-    periodicity, wave = diagonal_periodicity(values), surface.wave
-    return [
+    unit, diagonal = values / scale, np.diagonal(surface.grid) / scale
+    wave, group = surface.wave, surface.group
+    kind = "frequency" if group is None else group.basis.kind
+    strongest = "none" if wave is None or group is None else str(group.basis.label(wave.frequency))
+    facts = [
         ("minimum", f"{values.min():.4g}"),
         ("maximum", f"{values.max():.4g}"),
         ("mean", f"{scale * unit.mean():.4g}"),
+    ]
+    if not np.isnan(diagonal).any():
+        facts += _diagonal_facts(surface, scale, diagonal)
+    return [
+        *facts,
+        (f"strongest {kind} of the surface", strongest),
+        ("its share of the variance", "none" if wave is None else f"{wave.share:.4f}"),
+    ]
+
+
+def _diagonal_facts(
+    surface: Surface, scale: float, diagonal: NDArray[Any]
+) -> list[tuple[str, str]]:
+    """Of the main diagonal, in the group's order where there is one."""
+    periodicity = diagonal_periodicity(surface.grid)
+    return [
         ("diagonal mean", f"{scale * diagonal.mean():.4g}"),
         ("diagonal std", f"{scale * diagonal.std():.4g}"),
         ("diagonal range", f"{scale * np.ptp(diagonal):.4g}"),
         ("dominant frequency on the diagonal", str(periodicity.frequency or "none")),
         ("periodicity strength (at most 0.5)", f"{periodicity.strength:.4f}"),
-        ("strongest frequency of the surface", "none" if wave is None else str(wave.frequency)),
-        ("its share of the variance", "none" if wave is None else f"{wave.share:.4f}"),
     ]
 
 
@@ -46,9 +63,9 @@ def write_surface_page(
 def write_combined_page(
     path: Path, surface: Surface, plotly_js: PlotlyJs, described: Experiment | None = None
 ) -> Path:
-    """The surface in 3-D beside its heatmaps in natural order and in wave order."""
+    """The surface in 3-D beside its heatmaps, one for each order."""
     figures = combined_figures(surface)
-    shown = Figures(figures, (1.35, 1, 1)[: len(figures)])
+    shown = Figures(figures, (1.35, *(1.0 for _ in figures[1:])))
     return _write(path, surface, shown, plotly_js, described)
 
 

@@ -3,6 +3,7 @@ function film(id, film) {
   const part = name => root.querySelector(`[data-part="${name}"]`);
   const last = film.epochs.length - 1;
   const p = film.modulus;
+  const holes = bytesOf(film.holes);
   const heights = film.neurons.map(neuron => bytesOf(neuron.heights));
   let frame = last;
   let chosen = 0; // place of the neuron
@@ -12,7 +13,7 @@ function film(id, film) {
 
   plot(part("surface"), film.figures.surface);
   for (const name of ["curves", "spectrum"])
-    plot(part(name), film.figures[name], { displayModeBar: false });
+    if (film.figures[name]) plot(part(name), film.figures[name], { displayModeBar: false });
   part("slider").max = last;
   choices(part("neurons"), film.neurons.map(neuron => neuron.label), 0, number => {
     chosen = number;
@@ -32,7 +33,7 @@ function film(id, film) {
     tell();
     const shown = film.neurons[chosen];
     const order = waves && shown.waves || film.natural;
-    return showSurface(part("surface"), heights[chosen], frame * p * p, p, order, shown.peaks[frame]);
+    return showSurface(part("surface"), heights[chosen], frame * p * p, p, holes, order, shown.peaks[frame]);
   }
 
   async function show(number) {
@@ -41,17 +42,18 @@ function film(id, film) {
     await Promise.all([
       render(),
       Plotly.relayout(part("curves"), { "shapes[0].x0": epoch, "shapes[0].x1": epoch }),
-      Plotly.restyle(part("spectrum"), { y: [film.spectra[frame]] }, 0),
+      film.figures.spectrum && Plotly.restyle(part("spectrum"), { y: [film.spectra[frame]] }, 0),
     ]);
   }
 
   function tell() {
-    const { neuron, frequency, shares, peaks } = film.neurons[chosen];
+    const { neuron, block, shares, peaks } = film.neurons[chosen];
     part("slider").value = frame;
     part("epoch").textContent = "epoch " + film.epochs[frame].toLocaleString("en");
+    const held = block === null ? ": " :
+      ` holds ${percent(shares[frame])} of its variance in ${block}; `;
     part("look").textContent = `Accuracy on the training pairs ${percent(film.training[frame])}, on ` +
-      `the others ${percent(film.validation[frame])}. Neuron ${neuron} holds ` +
-      `${percent(shares[frame])} of its variance in frequency ${frequency}; its largest activation ` +
+      `the others ${percent(film.validation[frame])}. Neuron ${neuron}${held}its largest activation ` +
       `is ${peaks[frame].toPrecision(3)}.`;
   }
 

@@ -3,11 +3,12 @@ function gallery(id, gallery) {
   const part = name => root.querySelector(`[data-part="${name}"]`);
   const p = gallery.modulus;
   const bytes = bytesOf(gallery.heights);
+  const holes = bytesOf(gallery.holes);
   const colors = gallery.colors.map(color => parseInt(color.slice(1), 16));
   let chosen = null;
   let waves = true;
   plot(part("surface"), gallery.figure);
-  choices(part("orders"), ["Wave order", "Natural order"], 0, number => {
+  if (gallery.groups.some(group => group.waves)) choices(part("orders"), ["Wave order", "Natural order"], 0, number => {
     waves = number === 0;
     if (chosen) show(...chosen);
   });
@@ -18,16 +19,18 @@ function gallery(id, gallery) {
     chosen = [group, neuron, tile];
     part("look").textContent = neuron.told;
     const order = waves && group.waves || gallery.natural;
-    showSurface(part("surface"), bytes, neuron.place * p * p, p, order, neuron.peak);
+    showSurface(part("surface"), bytes, neuron.place * p * p, p, holes, order, neuron.peak);
   }
 
-  function paint(canvas, start, operands) {
-    const side = canvas.width = canvas.height = operands.length;
-    const image = new ImageData(side, side);
+  function paint(canvas, start, { first, second }) {
+    const width = canvas.width = first.length;
+    const height = canvas.height = second.length;
+    const image = new ImageData(width, height);
     const pixels = new Uint32Array(image.data.buffer);
-    operands.forEach((x, column) => operands.forEach((y, row) => {
+    first.forEach((x, column) => second.forEach((y, row) => {
+      if (holes[x * p + y]) return; // see-through
       const color = colors[bytes[start + x * p + y]]; // 0xRRGGBB; pixels are 0xAABBGGRR
-      pixels[(side - 1 - row) * side + column] =
+      pixels[(height - 1 - row) * width + column] =
         0xff000000 | (color & 0xff) << 16 | color & 0xff00 | color >> 16;
     }));
     canvas.getContext("2d").putImageData(image, 0, 0);
@@ -46,7 +49,7 @@ function gallery(id, gallery) {
       tile.title = neuron.told;
       label.textContent = neuron.label;
       const canvas = document.createElement("canvas");
-      if (neuron.peak > 0) paint(canvas, neuron.place * p * p, (group.waves || gallery.natural).operands);
+      if (neuron.peak > 0) paint(canvas, neuron.place * p * p, group.waves || gallery.natural);
       else tile.className = "dead";
       tile.append(canvas, label);
       tile.addEventListener("click", () => show(group, neuron, tile));

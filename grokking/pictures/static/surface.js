@@ -3,14 +3,16 @@
 const bytesOf = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
 
 // A surface in another order, at another epoch or of another neuron. bytes[start + x * p + y] is the
-// height at (x, y); plotly wants [y][x]. Both operands are listed in one order, which brings its axes.
-function showSurface(plot, bytes, start, p, order, peak) {
-  const { operands, axes } = order;
+// height at (x, y); plotly wants [y][x]. An order lists both operands and brings its axes; where
+// holes[x * p + y] there is no question, and a gap.
+function showSurface(plot, bytes, start, p, holes, order, peak) {
+  const { first, second, axes } = order;
   const top = peak || 1;
+  const height = (x, y) => holes[x * p + y] ? null : bytes[start + x * p + y] * peak / 255;
   return Plotly.update(plot, {
-    z: [operands.map(y => operands.map(x => bytes[start + x * p + y] * peak / 255))],
+    z: [second.map(y => first.map(x => height(x, y)))],
     cmax: [top],
-    customdata: [operands.map(x => operands.map(y => [x, y]))],
+    customdata: [first.map(x => second.map(y => [x, y]))],
   }, { ...axes, "scene.zaxis.range": [-0.02 * top, top] });
 }
 

@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from grokking.config import training_pairs
 from grokking.kernels.backend import Backend
 from grokking.kernels.cuda import Cuda
 from grokking.model.transformer import Transformer, fold
-from grokking.task import Split, all_pairs, generators, split_pairs, targets
+from grokking.task import make_task
+from grokking.training.split import Split, split_generator, split_questions, weights_generator
 from tools.gpu.parts.part import gpus
 from tools.gpu.record import write_json
 
@@ -42,10 +44,15 @@ class Experiment(NamedTuple):
 
     def model(self) -> Transformer:
         sizes = (self.modulus, self.d_model, self.num_heads, self.d_mlp)
-        return Transformer(*sizes, generators(0)[0]).to(self.device)
+        return Transformer(*sizes, weights_generator(0)).to(self.device)
 
     def split(self) -> Split:
-        return split_pairs(self.modulus, 0.3, generators(0)[1])
+        task, count = make_task("add", self.modulus), training_pairs(self.modulus**2, 0.3)
+        return split_questions(task, count, split_generator(0))
+
+    def targets(self) -> Tensor:
+        """The answer of every pair, on the device."""
+        return torch.from_numpy(make_task("add", self.modulus).targets).to(self.device)
 
 
 def main(result: Path, which: str) -> None:
@@ -93,7 +100,7 @@ def ours(experiment: Experiment) -> Epoch:
     """Fold, the kernel on the training and on the other pairs, backward, AdamW."""
     model, backend = experiment.model(), experiment.backend
     optimizer = adamw(model)
-    goal = targets(experiment.modulus).to(experiment.device)
+    goal = experiment.targets()
     train, rest = (
         (pairs, goal[pairs])
         for pairs in (part.to(experiment.device) for part in experiment.split())
@@ -126,8 +133,9 @@ def plain_epoch(experiment: Experiment, compiled: bool) -> Plain:
     logits = model.logits_at_equals
     if compiled:
         logits = torch.compile(logits, dynamic=False)
-    operands = [operand.to(experiment.device) for operand in all_pairs(experiment.modulus)]
-    goal = targets(experiment.modulus).to(experiment.device)
+    pairs = torch.arange(experiment.modulus**2, device=experiment.device)
+    operands = pairs // experiment.modulus, pairs % experiment.modulus
+    goal = experiment.targets()
     train, rest = (
         (*(operand[pairs] for operand in operands), goal[pairs])
         for pairs in (part.to(experiment.device) for part in experiment.split())
