@@ -18,7 +18,7 @@ from grokking.commands.sweep_options import parse
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import Plan
 from grokking.sweeps.slurm import DEFAULT_ARRAY_LIMIT
-from grokking.sweeps.slurm_scripts import JobArray, array_script, job_arrays
+from grokking.sweeps.slurm_scripts import JobArray, analysis_script, array_script, job_arrays
 from grokking.system.errors import RunError, UserError
 from grokking.system.locks import locked
 from tests.support.environment import ROOT, clean_environment, require
@@ -55,6 +55,24 @@ def test_partition_time_and_gpus_are_handed_on():
     found = directives(array_script(PLAN, JobArray(0, [0, 1, 2, 4]), Path("/s"), options))
     assert (found["partition"], found["time"], found["gpus"]) == ("big", "1-00:00:00", "1")
     assert found["array"] == "0-2,4%2"
+
+
+@pytest.mark.parametrize("theirs", ["", "/modules/torch"])
+def test_what_the_users_modules_put_on_the_path_of_python_stays_there(
+    tmp_path, monkeypatch, theirs
+):
+    python = tmp_path / "python"
+    python.write_text('#!/bin/bash\necho "$4:$PYTHONPATH"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    options, env = parse(["--slurm"]), {"PYTHONPATH": theirs, "SLURM_ARRAY_TASK_ID": "0"}
+    for script, words in (
+        (array_script(PLAN, JobArray(0, [0]), tmp_path, options), ["--resume"]),
+        (analysis_script(tmp_path, options), [str(tmp_path)] * 2),
+    ):
+        done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True)
+        end = f":{theirs}" if theirs else ""
+        assert done.stdout.splitlines() == [f"{word}:{ROOT}{end}" for word in words], done.stderr
 
 
 @pytest.mark.parametrize("text", ["0", "two", "2%3", ""])

@@ -136,7 +136,7 @@ def _script(settings: dict[str, object], commands: Sequence[str]) -> str:
         "#!/bin/bash",
         *directives,
         "set -eu",
-        f"export PYTHONPATH={shlex.quote(str(ROOT))}",
+        f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}",
         *commands,
     ]
     return "\n".join(lines) + "\n"
