@@ -36,7 +36,7 @@ def built(tmp_path_factory):
     for name in ("LICENSE", "README.md"):
         shutil.copy(ROOT / name, source)
     made = shutil.ignore_patterns("__pycache__", "*.so", "_build_info.py")
-    for name in ("csrc", "grokking"):
+    for name in ("csrc", "grokking", "tests"):
         shutil.copytree(ROOT / name, source / name, ignore=made)
     run(sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", str(folder), cwd=source)
     (sdist,) = folder.glob("*.tar.gz")
@@ -60,6 +60,7 @@ def test_the_source_distribution_has_everything_that_is_compiled(built):
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     sources = {f"csrc/{path.name}" for path in (ROOT / "csrc").iterdir()}
     assert sources | {"build_cpu.py", "build_cuda.py", "setup.py", "LICENSE", "README.md"} <= names
+    assert not [name for name in names if name.startswith("tests/")]  # half of them would be
 
 
 def test_the_wheel_has_every_module_the_static_files_and_the_mark_of_types(installed):
