@@ -10,7 +10,8 @@ from grokking.system.errors import UserError
 from tests.support.environment import ROOT
 from tools.docs import tables as docs_tables
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("scripts/*.md")])
+FOLDERS = ("*.md", "docs/**/*.md", "docs/notebook.py", "scripts/*.md")
+PAGES = sorted(page for pattern in FOLDERS for page in ROOT.glob(pattern))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
