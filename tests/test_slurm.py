@@ -161,7 +161,7 @@ def test_more_runs_than_an_array_may_have_are_several_arrays(stand_in, tmp_path,
         "submitted 4 runs as job arrays 1, 2 and their analysis as job 3\n"
         "watch them with: squeue -j 1,2,3\n"
         "submit again what was cut off with: "
-        f"./scripts/sweep_weight_decay.sh --slurm --resume {tmp_path}/s\n"
+        f"grokking sweep --slurm --resume {tmp_path}/s\n"
     )
     assert calls(tmp_path) == [
         "runs.sbatch",
@@ -220,7 +220,7 @@ def test_a_refusal_tells_what_goes_on_and_the_folder_is_submitted_again(
     again = f"--slurm --slurm-partition big --resume {tmp_path}/s"
     assert str(error.value) == (
         f"sbatch refused {tmp_path}/s/slurm/{refused}: sbatch: error: you have enough jobs; "
-        f"{behind}./scripts/sweep_weight_decay.sh {again}"
+        f"{behind}grokking sweep {again}"
     )
     monkeypatch.setenv("REFUSED", "none")
     assert main(again.split()) == 0
@@ -403,5 +403,6 @@ def test_what_the_cluster_refuses_is_said_in_its_words(slurm, tmp_path):
     done = submit("--slurm-partition", "nowhere", "--output", "s", cwd=tmp_path, slurm=slurm)
     assert done.returncode == 1
     assert "sbatch refused" in done.stderr and "invalid partition" in done.stderr
-    assert "nothing is submitted; try again with: ./scripts/sweep_weight_decay.sh" in done.stderr
+    program = shlex.quote(f"{ROOT}/scripts/sweep_weight_decay.sh")
+    assert f"nothing is submitted; try again with: {program} --slurm" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 done; 1 a run failed; 2 wrong input; 128+n signal n",
         allow_abbrev=False,
     )
+    sweep.set_defaults(program=program())
     add = sweep.add_argument
     add(AXIS.option, dest="values", metavar="LIST", help=f"[{_DEFAULT_VALUES}]")
     add("--seeds", metavar="LIST", help=f"[{DEFAULT_SEEDS}]")

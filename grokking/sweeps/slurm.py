@@ -115,7 +115,7 @@ def _again(directory: Path, options: SlurmOptions) -> str:
     """The command that submits whatever is unfinished of the sweep."""
     words = [word for option in given(options).items() for word in option]
     words += ["--no-reports"] * options.no_reports
-    return shell(["./scripts/sweep_weight_decay.sh", "--slurm", *words, "--resume", directory])
+    return f"{options.program} {shell(['--slurm', *words, '--resume', directory])}"
 
 
 def _sbatch(script: Path, before: Sequence[str], stop: StopRequest) -> str:

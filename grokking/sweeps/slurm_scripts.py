@@ -21,8 +21,10 @@ OPTIONS = ("slurm_partition", "slurm_time", "slurm_gpus", "slurm_throttle")
 
 
 class SlurmOptions(Protocol):
-    """What the user wants of Slurm; None: left to it."""
+    """What the user wants of Slurm; None: left to it. And what was typed to get here."""
 
+    @property
+    def program(self) -> str: ...
     @property
     def slurm_partition(self) -> str | None: ...
     @property
