@@ -6,7 +6,7 @@
 # (2023)](https://arxiv.org/abs/2301.05217), who found what it has learned: to turn each number into an angle,
 # to add the angles, and to read the sum off.
 #
-# All of it takes about two minutes on two processor cores. The numbers below are computed here, from the
+# All of it takes a few minutes on two processor cores. The numbers below are computed here, from the
 # networks trained here, so the text does not say them: rounding differs between machines, and with it when a
 # network groks and which frequencies it chooses. **Every measure of the trained network stands beside the
 # same of an untrained one**, since many a random table looks like structure.
