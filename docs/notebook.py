@@ -151,13 +151,13 @@ for i, ((name, k), (points, _)) in enumerate(clocks.items()):
         textposition="top center",
         line={"color": colors[name], "width": 1},
     )
-    figure.add_trace(circle, i // len(shown) + 1, i % len(shown) + 1)
-    figure.update_yaxes(
-        {"scaleanchor": f"x{i + 1}", "constrain": "domain"}, {"anchor": f"x{i + 1}"}
-    )
+    place = {"row": i // len(shown) + 1, "col": i % len(shown) + 1}
+    figure.add_trace(circle, **place)
+    figure.update_yaxes(scaleanchor=f"x{i + 1}", constrain="domain", **place)
 figure.update_yaxes(title="trained", row=1, col=1)
 figure.update_yaxes(title="untrained", row=2, col=1)
 figure.update_xaxes(constrain="domain")
+figure.update_annotations(font_size=12)
 figure.update_layout(height=600, showlegend=False)
 
 # %% [markdown]
