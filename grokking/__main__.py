@@ -20,6 +20,7 @@ SUBCOMMANDS = {  # each a module of commands/
     "surface": "surface",
     "visualize": "surfaces",
     "export": "export",
+    "import": "import_run",
     "doctor": "doctor",
 }
 USAGE = f"""\
@@ -39,6 +40,7 @@ subcommands:
   surface RUN_DIR NEURON...   draw neurons at any recorded epoch
   visualize SURFACE.json   draw one exported surface
   export CHECKPOINT   write weights for TransformerLens, safetensors or numpy
+  import FILE DIR  a run folder of weights that others have trained
   doctor           say what is installed, which kernel runs and why, and what to mend
 options:
   --print-config   show the value of every variable and where it comes from, and stop

@@ -330,9 +330,14 @@ def as_record(config: Config) -> dict[str, Any]:
 
 
 def departures(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run (field -> value) in which it is not the reference experiment."""
+    """The settings of a run (field -> value) in which it is not the reference experiment.
+
+    A setting that is not known, as of imported weights, is None and no departure.
+    """
     strict = (name for name, field in FIELDS.items() if field.metadata["strict"])
-    return {name: values[name] for name in strict if values[name] != FIELDS[name].default}
+    return {
+        name: values[name] for name in strict if values[name] not in (None, FIELDS[name].default)
+    }
 
 
 def identity(config: Config) -> dict[str, Any]:

@@ -15,12 +15,13 @@ THRESHOLD = 0.9
 WINDOW = 100
 LATENESS = 3
 COLLAPSED = 0.5  # mean validation accuracy below which a network that had generalised has lost it
-GROKKED, GENERALISED, MEMORISED, LEARNING, DIVERGED = OUTCOMES = (
+GROKKED, GENERALISED, MEMORISED, LEARNING, DIVERGED, NOT_JUDGED = OUTCOMES = (
     "grokked",
     "generalised",
     "memorised",
     "learning",
     "diverged",
+    "not judged",  # imported states that do not tell
 )
 DETECTION_RULE = (
     f"memorization_epoch: first probe with training accuracy >= {MEMORIZED}. generalization_epoch: first "
@@ -69,6 +70,30 @@ def detect(
         None if position is None else first_collapse(epochs, validation, position),
         delay(memorized, generalized),
     )
+
+
+def detect_between(
+    epochs: Sequence[int], training: Accuracies, validation: Accuracies
+) -> Detection:
+    """The rule on states that may lie far apart; NOT_JUDGED where it depends on what was between them.
+
+    What is first seen at a state has happened at some epoch after the state before it. Nor is anything
+    judged where no training accuracy is known, or where the last state alone generalises.
+    """
+    found = detect(epochs, training, validation)
+    memorized, generalized = found.memorization_epoch, found.generalization_epoch
+    if generalized is None:
+        tells = not _reaches(validation[-1], THRESHOLD)
+    elif memorized is None:
+        tells = True
+    else:
+        after = max((e for e in epochs if e < memorized), default=-1)
+        below = last_below(epochs, validation, generalized)
+        latest_start, earliest = (-1 if below is None else below) + 1, after + 1
+        tells = is_late(memorized, latest_start) or not is_late(earliest, generalized)
+    if tells and any(value is not None for value in training):
+        return found
+    return Detection(None, None, None, None, False, NOT_JUDGED, None, None)
 
 
 def is_late(memorized: int | None, generalized: int | None) -> bool:

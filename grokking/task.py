@@ -38,7 +38,7 @@ class Group:
     first: Numbers  # [p], of operand a
     second: Numbers  # [p], of operand b
     classes: Numbers  # [p], of class c
-    answer: str  # the element of the answer, in a formula: "a + b"
+    answer: str  # the element of the answer, in a formula: "a+b"
     listed: str = ""  # how the elements are listed, where not as they are counted
 
     @cached_property
@@ -182,7 +182,7 @@ def group_of(name: str, p: int) -> Group | None:
         return Group(s5_basis(), elements, elements, elements, "a b")
     if name in ("add", "subtract"):
         second = elements if name == "add" else -elements % p
-        answer = "a + b" if name == "add" else "a - b"
+        answer = "a+b" if name == "add" else "a-b"
         return Group(cyclic_basis(p), elements, second, elements, answer)
     if name in ON_NONZERO:
         root = primitive_root(p)

@@ -194,7 +194,7 @@ def test_spectra_are_those_of_the_measures(run):
         norms = np.sqrt(2 / P * sum((wave**2).sum(1) for wave in waves))
         np.testing.assert_allclose(state.spectrum(name), norms, rtol=1e-4)
     largest = state.spectrum("W_L").max()
-    assert state.key_blocks() == [
+    assert state.key_frequencies() == [
         i + 1 for i, norm in enumerate(state.spectrum("W_L")) if norm > largest / 4
     ]
     with pytest.raises(ValueError, match="name is 'W_Q', expected W_E or W_L"):

@@ -5,6 +5,7 @@ and a state from its checkpoint (see trajectory.py), so nothing is trained again
 Source: Nanda et al. (2023), arXiv 2301.05217, section 5.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,8 +53,8 @@ class Examined:
     task: Task
     model: Transformer
     tables: Tables
-    train: NDArray[np.int64]  # places among the questions
-    validation: NDArray[np.int64]
+    train: NDArray[np.int64]  # places among the questions; none where the split is not known
+    validation: NDArray[np.int64]  # all others
     backend: Backend
     logits: NDArray[np.float32]  # [q, p], of the questions in their order
     class_sums: Array  # [p, p]: row t sums the logits of the questions whose answer is t
@@ -94,12 +95,21 @@ class Examined:
         return mean_cross_entropy(self.logits, self.targets)
 
     @property
+    def has_split(self) -> bool:
+        """Is it known which pairs were trained on?"""
+        return len(self.train) > 0
+
+    @property
     def training_loss(self) -> float:
-        return float(self.losses[self.train].mean(dtype=np.float64))
+        """NaN, as the accuracy is, where the split is not known; then validation is of all pairs."""
+        return self._loss(self.train)
 
     @property
     def validation_loss(self) -> float:
-        return float(self.losses[self.validation].mean(dtype=np.float64))
+        return self._loss(self.validation)
+
+    def _loss(self, pairs: NDArray[np.int64]) -> float:
+        return float(self.losses[pairs].mean(dtype=np.float64)) if len(pairs) else math.nan
 
     @property
     def training_accuracy(self) -> float:
@@ -110,6 +120,8 @@ class Examined:
         return self._accuracy(self.validation)
 
     def _accuracy(self, places: NDArray[np.int64]) -> float:
+        if not len(places):
+            return math.nan
         return float((self.logits[places].argmax(axis=1) == self.targets[places]).mean())
 
     @property
@@ -138,11 +150,12 @@ class Examined:
     def excluded_loss(self, keys: Sequence[int], places: NDArray[np.int64] | None = None) -> float:
         """Loss without the key blocks of the answer: over the training pairs, or the given questions.
 
-        From each logit its projections on their functions of the answer, over the full grid, are
-        removed. Classes that are no answer have no part in it.
+        Over all questions where the split is not known. From each logit its projections on their
+        functions of the answer, over the full grid, are removed. Classes that are no answer have no
+        part in it.
         """
-        chosen, group = self.train if places is None else places, self.group
-        goal = self.elements[chosen]  # the row of the class means as well
+        chosen = (self.train if self.has_split else self.validation) if places is None else places
+        goal, group = self.elements[chosen], self.group  # the row of the class means as well
         removed = project(self.class_means, keys, self.basis).astype(np.float32)[goal]  # [m, n]
         logits = self.logits[chosen]
         if not group.is_natural:
@@ -238,7 +251,7 @@ def measures_of(state: Examined, keys: Sequence[int]) -> dict[str, Any]:
     parameters = state.model.state_dict()
     measured: dict[str, Any] = {
         "epochs": state.epoch,
-        "training_losses": state.training_loss,
+        "training_losses": state.training_loss if state.has_split else None,
         "validation_losses": state.validation_loss,
         "validation_accuracies": state.validation_accuracy,
         "squares_total": sum(float(w.double().square().sum()) for w in parameters.values()),

@@ -24,7 +24,7 @@ from grokking.files import names, trajectory
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
 from grokking.files.history import read_history
 from grokking.files.names import labeled_path
-from grokking.files.run_files import read_config, read_grokking, read_task
+from grokking.files.run_files import read_config, read_grokking, read_imported, read_task
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose_on_cpu
 from grokking.system.cores import available_cores
@@ -190,12 +190,10 @@ def phases_so_far(directory: Path) -> detection.Detection:
     if not (directory / names.ACCURACIES).exists():
         return detection.detect([], [], [])
     history = read_history(directory)
-    return detection.detect(
-        history.epochs,
-        history.training_accuracies,
-        history.validation_accuracies,
-        diverged=has_diverged(directory),
-    )
+    series = (history.epochs, history.training_accuracies, history.validation_accuracies)
+    if read_imported(directory) is not None:
+        return detection.detect_between(*series)
+    return detection.detect(*series, diverged=has_diverged(directory))
 
 
 def has_diverged(directory: Path) -> bool:
@@ -257,4 +255,6 @@ def findings_of(
         outcome=so_far.outcome,
         grok_epoch=so_far.grok_epoch,
         collapse_epoch=so_far.collapse_epoch,
+        imported=read_imported(directory) is not None,
+        has_split=state.has_split,
     )

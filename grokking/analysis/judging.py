@@ -48,7 +48,7 @@ class Findings:
 
     task: Task
     d_mlp: int
-    weight_decay: float
+    weight_decay: float | None  # None: not known
     departures: Sequence[str]  # settings in which the run is not the paper's experiment
     epoch: int
     validation_accuracy: float
@@ -61,6 +61,8 @@ class Findings:
     outcome: str  # of detection.OUTCOMES, by the history so far
     grok_epoch: int | None
     collapse_epoch: int | None
+    imported: bool = False  # weights trained elsewhere, with settings that are not known
+    has_split: bool = True  # is it known which pairs were trained on? If not, validation is of all
 
     @property
     def key_labels(self) -> list[int | str]:
@@ -70,8 +72,15 @@ class Findings:
         return [self.task.group.basis.label(k) for k in self.now.key_frequencies]
 
     @property
-    def next_epoch(self) -> int:
-        """The epoch to run on to where more epochs may decide a row."""
+    def accuracy_of(self) -> str:
+        """What the accuracy that decides whether a network computes is called."""
+        return "validation" if self.has_split else "accuracy over all pairs"
+
+    @property
+    def next_epoch(self) -> int | None:
+        """The epoch to run on to where more epochs may decide a row; None for imported weights."""
+        if self.imported:
+            return None
         converged = published.PAPER_EPOCHS
         return converged if not self.departures and self.epoch < converged else 2 * self.epoch
 
@@ -82,6 +91,9 @@ class RowVerdict:
 
     word: str
     reason: str = ""
+
+
+NOT_KNOWN = RowVerdict(NOT_JUDGED, "what the imported weights were trained with is not known")
 
 
 @dataclass(frozen=True)
@@ -130,7 +142,7 @@ def not_computing(findings: Findings) -> RowVerdict | None:
     accuracy = findings.validation_accuracy
     if accuracy >= COMPUTES:
         return None
-    reason = f"validation {accuracy:.0%}; judged from {COMPUTES:.0%}"
+    reason = f"{findings.accuracy_of} {accuracy:.0%}; judged from {COMPUTES:.0%}"
     if findings.collapse_epoch is not None:
         return RowVerdict(NOT_JUDGED, f"collapsed at epoch {findings.collapse_epoch:,}: {reason}")
     return RowVerdict(NOT_JUDGED if findings.grok_epoch is None else NOT_YET, reason)
@@ -155,18 +167,13 @@ def judged(claim: Claim, findings: Findings, now: Measured) -> RowVerdict:
         return RowVerdict(
             NOT_JUDGED, "no weights were recorded along the way: it may still be changing"
         )
+    go_on, since = findings.next_epoch, findings.earlier.epoch
+    run_on = "" if go_on is None else f"; run on to epoch {go_on:,}"
     if findings.earlier.validation_accuracy < COMPUTES:
-        return RowVerdict(
-            NOT_YET,
-            f"validation was below {COMPUTES:.0%} still at epoch {findings.earlier.epoch:,}; run on to "
-            f"epoch {findings.next_epoch:,}",
-        )
+        below = f"{findings.accuracy_of} was below {COMPUTES:.0%} still at epoch {since:,}"
+        return RowVerdict(NOT_YET, f"{below}{run_on}")
     if distance <= SHRUNK * claim.distance(findings.earlier) and math.isfinite(distance):
-        return RowVerdict(
-            NOT_YET,
-            f"still on its way since epoch {findings.earlier.epoch:,}; run on to epoch "
-            f"{findings.next_epoch:,}",
-        )
+        return RowVerdict(NOT_YET, f"still on its way since epoch {since:,}{run_on}")
     return RowVerdict(FAIL)
 
 
@@ -181,6 +188,8 @@ def _against_control(claim: Claim, now: Measured) -> RowVerdict:
 
 def of_other_settings(findings: Findings, weight_decay: float) -> RowVerdict | None:
     """Epochs of one experiment say nothing of another's."""
+    if findings.imported:
+        return NOT_KNOWN
     others = [name for name in findings.departures if name != "weight_decay"]
     if others:
         return RowVerdict(NOT_JUDGED, f"the published epochs are of another {', '.join(others)}")

@@ -36,7 +36,8 @@ def find_phases(measures: ProgressMeasures) -> Phases:
     """Apply the rule. Each phase ends after the one before, or not at all."""
     training, validation = reals(measures.training_losses), reals(measures.validation_losses)
     excluded = reals(measures.excluded_losses)
-    if not np.isfinite(excluded).any() or not np.isfinite(validation).any():
+    known = measures.has_split and np.isfinite(excluded).any() and np.isfinite(validation).any()
+    if not known:
         return Phases(None, None, None)
     lowest, last = int(np.nanargmin(excluded)), len(measures.epochs) - 1
     if lowest in (0, last):  # it has not fallen, or still falls

@@ -19,7 +19,8 @@ class ProgressMeasures:
     """Losses are means in nats; `restricted` and `excluded` as in hindsight.py.
 
     Blocks of the task's basis by their numbers: frequencies, or irreps. Without a known basis there
-    are none, and what needs one is None throughout.
+    are none, and what needs one is None throughout. Where the
+    split is not known the training losses are None, and all others are over all questions.
     """
 
     key_frequencies: list[int]  # of the final model
@@ -34,6 +35,11 @@ class ProgressMeasures:
     squares_total: Series  # sum of squared weights
     W_E_gini: Series
     W_L_gini: Series
+
+    @property
+    def has_split(self) -> bool:
+        """Is it known which pairs were trained on?"""
+        return any(loss is not None for loss in self.training_losses)
 
 
 def write(directory: Path, measures: ProgressMeasures) -> Path:

@@ -16,6 +16,7 @@ from grokking.analysis.judging import (
     FAIL,
     MODEL,
     NOT_JUDGED,
+    NOT_KNOWN,
     NOT_YET,
     PASS,
     Claim,
@@ -59,7 +60,7 @@ def judge_run(findings: Findings) -> list[Row]:
     ]
     return [
         *(_row(claim, findings, now) for claim in claims),
-        _excluded(now, functions, controls.excluded_loss),
+        _excluded(now, functions, controls.excluded_loss, findings.has_split),
         *epochs,
     ]
 
@@ -202,9 +203,12 @@ def _directions(group: Group) -> Claim:
 
 
 def _cosines(group: Group) -> Claim:
-    least, answer = 1 - TWICE * (1 - published.COSINES_EXPLAIN), "log c" if group.listed else "c"
+    least, answer = (
+        1 - TWICE * (1 - published.COSINES_EXPLAIN),
+        " - log c" if group.listed else "-c",
+    )
     return Claim(
-        f"logits: variance explained by a sum of cos(w_k ({group.answer} - {answer}))"
+        f"logits: variance explained by a sum of cos(w_k ({group.answer}{answer}))"
         if group.basis.kind == "frequency"
         else "logits: variance explained by a sum of the key irreps' characters of a b c^-1",
         f"{published.COSINES_EXPLAIN:.0%}",
@@ -289,30 +293,35 @@ def _on_null_space(classes: int, control: Control) -> Claim:
 # --- rows that are no claims of one state ----------------------------------------------------
 
 
-def _excluded(now: Measured, functions: str, control: Control) -> Row:
+def _excluded(now: Measured, functions: str, control: Control, has_split: bool) -> Row:
+    over = "the training" if has_split else "all"
+    beside = f" (all questions: {now.excluded_loss_all_pairs:.2f})" if has_split else ""
     return Row(
         "excluded loss",
         "rises to above guessing (figure only)",
-        f"{now.excluded_loss:.2f} (all questions: {now.excluded_loss_all_pairs:.2f})",
+        f"{now.excluded_loss:.2f}{beside}",
         [now.excluded_loss, now.excluded_loss_all_pairs],
         "no figure is published",
         NOT_JUDGED,
         "no figure is published",
         control,
-        f"cross-entropy over the training pairs of the logits minus their projection on {functions}",
+        f"cross-entropy over {over} pairs of the logits minus their projection on {functions}",
     )
 
 
 def _phases(findings: Findings) -> Row:
     phases, ends = findings.phases, None
-    if phases is not None:
+    nothing = "no weights were recorded along the way"
+    if not findings.has_split:
+        nothing = "the pairs that it was trained on are not known"
+    elif phases is not None:
         ends = [phases.memorization, phases.circuit_formation, phases.cleanup]
     shown = ["not reached" if end is None else f"{end:,}" for end in ends or ()]
-    verdict = _judged_phases(findings, ends)
+    verdict = RowVerdict(NOT_JUDGED, nothing) if ends is None else _judged_phases(findings, ends)
     return Row(
         "ends of memorisation, circuit formation, cleanup (epochs)",
         ", ".join(f"{end:,}" for end in published.PHASE_ENDS),
-        ", ".join(shown) or "no weights were recorded along the way",
+        ", ".join(shown) or nothing,
         ends,
         f"each within a factor of {EPOCH_FACTOR:g}: ten published grok epochs spread by 2.6",
         verdict.word,
@@ -322,9 +331,7 @@ def _phases(findings: Findings) -> Row:
     )
 
 
-def _judged_phases(findings: Findings, ends: Sequence[int | None] | None) -> RowVerdict:
-    if ends is None:
-        return RowVerdict(NOT_JUDGED, "no weights were recorded along the way")
+def _judged_phases(findings: Findings, ends: Sequence[int | None]) -> RowVerdict:
     silent = of_other_settings(findings, published.PAPER_WEIGHT_DECAY) or not_computing(findings)
     if silent is not None:
         return silent
@@ -341,8 +348,8 @@ def _judged_phases(findings: Findings, ends: Sequence[int | None] | None) -> Row
 
 def _grok_epoch(findings: Findings) -> Row:
     decay, epoch = findings.weight_decay, findings.grok_epoch
-    figures = published.GROK_EPOCHS.get(decay)
-    accepted = "no figure is published"
+    figures = None if decay is None else published.GROK_EPOCHS.get(decay)
+    accepted = "no figure is published" if decay is not None else "that depends on the weight decay"
     if figures is not None and figures.earliest is not None and figures.latest is not None:
         accepted = "one figure is published, and seeds differ by more than its rounding"
         if figures.has_spread:
@@ -352,9 +359,9 @@ def _grok_epoch(findings: Findings) -> Row:
             )
     verdict = _judged_grok_epoch(findings, figures)
     return Row(
-        f"grok epoch at weight decay {decay:g}",
+        "grok epoch" if decay is None else f"grok epoch at weight decay {decay:g}",
         "none" if figures is None else f"{figures.told} (logs of others)",
-        f"not by epoch {findings.epoch:,}" if epoch is None else f"{epoch:,}",
+        _grokked(findings),
         epoch,
         accepted,
         verdict.word,
@@ -364,6 +371,13 @@ def _grok_epoch(findings: Findings) -> Row:
     )
 
 
+def _grokked(findings: Findings) -> str:
+    if findings.outcome == NOT_JUDGED:
+        return NOT_JUDGED
+    epoch = findings.grok_epoch
+    return f"not by epoch {findings.epoch:,}" if epoch is None else f"{epoch:,}"
+
+
 def accepted_groks(earliest: int, latest: int) -> tuple[float, float]:
     """The accepted range of a grok epoch."""
     return earliest * (1 - ROUNDING_SPREAD), latest * (1 + ROUNDING_SPREAD)
@@ -371,6 +385,8 @@ def accepted_groks(earliest: int, latest: int) -> tuple[float, float]:
 
 def _judged_grok_epoch(findings: Findings, figures: published.GrokEpochs | None) -> RowVerdict:
     epoch, last = findings.grok_epoch, findings.epoch
+    if findings.weight_decay is None:
+        return NOT_KNOWN
     if figures is None or figures.earliest is None or figures.latest is None:
         return RowVerdict(
             NOT_JUDGED, f"no figure is published for weight decay {findings.weight_decay:g}"

@@ -54,8 +54,8 @@ class Film:
 
     task: Task
     epochs: list[int]
-    training_accuracies: list[float]
-    validation_accuracies: list[float]
+    training_accuracies: list[float]  # NaN where the split is not known
+    validation_accuracies: list[float]  # then of all questions
     spectra: Array  # [frame, blocks]: norm of each block in W_E
     key_frequencies: list[int]
     neurons: list[FilmedNeuron]
@@ -63,6 +63,10 @@ class Film:
     @property
     def modulus(self) -> int:
         return self.task.p
+
+    @property
+    def has_split(self) -> bool:
+        return not all(map(math.isnan, self.training_accuracies))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class History(NamedTuple):
-    """The probes of a run, each an array [number of probes]; NaN where a value was not finite."""
+    """The probes of a run, each an array [number of probes]; NaN where a value was not finite.
+
+    Of imported weights whose split is not known, `training` is NaN and `validation` is of all pairs.
+    """
 
     epochs: NDArray[np.int64]
     training_loss: NDArray[np.float64]  # nats
@@ -34,6 +37,10 @@ class History(NamedTuple):
 
 class Run:
     """A folder that `python -m grokking` or `grokking.train` has written, finished or not.
+
+    `imported` tells where weights came from that were not trained here: `file`, `form`,
+    `training_pairs` (how many; None: the split is not known), `changes`. Their settings, but for the sizes,
+    are None in `config`.
 
     What is read is read once: load the folder again to see what a run in progress has added.
     """
@@ -47,6 +54,7 @@ class Run:
         self._errors = nullcontext if plain_errors else python_errors
         with self._errors():
             values = run_files.read_config(self.folder)
+            self.imported = run_files.read_imported(self.folder)
             finished = (self.folder / names.RESULT).exists()
             self._result = run_files.read_grokking(self.folder) if finished else None
             begun = finished or (self.folder / names.LOSSES).exists()
@@ -60,6 +68,8 @@ class Run:
     def __repr__(self) -> str:
         epoch = self.probes.epochs[-1] if self.probes.epochs else 0
         state = self.outcome if self.finished else f"unfinished, {self.outcome}"
+        if self.imported is not None:
+            state = f"imported from {self.imported['file']}, {state}"
         return f"<grokking.Run {str(self.folder)!r}: {state} at epoch {epoch:,}>"
 
     @property

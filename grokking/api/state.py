@@ -128,7 +128,10 @@ class State:
         return attention
 
     def loss(self, part: str = "validation") -> float:
-        """Mean loss in nats over the training pairs, the validation pairs, or all."""
+        """Mean loss in nats over the training pairs, the validation pairs, or `all`.
+
+        ValueError for a part of imported weights whose split is not known: of these ask for `all`.
+        """
         return float(self._examined.losses[self._pairs(part)].mean(dtype=np.float64))
 
     def accuracy(self, part: str = "validation") -> float:
@@ -142,6 +145,11 @@ class State:
             raise ValueError(f"part is {part!r}, expected {', '.join(PARTS)}")
         if part == "all":
             return slice(None)
+        if not self._examined.has_split:
+            raise ValueError(
+                f"part is {part!r}, expected 'all': the pairs that these imported weights were trained on "
+                "are not known"
+            )
         return self._examined.train if part == "training" else self._examined.validation
 
     def spectrum(self, name: str) -> NDArray[np.float64]:

@@ -21,7 +21,8 @@ from grokking.files import names
 from grokking.files.continuation import command_to_go_on
 from grokking.files.history import read_history
 from grokking.files.json_files import check_writable, write_json
-from grokking.files.run_files import read_config
+from grokking.files.run_files import read_config, read_imported
+from grokking.pictures.experiment import imported_told
 from grokking.pictures.introduction import run_described
 from grokking.pictures.pages.film import write_film_page
 from grokking.pictures.pages.gallery import write_gallery_page
@@ -115,7 +116,7 @@ def write_report(
 
     findings, measures, scenes = investigate(directory, neurons, threads, kernel)
     rows = judge_run(findings)
-    record = card_record(config, findings, rows)
+    record = card_record(config, read_imported(directory), findings, rows)
     output.mkdir(parents=True, exist_ok=True)
     if findings.phases is not None:
         save_phases(directory, findings.phases, output)
@@ -157,7 +158,12 @@ def links(directory: Path) -> list[tuple[str, str]]:
     return [(page, what) for page, what in pages.items() if (directory / page).exists()]
 
 
-def card_record(config: dict[str, Any], findings: Findings, rows: Sequence[Row]) -> dict[str, Any]:
+def card_record(
+    config: dict[str, Any],
+    imported: dict[str, Any] | None,
+    findings: Findings,
+    rows: Sequence[Row],
+) -> dict[str, Any]:
     """The content of report_card.json."""
     counts = Counter(row.verdict for row in rows)
     return {
@@ -166,6 +172,7 @@ def card_record(config: dict[str, Any], findings: Findings, rows: Sequence[Row])
         "seed": config["seed"],
         "weight_decay": config["weight_decay"],
         "departures": departures(config),
+        "imported": imported,
         "task": findings.task.name,
         "key_frequencies": findings.key_labels,
         "phases": None if findings.phases is None else asdict(findings.phases),
@@ -186,13 +193,13 @@ def _row_record(row: Row) -> dict[str, Any]:
 def headline(record: dict[str, Any]) -> str:
     """What the card comes to, in a sentence."""
     judged = record["passed"] + record["failed"]
+    of = "imported weights"
+    if not record["imported"]:
+        of = f"seed {record['seed']}, weight decay {record['weight_decay']:g}"
     words = [f"{record['passed']} of {judged} rows pass" if judged else "no row is judged"]
     if record["not_yet"]:
         words.append(f"{record['not_yet']} not yet")
-    return (
-        f"Report card at epoch {record['epoch']:,}: seed {record['seed']}, weight decay "
-        f"{record['weight_decay']:g}, {', '.join(words)}"
-    )
+    return f"Report card at epoch {record['epoch']:,}: {of}, {', '.join(words)}"
 
 
 def outlook(record: dict[str, Any], directory: Path, named: str) -> list[str]:
@@ -200,7 +207,7 @@ def outlook(record: dict[str, Any], directory: Path, named: str) -> list[str]:
 
     `named` is what the command calls the run's folder: a page does not know where it will be read.
     """
-    lines = []
+    lines = [] if record["imported"] is None else imported_told(record["imported"])
     if record["departures"]:
         departures_in_words = ", ".join(
             f"{name} {value}" for name, value in record["departures"].items()

@@ -20,7 +20,13 @@ from grokking.config import (
 )
 from grokking.detection import DIVERGED, watched
 from grokking.files import names
-from grokking.files.run_files import FinishedRun, read_run, read_settings, read_starts
+from grokking.files.run_files import (
+    FinishedRun,
+    read_imported,
+    read_run,
+    read_settings,
+    read_starts,
+)
 from grokking.files.surfaces import surface_path
 from grokking.laws import FILE, read_table
 from grokking.system.errors import UserError
@@ -44,6 +50,15 @@ def finished_run(directory: Path, config: Config) -> FinishedRun | None:
     watch = watched(history.epochs, history.training_accuracies, history.validation_accuracies)
     over = watch.is_over(history.epochs[-1], config.num_epochs, config.stop_after_grok)
     return run if over else None
+
+
+def check_trained_here(directory: Path) -> None:
+    """UserError if the folder holds imported weights, which cannot go on."""
+    if read_imported(directory) is not None:
+        raise UserError(
+            f"{directory} holds imported weights: what they were trained with is not known, so they cannot "
+            f"go on; set GROK_OVERWRITE=1 to train in their place, or {ELSEWHERE}"
+        )
 
 
 def check_same_experiment(directory: Path, old: Mapping[str, Any], config: Config) -> None:

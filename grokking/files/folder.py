@@ -65,19 +65,22 @@ def _matching(directory: Path, patterns: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(paths))  # once each: epoch_*.pt is also the end of an export's name
 
 
-def check_folder(directory: Path) -> None:
-    """UserError if a file has the folder's name."""
+def check_folder(directory: Path, named: str = "GROK_ARTIFACTS_DIR") -> None:
+    """UserError if a file has the folder's name; `named` is what the user has named it with."""
     if directory.exists() and not directory.is_dir():
-        raise UserError(f"GROK_ARTIFACTS_DIR is {directory}, which is a file, expected a folder")
+        raise UserError(f"{named} is {directory}, which is a file, expected a folder")
 
 
-def check_free(directory: Path) -> None:
+TO_TRAIN = (
+    "set GROK_RESUME=1 to continue it, GROK_OVERWRITE=1 to replace it, or choose another folder with "
+    "GROK_ARTIFACTS_DIR"
+)
+
+
+def check_free(directory: Path, advice: str = TO_TRAIN) -> None:
     """UserError if the folder holds a run, finished or not."""
     if run_files(directory):
-        raise UserError(
-            f"{directory} already holds a run; set GROK_RESUME=1 to continue it, GROK_OVERWRITE=1 to "
-            "replace it, or choose another folder with GROK_ARTIFACTS_DIR"
-        )
+        raise UserError(f"{directory} already holds a run; {advice}")
 
 
 @contextmanager

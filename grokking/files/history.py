@@ -19,13 +19,26 @@ Series = list[float | None]
 
 @dataclass(frozen=True)
 class History:
-    """One entry per probed epoch; epoch e is the state after e steps; None marks a non-finite value."""
+    """One entry per probed epoch; epoch e is the state after e steps; None marks a non-finite value.
+
+    Of imported weights whose split is not known, `training` is None throughout and `validation` is of all
+    pairs.
+    """
 
     epochs: list[int]
     training_losses: Series
     validation_losses: Series
     training_accuracies: Series
     validation_accuracies: Series
+
+    @property
+    def has_split(self) -> bool:
+        """Is it known which pairs were trained on?"""
+        trained, others = (
+            any(value is not None for value in series)
+            for series in (self.training_accuracies, self.validation_losses)
+        )
+        return trained or not others
 
 
 _HISTORY_FILES = {names.LOSSES: "losses", names.ACCURACIES: "accuracies"}

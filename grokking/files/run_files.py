@@ -15,10 +15,12 @@ from grokking.schema import (
     BOOLEAN,
     EPOCH,
     FRACTION,
+    NATURAL,
     OBJECT,
     WORD,
     Record,
     choice,
+    list_of,
     or_null,
     shown,
 )
@@ -37,6 +39,11 @@ class FinishedRun:
     starts: list[dict[str, Any]]  # see read_starts
     history: History
     grokking: dict[str, Any]  # the fields of grokking.json
+    imported: dict[str, Any] | None  # see read_imported
+
+
+# The entry of a setting that imported weights were trained with.
+UNKNOWN = {"value": None, "source": "unknown"}
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -60,9 +67,26 @@ def read_settings(directory: Path) -> dict[str, dict[str, Any]]:
     for name, entry in fields.items():
         if not OBJECT.accepts(entry) or "value" not in entry:
             raise record.fail(f"'config' field {shown(name)} has no 'value'")
-        if name in FIELDS:
+        if name in FIELDS and entry != UNKNOWN:
             record.checked(f"'config' field '{name}'", entry["value"], recorded_kind(name))
     return fields
+
+
+_IMPORTED = {
+    **dict.fromkeys(("file", "form"), WORD),
+    "training_pairs": or_null(NATURAL),  # how many; null: the split is not known
+    "changes": list_of(WORD),  # what was cut, folded or rounded, in words
+}
+
+
+def read_imported(directory: Path) -> dict[str, Any] | None:
+    """Where imported weights came from, by config.json; None for a run that was trained here."""
+    record = read_record(directory / names.CONFIG)
+    values = record.get("imported", or_null(OBJECT), None)
+    if values is None:
+        return None
+    told = Record(f"{record.name}: 'imported'", values)
+    return {key: told.get(key, kind) for key, kind in _IMPORTED.items()}
 
 
 _START = {
@@ -128,4 +152,4 @@ def read_run(directory: Path) -> FinishedRun:
                 f"{directory / names.RESULT}: '{key}' is {shown(grokking[key])}, after the last epoch "
                 f"{history.epochs[-1]}"
             )
-    return FinishedRun(directory, config, starts, history, grokking)
+    return FinishedRun(directory, config, starts, history, grokking, read_imported(directory))

@@ -28,8 +28,11 @@ def is_kept(epoch: int, newest: int) -> bool:
     return epoch % (1 << min(octave, spacing)) == 0
 
 
-def record(directory: Path, epoch: int, checkpoint: dict[str, Any]) -> None:
-    """Save the checkpoint of `epoch`, the newest one, and remove those no longer kept."""
+def record(directory: Path, epoch: int, checkpoint: dict[str, Any], thinned: bool = True) -> None:
+    """Save the checkpoint of `epoch`, the newest one, and remove those no longer kept.
+
+    `thinned`: False keeps all, as of imported states, whose epochs are not ours to choose.
+    """
     from grokking.files.checkpoint import save_checkpoint
 
     folder = directory / names.TRAJECTORY
@@ -37,7 +40,7 @@ def record(directory: Path, epoch: int, checkpoint: dict[str, Any]) -> None:
         folder.mkdir(exist_ok=True)
         save_checkpoint(_path(folder, epoch), checkpoint)
         for earlier, path in recorded(directory).items():
-            if not is_kept(earlier, epoch):
+            if thinned and not is_kept(earlier, epoch):
                 path.unlink()
     except OSError as error:
         raise RunError(f"cannot record the weights in {folder}: {error.strerror}") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.config import FIELDS, departures, training_pairs
-from grokking.files.run_files import read_config, read_starts, read_task
+from grokking.files.run_files import read_config, read_imported, read_starts, read_task
 from grokking.task import Task
 
 LISTED = 6  # values that are named one by one; those beyond are counted
@@ -28,6 +28,8 @@ def describe_experiment(folders: Sequence[Path], epochs: Sequence[int]) -> Exper
 
     UserError if a config.json is missing or damaged. What it does not tell is "unknown".
     """
+    if len(folders) == 1 and (imported := read_imported(folders[0])) is not None:
+        return _describe_imported(folders[0], epochs[0], imported)
     configs = [read_config(folder) for folder in folders]
     starts = [start for folder in folders for start in read_starts(folder)]
     tasks = [read_task(folder) for folder in folders]
@@ -36,6 +38,40 @@ def describe_experiment(folders: Sequence[Path], epochs: Sequence[int]) -> Exper
         [*_settings(tasks, configs, epochs), *_conditions(starts)],
         [_departures(configs)],
     )
+
+
+def _describe_imported(folder: Path, epoch: int, imported: Values) -> Experiment:
+    """Of weights that were trained elsewhere: what is known, and that the rest is not."""
+    config, task, (start, *_) = read_config(folder), read_task(folder), read_starts(folder)
+    pairs, questions = imported["training_pairs"], len(task.questions)
+    conditions = [told for _, told in _conditions([start])]
+    return Experiment(
+        f"{task.words}, imported from {imported['file']}, epoch {epoch:,}",
+        [
+            ("task", task.law),
+            (
+                "trained on",
+                "unknown pairs" if pairs is None else f"{pairs:,} of {questions:,} pairs",
+            ),
+            ("model", _model(config)),
+            ("optimiser", "unknown"),
+            ("seed", "unknown"),
+            ("epoch", f"{epoch:,}"),
+            ("imported from", f"{imported['file']}, in the form of {imported['form']}"),
+            *zip(("imported on", "evaluated on", "software"), conditions, strict=True),
+        ],
+        imported_told(imported),
+    )
+
+
+def imported_told(imported: Values) -> list[str]:
+    """What is not known of imported weights, and what was done to them, in sentences."""
+    changes, split = imported["changes"], imported["training_pairs"] is not None
+    return [
+        "These weights were imported: the settings that they were trained with are not known.",
+        *(() if split else ("Nor is the split: every loss and accuracy is over all pairs.",)),
+        *([f"On import {'; '.join(changes)}."] if changes else []),
+    ]
 
 
 def _title(tasks: Sequence[Task], configs: Sequence[Values], epochs: Sequence[int]) -> str:
@@ -79,7 +115,11 @@ def _share(task: Task, config: Values) -> str:
 
 
 def _model(config: Values) -> str:
-    scale = "" if config["init_scale"] == 1 else f", initial weights times {config['init_scale']:g}"
+    scale = (
+        ""
+        if config["init_scale"] in (1, None)
+        else f", initial weights times {config['init_scale']:g}"
+    )
     return (
         f"one layer, d_model {config['d_model']}, {config['num_heads']} heads, d_mlp "
         f"{config['d_mlp']}{scale}"

@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from grokking.detection import COLLAPSED, DIVERGED, LATENESS, MEMORIZED, THRESHOLD
+from grokking.detection import COLLAPSED, DIVERGED, LATENESS, MEMORIZED, NOT_JUDGED, THRESHOLD
 from grokking.files.history import History
 
 Result = Mapping[str, Any]
@@ -23,6 +23,8 @@ def outcome_title(phases: Result) -> str:
 
 
 def _reached(phases: Result) -> str:
+    if phases["outcome"] == NOT_JUDGED:
+        return "grokking not judged"
     memorised, generalised = phases["memorization_epoch"], phases["generalization_epoch"]
     if phases["grok_epoch"] is not None:
         return f"grokked at epoch {phases['grok_epoch']:,}"
@@ -35,7 +37,7 @@ def _reached(phases: Result) -> str:
 
 def outcome_sentence(phases: Result, history: History) -> str:
     """The outcome with its epochs, and how the run stands at its last probe."""
-    sentences = [_course(phases)]
+    sentences = [_course(phases) if phases["outcome"] != NOT_JUDGED else _not_judged(history)]
     if phases["collapse_epoch"] is not None:
         sentences.append(
             f"At epoch {phases['collapse_epoch']:,} it collapsed: validation accuracy fell below "
@@ -46,6 +48,13 @@ def outcome_sentence(phases: Result, history: History) -> str:
     if phases["outcome"] == DIVERGED:
         sentences.append("There it diverged: its loss was not finite, and training ended.")
     return " ".join(sentences)
+
+
+def _not_judged(history: History) -> str:
+    what = "Whether and when it memorised and grokked is not judged"
+    if not history.has_split:
+        return f"{what}: the pairs that it was trained on are not known."
+    return f"{what}: the imported states lie too far apart for it, or no later one confirms it."
 
 
 def _course(phases: Result) -> str:
@@ -74,6 +83,8 @@ def _course(phases: Result) -> str:
 
 def _standing(history: History) -> str:
     training, validation = history.training_accuracies[-1], history.validation_accuracies[-1]
+    if not history.has_split:
+        return f"At epoch {history.epochs[-1]:,} accuracy is {_percent(validation)} over all pairs."
     return (
         f"At epoch {history.epochs[-1]:,} accuracy is {_percent(training)} on the training pairs and "
         f"{_percent(validation)} on the others."
@@ -86,6 +97,8 @@ def _percent(accuracy: float | None) -> str:
 
 def gap(phases: Result) -> str:
     """What to look for between the curves of training and validation accuracy."""
+    if phases["outcome"] == NOT_JUDGED:
+        return "Whether a gap opened and closed is not judged."
     if phases["grok_epoch"] is not None:
         return (
             f"Look for the gap: it opens where training accuracy reaches {MEMORIZED:.0%} (memorisation) "

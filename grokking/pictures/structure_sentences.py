@@ -69,7 +69,7 @@ def growth_told(measures: ProgressMeasures, task: Task, detected: Mapping[str, A
         "The circuit grows on the plateau" if grew else "Restricted and excluded loss",
         f"Key {blocks_word(task)} at the end: {blocks_listed(task, keys)}. With them alone the loss "
         f"{_fell(restricted)}; the "
-        f"validation loss {_fell(validation)}.",
+        f"{'validation loss' if measures.has_split else 'loss over all pairs'} {_fell(validation)}.",
     )
 
 
@@ -208,8 +208,8 @@ def hills_told(film: Film) -> str:
     since = below[-1] + 1
     return (
         f"Look for the hills that form out of noise: neuron {filmed.neuron} has held more than {MOST:.0%} "
-        f"{wave} since epoch {film.epochs[since]:,}, when the accuracy on unseen pairs was "
-        f"{film.validation_accuracies[since]:.0%}."
+        f"{wave} since epoch {film.epochs[since]:,}, when the accuracy on "
+        f"{'unseen' if film.has_split else 'all'} pairs was {film.validation_accuracies[since]:.0%}."
     )
 
 

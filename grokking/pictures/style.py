@@ -6,7 +6,7 @@ colour-blind readers. No picture relies on colour alone.
 
 from collections.abc import Iterable, Sequence
 from itertools import cycle
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import plotly.graph_objects as go
@@ -46,6 +46,20 @@ class Style(NamedTuple):
 
 TRAINING = Style(BLUE, "dot", "circle")
 VALIDATION = Style(VERMILLION, "solid", "square")
+
+Named = tuple[str, Style]
+S = TypeVar("S")
+
+
+def parts(has_split: bool, both: Sequence[S]) -> list[tuple[Named, S]]:
+    """Name and look of what is known of the training and of the other pairs, each with its own of `both`.
+
+    Without a split only the latter is there, and it is of all pairs.
+    """
+    if not has_split:
+        return [(("all pairs", VALIDATION), both[1])]
+    return [(("training", TRAINING), both[0]), (("validation", VALIDATION), both[1])]
+
 
 _WEIGHT_DECAYS = {
     0.0: Style(BLACK, "longdashdot", "cross"),
@@ -123,7 +137,7 @@ def curve(
         name=name,
         legendgroup=name,
         showlegend=legend,
-        mode="lines",
+        mode="lines" if len(epochs) > 1 else "markers",
         line={"color": style.color, "dash": style.dash, "width": 2},
         hovertemplate=f"epoch %{{x:,}}<br>{name} {hover}<extra></extra>",
     )

@@ -30,7 +30,10 @@ def read_sweep(directory: Path) -> Sweep:
     faults = []
     for folder in folders:
         try:
-            read[folder.name] = read_run(folder)
+            run = read_run(folder)
+            if run.imported is not None:
+                raise UserError("holds imported weights, whose settings are not known")
+            read[folder.name] = run
         except UserError as error:
             faults.append(Fault(folder.name, str(error).removeprefix(f"{folder}/")))
     faults += _missing(directory, {folder.name for folder in folders})

@@ -1,13 +1,15 @@
 """One run from its configuration to its last file: claim the folder, train, export, say what happened."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from grokking.config import Config, Loaded, as_record, as_text, command_line, task_of
 from grokking.detection import DETECTION_RULE, DIVERGED, LATENESS, THRESHOLD, Detection, detect
@@ -17,13 +19,15 @@ from grokking.files.continuation import (
     check_in_use,
     check_reached,
     check_same_experiment,
+    check_trained_here,
     finished_run,
     missing_neurons,
 )
 from grokking.files.folder import check_free, claimed, clear, forget_report, forget_results
+from grokking.files.history import History
 from grokking.files.json_files import atomic_write, write_json
 from grokking.files.run_files import FinishedRun, read_config, read_starts
-from grokking.files.surfaces import surfaces_of, write_surface
+from grokking.files.surfaces import Surface, surfaces_of, write_surface
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose_backend, choose_device
 from grokking.laws import FILE, table_of
@@ -35,6 +39,7 @@ from grokking.system.durations import clock
 from grokking.system.environment import choose_threads, denormals_as_zero, device_name, versions
 from grokking.system.errors import Diverged, RunError, UserError
 from grokking.system.signals import StopRequest
+from grokking.task import Task
 from grokking.training.engine import Engine, choose_engine
 from grokking.training.loop import Watcher, train
 from grokking.training.recorder import Recorder, newest_checkpoint
@@ -116,6 +121,7 @@ def choose_machine(config: Config) -> Machine:
 def look_at(directory: Path, config: Config) -> FinishedRun | None:
     """The run in the folder if there is nothing left to do for it; UserError if it is another one."""
     if (directory / names.CONFIG).exists():
+        check_trained_here(directory)
         check_same_experiment(directory, read_config(directory), config)
     try:
         finished = finished_run(directory, config)
@@ -229,11 +235,9 @@ def export(state: TrainingState, engine: Engine, recorder: Recorder, directory: 
     recorder.save_label("final", state.epoch, weights_of(state.model))
     neurons = state.config.exported_neurons
     values = engine.surfaces(state.model, neurons).numpy()
-    surfaces = surfaces_of(state.task, neurons, values, state.epoch)
-    for surface in surfaces:
-        write_surface(directory, surface)
+    surfaces = export_surfaces(directory, state.task, neurons, values, state.epoch)
     forget_report(directory, state.epoch)
-    result = grokking_record(state, phases)
+    result = grokking_record(history, phases, state.seconds)
     write_run_pages(
         directory, described(directory, state, result), history, result, surfaces, state.task
     )
@@ -250,7 +254,7 @@ def export_diverged(state: TrainingState, recorder: Recorder, directory: Path) -
     if phases.grok_epoch is not None and phases.grok_epoch in state.kept:
         recorder.save_grokked(phases.grok_epoch)
     forget_results(directory)
-    result = grokking_record(state, phases)
+    result = grokking_record(history, phases, state.seconds)
     write_run_pages(directory, described(directory, state, result), history, result, [], state.task)
     write_json(directory / names.RESULT, result)
 
@@ -263,18 +267,31 @@ def described(directory: Path, state: TrainingState, result: dict[str, Any]) -> 
         raise RunError(str(error)) from error
 
 
-def grokking_record(state: TrainingState, phases: Detection) -> dict[str, Any]:
-    """The content of grokking.json."""
+def export_surfaces(
+    directory: Path, task: Task, neurons: Sequence[int], values: NDArray[np.float32], epoch: int
+) -> list[Surface]:
+    """Write the surfaces [p, p, n] of some neurons at the run's last epoch."""
+    surfaces = surfaces_of(task, neurons, values, epoch)
+    for surface in surfaces:
+        write_surface(directory, surface)
+    return surfaces
+
+
+def grokking_record(
+    history: History, phases: Detection, seconds: float | None = None
+) -> dict[str, Any]:
+    """The content of grokking.json; `seconds` of training, where it was here."""
+    epoch = history.epochs[-1]
     return {
         "schema_version": VERSION,
         **asdict(phases),
         "threshold": THRESHOLD,
         "rule": DETECTION_RULE,
-        "final_epoch": state.epoch,
-        "final_training_accuracy": state.history.training_accuracies[-1],
-        "final_validation_accuracy": state.history.validation_accuracies[-1],
-        "seconds": state.seconds,
-        "epochs_per_second": state.epoch / state.seconds if state.seconds > 0 else None,
+        "final_epoch": epoch,
+        "final_training_accuracy": history.training_accuracies[-1],
+        "final_validation_accuracy": history.validation_accuracies[-1],
+        "seconds": seconds,
+        "epochs_per_second": epoch / seconds if seconds else None,
     }
 
 

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from grokking.files.history import History
 from grokking.pictures.drawings import Drawing, epoch_axis, epoch_buttons
 from grokking.pictures.outcome_sentences import gap, outcome_title
-from grokking.pictures.style import TEMPLATE, TRAINING, VALIDATION, curve, epoch_lines
+from grokking.pictures.style import TEMPLATE, curve, epoch_lines, parts
 
 _AXES = {  # kind of axis -> what it shows
     "log": "The log axis begins at the first probe after epoch 0.",
@@ -31,11 +31,8 @@ def history_figure(history: History, phases: Mapping[str, Any]) -> Drawing:
         (1, "loss %{y:.3g}", history.training_losses, history.validation_losses),
         (2, "accuracy %{y:.2%}", history.training_accuracies, history.validation_accuracies),
     )
-    for row, hover, training, validation in panels:
-        for name, style, series in (
-            ("training", TRAINING, training),
-            ("validation", VALIDATION, validation),
-        ):
+    for row, hover, *both in panels:
+        for (name, style), series in parts(history.has_split, both):
             figure.add_trace(curve(name, style, epochs, series, hover, legend=row == 2), row, 1)
     figure.layout.template = TEMPLATE  # which update_layout would copy part by part
     figure.update_layout(

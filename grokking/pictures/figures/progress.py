@@ -16,17 +16,16 @@ from grokking.pictures.style import (
     ORANGE,
     PURPLE,
     TEMPLATE,
-    TRAINING,
-    VALIDATION,
     Style,
     curve,
     epoch_lines,
+    parts,
 )
 
 RESTRICTED = Style(GREEN, "longdash", "diamond")
 EXCLUDED = Style(PURPLE, "dashdot", "x")
 _LOOK_FOR = (
-    "Restricted loss is that of the key frequencies alone, excluded loss that of the training pairs "
+    "Restricted loss is that of the key frequencies alone, excluded loss that of {} pairs "
     "without them. Below, a Gini coefficient of 1 would be a spectrum of one frequency."
 )
 
@@ -37,12 +36,16 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> Drawing:
     The paper's figure 7: excluded and restricted loss beside training and validation loss.
     """
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.09, row_heights=[0.6, 0.4])
-    losses = (
-        ("training loss", TRAINING, measures.training_losses),
-        ("validation loss", VALIDATION, measures.validation_losses),
+    both = (measures.training_losses, measures.validation_losses)
+    of = "training" if measures.has_split else "all"
+    losses = [
+        *(
+            (f"{name} loss", style, series)
+            for (name, style), series in parts(measures.has_split, both)
+        ),
         ("restricted loss, all pairs", RESTRICTED, measures.restricted_losses),
-        ("excluded loss, training pairs", EXCLUDED, measures.excluded_losses),
-    )
+        (f"excluded loss, {of} pairs", EXCLUDED, measures.excluded_losses),
+    ]
     for name, style, series in _known(losses):
         figure.add_trace(curve(name, style, measures.epochs, series, "%{y:.3g}"), 1, 1)
     for name, style, series in _known(_structure(measures)):
@@ -57,7 +60,11 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> Drawing:
         yaxis2={"range": [-0.03, 1.03], "title": {"text": "structure"}},
         xaxis2={"tickformat": ",", "title": {"text": "epoch"}},
     )
-    return Drawing(figure, "Progress measures", _LOOK_FOR)
+    return Drawing(
+        figure,
+        "Progress measures",
+        _LOOK_FOR.format("the training" if measures.has_split else "all"),
+    )
 
 
 def _known(lines: Iterable[tuple[str, Style, Series]]) -> list[tuple[str, Style, Series]]:

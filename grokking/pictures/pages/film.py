@@ -18,7 +18,7 @@ from grokking.pictures.figures.surfaces import (
 from grokking.pictures.introduction import introduce
 from grokking.pictures.pages.page import Block, Prose, Widget, write_page
 from grokking.pictures.structure_sentences import block_named, blocks_word, hills_told
-from grokking.pictures.style import BLUE, INK, MUTED, TEMPLATE, TRAINING, VALIDATION, curve
+from grokking.pictures.style import BLUE, INK, MUTED, TEMPLATE, curve, parts
 from grokking.pictures.surface_views import natural_order, operands_told, order_of_waves
 
 SCALE = (
@@ -48,7 +48,7 @@ def film_data(film: Film) -> dict[str, object]:
         "holes": script_holes(film.task.holes),
         "epochs": film.epochs,
         "first_drawn_epoch": _first_drawn(film),
-        "training": film.training_accuracies,
+        "training": film.training_accuracies if film.has_split else None,
         "validation": film.validation_accuracies,
         "spectra": film.spectra.round(4).tolist(),
         "neurons": [
@@ -87,10 +87,8 @@ def _first_drawn(film: Film) -> int:
 
 def _accuracy_figure(film: Film) -> go.Figure:
     curves = []
-    for name, style, accuracies in (
-        ("training", TRAINING, film.training_accuracies),
-        ("validation", VALIDATION, film.validation_accuracies),
-    ):
+    both = (film.training_accuracies, film.validation_accuracies)
+    for (name, style), accuracies in parts(film.has_split, both):
         points = {"size": 4, "symbol": style.symbol}
         drawn = curve(name, style, film.epochs, accuracies, "accuracy %{y:.2%}")
         curves.append(drawn.update(mode="lines+markers", marker=points))

@@ -34,6 +34,7 @@ from grokking.pictures.structure_sentences import (
     strongest_frequencies,
     waves_told,
 )
+from grokking.pictures.style import parts
 from grokking.pictures.surface_views import share
 from grokking.pictures.thinning import log_places
 from grokking.task import Task
@@ -97,12 +98,11 @@ def chapters(story: Story) -> list[Chapter]:
 
 
 def _curves(history: History, detected: Mapping[str, Any]) -> Chapter:
-    columns = {
-        "training loss": history.training_losses,
-        "validation loss": history.validation_losses,
-        "training accuracy": history.training_accuracies,
-        "validation accuracy": history.validation_accuracies,
+    both = {
+        "loss": (history.training_losses, history.validation_losses),
+        "accuracy": (history.training_accuracies, history.validation_accuracies),
     }
+    columns = _columns(history.has_split, both)
     title = outcome_title(detected)
     drawing = history_figure(history, detected)._replace(title="")
     data = _series("losses and accuracies", history.epochs, columns)
@@ -114,9 +114,9 @@ def _measures(
 ) -> Chapter:
     few = are_few(measures.key_frequencies, task)
     drawing = progress_figure(measures, phases if few else Phases(None, None, None))
+    losses = {"loss": (measures.training_losses, measures.validation_losses)}
     columns = {
-        "training loss": measures.training_losses,
-        "validation loss": measures.validation_losses,
+        **_columns(measures.has_split, losses),
         "restricted loss": measures.restricted_losses,
         "excluded loss": measures.excluded_losses,
         "Gini of W_E": measures.W_E_gini,
@@ -225,6 +225,12 @@ def _card(rows: Sequence[Row], caution: Sequence[str]) -> Chapter:
             Details("How each row is measured", definitions),
         ],
     )
+
+
+def _columns(has_split: bool, both: Mapping[str, Sequence[Series]]) -> dict[str, Series]:
+    """Columns by name: of the training and of the other pairs, or of all."""
+    named = ((what, part) for what, of in both.items() for part in parts(has_split, of))
+    return {f"{name} {what}": series for what, ((name, _), series) in named}
 
 
 def _data(what: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Details:

@@ -52,8 +52,10 @@ function film(id, film) {
     part("epoch").textContent = "epoch " + film.epochs[frame].toLocaleString("en");
     const held = block === null ? ": " :
       ` holds ${percent(shares[frame])} of its variance in ${block}; `;
-    part("look").textContent = `Accuracy on the training pairs ${percent(film.training[frame])}, on ` +
-      `the others ${percent(film.validation[frame])}. Neuron ${neuron}${held}its largest activation ` +
+    const accuracy = film.training === null ? `over all pairs ${percent(film.validation[frame])}` :
+      `on the training pairs ${percent(film.training[frame])}, on the others ` +
+      percent(film.validation[frame]);
+    part("look").textContent = `Accuracy ${accuracy}. Neuron ${neuron}${held}its largest activation ` +
       `is ${peaks[frame].toPrecision(3)}.`;
   }
 
