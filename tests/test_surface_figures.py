@@ -134,7 +134,7 @@ def test_multiplication_is_shown_as_counted_by_powers_and_as_waves() -> None:
     assert drawn.wave is not None
     share = drawn.wave.share
     assert surface_title(drawn) == (
-        f"Neuron 4, mod 113, epoch 9: frequency 5 holds {100 * share:.1f}% of the variance"
+        f"Neuron 4, multiply mod 113, epoch 9: frequency 5 holds {100 * share:.1f}% of the variance"
     )
     natural, powers, wave = views(drawn)
     assert [view.name for view in (natural, powers, wave)] == [

@@ -142,8 +142,8 @@ def _neurons(basis: Basis, d_mlp: int, control: Control) -> Claim:
         f"neurons with > 85 % of their variance in one {basis.kind}",
         f"{published.PERIODIC_NEURONS} of {published.ALL_NEURONS} ({share:.1%})",
         f"at least {least:.1%}: twice the paper's rest",
-        f"variance of post-ReLU activations at = over all questions; the share of a {basis.kind} is its "
-        "block of products of (1, its functions) of a and of b (1, cos, sin: 3 x 3), the constant left out",
+        f"variance of post-ReLU activations at = over all questions; each {basis.kind} has as its share "
+        "its block of products of (1, its functions) of a and of b (1, cos, sin: 3 x 3), the constant left out",
         shown=lambda m: f"{m.periodic_neurons} of {d_mlp} ({m.periodic_neurons / d_mlp:.1%})",
         value=lambda m: m.periodic_neurons / d_mlp,
         distance=lambda m: _below(m.periodic_neurons / d_mlp, least),

@@ -172,6 +172,11 @@ def waves_told(shares: Sequence[float], neurons: str, task: Task) -> Told:
         return Told("Neurons", no_basis_told(task))
     block = task.group.basis.kind
     periodic = sum(share > PERIODIC for share in shares)
+    if block == "irrep":
+        told = (
+            f"{periodic} of {len(shares)} {neurons} have more than {PERIODIC:.0%} of their variance"
+        )
+        return Told("Irreps in the neurons", f"{told} over all pairs of operands in one irrep.")
     if periodic == 0:
         return Told(
             "No waves in the neurons",
@@ -233,7 +238,9 @@ def groups_told(gallery: Gallery) -> str:
             f"strongest. {figures}"
         )
     look_for = (
-        "Look for groups: all neurons of one show the same waves, shifted. "
+        "Look for groups: all neurons of one follow the same irrep. "
+        if task.group.basis.kind == "irrep"
+        else "Look for groups: all neurons of one show the same waves, shifted. "
         if periodic >= MOST * count
         else "Look at the beginning of a group, where its neurons are nearest to one wave. "
     )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from grokking.files.surfaces import Surface
 from grokking.fourier import Permutation, Wave, wave_order, waves_shown
+from grokking.laws import FILE
 from grokking.task import Group
 
 DRAWN = 1000  # operands on an axis, at most: more than that no screen shows, and few browsers open
@@ -157,7 +158,7 @@ def _no_wave_order(surface: Surface) -> str:
 def surface_title(surface: Surface) -> str:
     """Neuron, modulus, epoch, and the strongest block with its share of the variance."""
     wave, group = surface.wave, surface.group
-    where = f"Neuron {surface.neuron_index}, mod {surface.modulus}"
+    where = f"Neuron {surface.neuron_index}, {_asked(surface)}"
     if surface.epoch is not None:
         where += f", epoch {surface.epoch:,}"
     if is_dead(surface):
@@ -167,6 +168,16 @@ def surface_title(surface: Surface) -> str:
     if wave is None:
         return f"{where}: no {group.basis.kind}"
     return f"{where}: {_block(group, wave)} holds {wave.share:.1%} of the variance"
+
+
+def _asked(surface: Surface) -> str:
+    """The task in a word or two; of addition the modulus says enough."""
+    task, p = surface.task, surface.modulus
+    if task.startswith(FILE) or task == "random":
+        return f"{task.partition(':')[0]}, p = {p}"
+    if task == "s5":
+        return task
+    return f"mod {p}" if task == "add" else f"{task} mod {p}"
 
 
 def _block(group: Group, wave: Wave) -> str:

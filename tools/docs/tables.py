@@ -12,19 +12,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from grokking.analysis.published import GROK_EPOCHS
 from grokking.commands.cli import Parser, run_main
 from grokking.config import Config
 from grokking.files.json_files import atomic_write_text, read_json
 from grokking.files.markdown import table as markdown
+from grokking.laws import NAMES
 from grokking.sweeps.tables import markdown_report, scaling_line
 from grokking.system.errors import UserError
+from grokking.task import make_task
 from tools.gpu import resources, roofline
 from tools.gpu import tables as gpu_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     *("README.md", "docs/NOTES.md", "docs/RELIABILITY.md", "docs/sweep.md", "docs/cuda.md"),
+    "docs/tasks.md",
     "docs/results/report_cards.md",
 )
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -208,6 +213,60 @@ def pages(results: Path) -> str:
     )
 
 
+def tasks(results: Path) -> str:
+    """Every run of tasks.json, in its own basis and in the additive one."""
+    record = read_json(results / "tasks.json")
+    rows = [
+        [
+            run["words"],
+            str(run["seed"]),
+            f"{run['outcome']}{_reached(run)}",
+            f"{run['final_validation_accuracy']:.1%}",
+            _key_blocks(run["own_basis"]),
+            *(
+                f"{seen['periodic_neurons'] / run['neurons']:.0%}" if seen else "-"
+                for seen in _seen(run)
+            ),
+            *(f"{seen['W_L_gini']:.2f}" if seen else "-" for seen in _seen(run)),
+        ]
+        for run in record["runs"]
+    ]
+    header = ["task", "seed", "outcome", "validation accuracy", "key blocks"]
+    header += ["periodic neurons, own", "additive", "Gini, own", "additive"]
+    return f"{markdown(header, rows)}\n{machine(record)}{note(record)}\n"
+
+
+def _reached(run: Mapping[str, Any]) -> str:
+    """At epoch 7,000; how far a run that has not generalised went."""
+    if run["generalization_epoch"] is not None:
+        return f" at epoch {run['generalization_epoch']:,}"
+    return f" by epoch {run['final_epoch']:,}"
+
+
+def _key_blocks(own: Mapping[str, Any] | None) -> str:
+    if own is None:
+        return "no basis known"
+    keys, few = own["key_blocks"], len(own["key_blocks"]) <= own["blocks"] / 3
+    return ", ".join(map(str, keys)) if few else f"{len(keys)} of {own['blocks']}"
+
+
+def _seen(run: Mapping[str, Any]) -> list[Any]:
+    """What it looks like in the task's own basis (None: none is known), and in the additive one."""
+    return [run["own_basis"], run["additive_basis"]]
+
+
+def task_tables(_: Path) -> str:
+    """The answers of every named task but s5, at p = 7; a dot where there is no question."""
+    parts = []
+    for name in (name for name in NAMES if name != "s5"):
+        task = make_task(name, 7)
+        answers = np.full(49, ".", object)
+        answers[task.questions] = task.targets.astype(str)
+        rows = "\n".join("    " + " ".join(row) for row in answers.reshape(7, 7))
+        parts.append(f"`{name}`: {task.law}, rows a, columns b\n\n{rows}\n")
+    return "\n" + "\n".join(parts) + "\n"
+
+
 def sweep(results: Path) -> str:
     """The default sweep: statistics, verdicts and conditions."""
     return markdown_report(read_json(results / "sweep.json"))
@@ -331,6 +390,8 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "other_cards": other_cards,
     "controls": controls,
     "pages": pages,
+    "tasks": tasks,
+    "task_tables": task_tables,
     "sweep": sweep,
     "extended_sweep": extended_sweep,
     "delays": delays,
