@@ -25,7 +25,8 @@ from tests.support.environment import ROOT, clean_environment
         ("GROK_FRAC_TRAIN", "did you mean GROK_TRAIN_FRACTION?"),
         ("GROK_EPOCHS", "did you mean GROK_NUM_EPOCHS?"),
         ("GROK_N_HEADS", "did you mean GROK_NUM_HEADS?"),
-        ("GROK_OPERATION", "modular addition is what is trained"),
+        ("GROK_OPERATION", "did you mean GROK_TASK?"),
+        ("GROK_DATA_SEED", "did you mean GROK_SPLIT_SEED?"),
         ("GROK_OUTPUT", "did you mean GROK_ARTIFACTS_DIR?"),
     ],
 )

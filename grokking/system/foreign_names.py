@@ -21,8 +21,8 @@ ALIASES = {  # other programs' name -> ours
     "STEPS": "GROK_NUM_EPOCHS",
     "N_HEADS": "GROK_NUM_HEADS",
     "HEADS": "GROK_NUM_HEADS",
-    "DATA_SEED": "GROK_SEED",
-    "OPERATION": "",  # nothing to set: addition is what is trained
+    "DATA_SEED": "GROK_SPLIT_SEED",
+    "OPERATION": "GROK_TASK",
     "OUTPUT": "GROK_ARTIFACTS_DIR",
 }
 FOREIGN = ("GROK_API_KEY", "GROK_MODEL", "GROK_BASE_URL", "GROK_TOKEN")  # of a language model's API
@@ -38,8 +38,7 @@ def check_foreign(variable: str, known: Sequence[str]) -> None:
     near = [name for name, distance in distances.items() if distance <= allowed(variable, name)]
     if near:
         meant = names[min(near, key=distances.__getitem__)]
-        advice = f"did you mean {meant}?" if meant else "modular addition is what is trained"
-        raise UserError(f"{variable} is not a known variable ({advice}); see --help")
+        raise UserError(f"{variable} is not a known variable (did you mean {meant}?); see --help")
 
 
 def warning(unknown: Sequence[str]) -> str:
