@@ -340,13 +340,13 @@ def departures(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """The fields that decide the weights of every epoch, as plain JSON values.
+def identity(config: Config, task: "Task") -> dict[str, Any]:
+    """The fields that decide the weights of every epoch of a run that learns the task, as JSON values.
 
     A table is told by its sha256, and the split's seed as it was in use.
     """
     values = {name: getattr(config, name) for name in IDENTITY}
-    return values | {"task": task_of(config).identity, "split_seed": split_seed_of(values)}
+    return values | {"task": task.identity, "split_seed": split_seed_of(values)}
 
 
 def as_text(value: Any) -> str | None:

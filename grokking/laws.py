@@ -50,18 +50,22 @@ class Table(NamedTuple):
 
 def table_of(name: str) -> Table:
     """The table of `file:PATH`; UserError in one line for what is none."""
-    return read_table(Path(name[len(FILE) :]))
+    path = Path(name[len(FILE) :])
+    return read_table(path, f"GROK_TASK names {path}")
+
+
+def read_table(path: Path, where: str) -> Table:
+    """The table in a file; UserError in one line, which begins with `where`, for what is none."""
+    try:
+        return _checked(path.read_bytes(), where)
+    except OSError as error:
+        raise UserError(f"{where}, which cannot be read: {error.strerror}") from error
 
 
 @lru_cache(maxsize=4)
-def read_table(path: Path) -> Table:
-    """The table in a file, read once; UserError in one line for what is none."""
-    where = f"GROK_TASK names {path}"
+def _checked(content: bytes, where: str) -> Table:
     try:
-        content = path.read_bytes()
         rows = json.loads(content.decode("utf-8"))
-    except OSError as error:
-        raise UserError(f"{where}, which cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}, which is not JSON; expected a list of p lists of p") from error
     if not isinstance(rows, list) or not 2 <= len(rows) <= LARGEST_MODULUS:

@@ -20,7 +20,6 @@ from grokking.laws import (
     Table,
     is_prime,
     question_count,
-    read_table,
     table_of,
 )
 
@@ -68,6 +67,14 @@ class Group:
             return values
         return values[np.ix_(self.first_order, self.second_order)]
 
+    def of_operands(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """The rows of the first operand's elements, [n, ...], of one row for every symbol and more."""
+        return rows[: len(self.first)] if self.is_natural else rows[self.first_order]
+
+    def of_classes(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """The rows of the classes by their elements, [n, ...]."""
+        return rows if self.is_natural else rows[self.class_order]
+
     def class_means(self, class_sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean logits of every answer's questions, [n, n] by element, from sums by class [p, p]."""
         if not self.is_natural:
@@ -92,12 +99,12 @@ class Task:
     questions: Numbers  # [q] pair numbers, ascending
     targets: Numbers  # [q] the class of each question's answer
     group: Group | None  # None: no known basis
-    digest: str = ""  # sha256 of a table's file
+    table: Table | None = None  # that it was made of
 
     @property
     def identity(self) -> str:
         """What makes it the same task elsewhere."""
-        return FILE + self.digest if self.digest else self.name
+        return FILE + self.table.digest if self.table else self.name
 
     @property
     def guesses(self) -> int:
@@ -149,14 +156,18 @@ LAWS = {
 }
 
 
-@lru_cache(maxsize=32)
-def make_task(name: str, p: int, split_seed: int = 0, copy: Path | None = None) -> Task:
-    """The task of a name in NAMES, or file:PATH, of whose table `copy` may be another place.
+def make_task(name: str, p: int, split_seed: int = 0, table: Table | None = None) -> Task:
+    """The task of a name in NAMES, or file:PATH, whose table is read unless it is given.
 
     `split_seed` draws the answers of `random`.
     """
     if name.startswith(FILE):
-        return _of_table(name, table_of(name) if copy is None else read_table(copy))
+        return _of_table(name, table or table_of(name))
+    return _named(name, p, split_seed if name == "random" else 0)
+
+
+@lru_cache(maxsize=32)
+def _named(name: str, p: int, split_seed: int) -> Task:
     question_count(name, p)  # raises
     questions: Numbers = np.arange(p * p)
     if name == "s5":
@@ -220,4 +231,4 @@ def _of_table(name: str, table: Table) -> Task:
     answers: Numbers = np.array(numbers)
     questions = np.flatnonzero(answers >= 0)
     law, words = f"the table of {p} x {p}", f"the table {Path(name[len(FILE) :]).name}"
-    return Task(name, p, law, words, questions, answers[questions], None, table.digest)
+    return Task(name, p, law, words, questions, answers[questions], None, table)

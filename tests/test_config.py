@@ -183,7 +183,7 @@ def test_described_values_read_back_to_the_same_config():
 
 def test_every_field_either_decides_weights_or_controls_the_run():
     assert set(config.IDENTITY) | config.RUN_CONTROL | {"num_epochs"} == set(config.FIELDS)
-    assert set(config.identity(Config())) == {
+    assert set(config.identity(Config(), config.task_of(Config()))) == {
         *("weight_decay", "seed", "train_fraction", "learning_rate", "beta1", "beta2"),
         *("warmup_steps", "modulus", "d_model", "num_heads", "d_mlp"),
         *("task", "split_seed", "optimizer", "batch_size", "init_scale"),

@@ -14,7 +14,7 @@ import pytest
 
 from grokking.commands.sweep import main
 from grokking.commands.sweep_options import parse, plan_from, wanted_directory
-from grokking.config import identity, load
+from grokking.config import identity, load, task_of
 from grokking.files import names
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import (
@@ -304,9 +304,8 @@ def test_what_decides_no_weight_so_far_may_be_set_anew(tmp_path, monkeypatch, va
     monkeypatch.setenv(variable, text)
     resumed = plan("--resume", str(tmp_path))
     settings = [load(run.variables).config for run in resumed.runs()]
-    assert [identity(c) for c in settings] == [
-        identity(load(run.variables).config) for run in begun.runs()
-    ]
+    before = [load(run.variables).config for run in begun.runs()]
+    assert [identity(c, task_of(c)) for c in settings] == [identity(c, task_of(c)) for c in before]
     if variable in ("GROK_PROBE_EVERY", "GROK_NEURONS", "GROK_STOP_AFTER_GROK"):
         assert resumed.environment[variable] == text
     else:

@@ -142,7 +142,7 @@ def test_a_table_from_a_file_is_a_task(tmp_path):
     assert (loaded.config.modulus, loaded.config.training_pairs) == (3, 3)
     assert task.questions.tolist() == [0, 2, 3, 4, 7, 8]
     assert task.targets.tolist() == [0, 2, 1, 2, 0, 1]
-    assert task.group is None and task.identity == "file:" + read_table(path).digest
+    assert task.group is None and task.identity == "file:" + read_table(path, "").digest
     with pytest.raises(UserError, match="GROK_MODULUS is 5, but"):
         departing(task=f"file:{path}", modulus="5")
 

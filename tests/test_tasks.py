@@ -193,3 +193,183 @@ def test_a_surface_that_contradicts_its_task_is_refused(tmp_path, changes, messa
     with pytest.raises(UserError, match=message) as caught:
         read_surface(tmp_path / "s.json")
     assert str(caught.value).startswith(str(tmp_path / "s.json"))
+
+
+# --- tables that change, move, or lie elsewhere ----------------------------------------------
+
+TINY_TABLE = {"d_model": 4, "num_heads": 1, "d_mlp": 6, "threads": 1, "train_fraction": 0.5}
+OTHER_TABLE = [row[::-1] for row in TABLE]
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """law.json in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "law.json"
+    path.write_text(json.dumps(TABLE))
+    return path
+
+
+def learn(folder, **settings):
+    settings = {**TINY_TABLE, "task": "file:law.json", **settings}
+    return grokking.train(folder, num_epochs=2, progress=False, **settings)
+
+
+def test_a_table_that_has_changed_is_another_task_in_the_same_process(table):
+    first = learn("first").final.task
+    table.write_text(json.dumps(OTHER_TABLE))
+    other = learn("other").final.task
+    assert first.targets.tolist() != other.targets.tolist()
+    (table.parent / "first" / "task.json").write_text(
+        json.dumps(OTHER_TABLE)
+    )  # a run that was replaced
+    assert grokking.load("first").final.task.targets.tolist() == other.targets.tolist()
+
+
+def test_a_table_that_goes_away_while_a_run_learns_it_is_not_missed(table, monkeypatch):
+    from grokking.training import loop
+
+    advance = loop.advance
+
+    def remove_and_advance(*arguments):
+        table.unlink(missing_ok=True)
+        return advance(*arguments)
+
+    monkeypatch.setattr(loop, "advance", remove_and_advance)
+    assert learn("run").history.epochs[-1] == 2
+
+
+def test_a_damaged_copy_is_told_by_its_own_name(table, capsys):
+    learn("run")
+    (table.parent / "run" / "task.json").write_text("[[0,")
+    with pytest.raises(ValueError, match=r"run/task\.json, the copy of a table, which is not JSON"):
+        grokking.load("run").final  # noqa: B018
+
+
+def test_a_table_keeps_its_name_whichever_file_a_run_goes_on_with(table):
+    learn("run")
+    settings = {**TINY_TABLE, "task": "file:run/task.json", "resume": True}
+    run = grokking.train("run", num_epochs=4, progress=False, **settings)
+    assert run.config.task == "file:law.json" and run.history.epochs[-1] == 4
+
+
+def test_two_tables_of_one_name_are_not_one_experiment(table, capsys):
+    from grokking.sweeps.folder import read_sweep
+
+    learn("sweep/a", seed=1)
+    table.write_text(json.dumps(OTHER_TABLE))
+    learn("sweep/b", seed=1)
+    learn("sweep/c", seed=1, split_seed=7)
+    found = read_sweep(table.parent / "sweep")
+    assert len(found.runs) == 3 and found.faults == []
+    assert any("differ in task" in warning for warning in found.warnings)
+    (table.parent / "moved.json").write_text(json.dumps(OTHER_TABLE))
+    learn("sweep/d", seed=1, task="file:moved.json")
+    assert [(f.directory, f.repeats) for f in read_sweep(table.parent / "sweep").faults] == [
+        ("d", True)
+    ]
+
+
+def test_a_sweep_keeps_a_copy_of_its_table_and_goes_on_without_the_file(table, grokking):
+    sizes = {f"GROK_{name.upper()}": str(value) for name, value in TINY_TABLE.items()}
+    variables = {**sizes, "GROK_MODULUS": "", "GROK_NUM_EPOCHS": "", "GROK_TASK": "file:law.json"}
+    words = ("--weight-decays", "1", "--seeds", "1", "--jobs", "1")
+    begun = grokking("sweep", *words, "--epochs", "2", "--output", "sw", **variables)
+    assert begun.returncode == 0, begun.stderr
+    assert (table.parent / "sw" / "task.json").read_bytes() == table.read_bytes()
+    resume = ("sweep", "--resume", str(table.parent / "sw"), "--epochs", "4", "--jobs", "1")
+    again = grokking(*resume, **variables)
+    assert again.returncode == 0, again.stderr
+    table.write_text(json.dumps(OTHER_TABLE))
+    other = grokking(*resume, **variables)
+    assert other.returncode == 2 and "GROK_TASK is file:law.json, but it was" in other.stderr
+    table.unlink()
+    gone = {**variables, "GROK_TASK": ""}
+    assert grokking("sweep", "--resume", "sw", "--epochs", "6", **gone).returncode == 0
+    assert grokking("analyze", "sw", **gone).returncode == 0
+
+
+def test_a_sweep_over_tables_in_python_names_its_folders_by_their_files(table):
+    (table.parent / "more").mkdir()
+    (table.parent / "more" / "other.json").write_text(json.dumps(OTHER_TABLE))
+    vary = {"task": ["file:law.json", "file:more/other.json"]}
+    found = grokking.sweep(
+        vary, seeds=[1], folder="sw", num_epochs=2, progress=False, jobs=1, **TINY_TABLE
+    )
+    assert [run.folder.name for run in found.runs] == ["tlaw.json_seed1", "tother.json_seed1"]
+    (table.parent / "more" / "law.json").write_text(json.dumps(OTHER_TABLE))
+    with pytest.raises(ValueError, match=r"two runs would be called tlaw\.json_seed42"):
+        grokking.sweep({"task": ["file:law.json", "file:more/law.json"]}, folder="sw", **TINY_TABLE)
+
+
+def test_a_run_trained_in_python_is_taken_further_by_the_command_that_its_card_names(
+    table, grokking
+):
+    import shlex
+
+    from grokking.files.continuation import command_to_go_on
+
+    for name, settings in {
+        "run": {"task": "file:law.json", "seed": 5},
+        "product": {"task": "multiply", "modulus": 7, "weight_decay": 2.0},
+    }.items():
+        learn(name, **settings)
+        command = command_to_go_on(table.parent / name, 4, name)
+        assert "python -m grokking" in command
+        variables = dict(word.split("=", 1) for word in shlex.split(command) if "=" in word)
+        done = grokking(tiny=False, **variables)
+        assert done.returncode == 0, done.stderr
+        assert grokking_history(table.parent / name) == 4
+
+
+def grokking_history(folder):
+    return grokking.load(folder).history.epochs[-1]
+
+
+@pytest.mark.parametrize("container", ["npz", "safetensors"])
+def test_an_export_of_another_task_comes_back_as_that_task(
+    tmp_path, monkeypatch, container, grokking
+):
+    monkeypatch.chdir(tmp_path)
+    for name, settings in {
+        "product": {"task": "multiply", "modulus": 7},
+        "drawn": {"task": "random", "modulus": 7},
+    }.items():
+        learn(name, **settings)
+        final = f"{name}/checkpoint_labeled/final"
+        assert grokking("export", f"{final}.pt", "--format", container).returncode == 0
+    path = f"product/checkpoint_labeled/final.{container}"
+    assert grokking("import", path, "theirs").returncode == 0
+    ours, theirs = (load_run(tmp_path / name) for name in ("product", "theirs"))
+    assert theirs.config.task == "multiply"
+    assert theirs.final.accuracy("all") == ours.final.accuracy("all")
+    wrong = grokking("import", path, "other", "--task", "add")
+    assert wrong.returncode == 2 and "says multiply; leave it out" in wrong.stderr
+    drawn = grokking("import", f"drawn/checkpoint_labeled/final.{container}", "other")
+    assert drawn.returncode == 2 and "compute random, expected one of" in drawn.stderr
+    assert grokking("export", "product/checkpoint_labeled/final.pt").returncode == 0
+    plain = "product/checkpoint_labeled/final.tl.pt"
+    done = grokking("import", plain, "told", "--task", "multiply", "--epoch", "2")
+    assert done.returncode == 0 and load_run(tmp_path / "told").config.task == "multiply"
+
+
+def load_run(folder):
+    import grokking as package
+
+    return package.load(folder)
+
+
+def test_an_ablation_stands_beside_a_loss_over_the_same_classes(settings):
+    """Of multiplication neither has the logit of 0, which is no answer."""
+    from grokking import config
+    from grokking.analysis.circuit import ablate, key_span
+
+    training = new_state(config.from_values(settings("multiply")).config, torch.device("cpu"))
+    record = labeled_record(training, 3, weights_of(training.model))
+    state = examine(record, training.task, choose_on_cpu("torch", 1))
+    logits = state.logits[:, state.group.class_order].astype(np.float64)
+    goal = state.elements
+    peak = logits.max(axis=1)
+    total = np.log(np.exp(logits - peak[:, None]).sum(axis=1)) + peak
+    expected = (total - logits[np.arange(len(goal)), goal]).mean()
+    assert ablate(state, key_span(state, [1])).full == pytest.approx(expected, rel=1e-5)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from grokking.analysis.hindsight import Examined
-from grokking.analysis.spectra import amplitudes, project
+from grokking.analysis.spectra import amplitudes, mean_cross_entropy, project
 from grokking.fourier import Array
 
 
@@ -116,7 +116,15 @@ def ablate(state: Examined, span: Array) -> Ablation:
 
 
 def _loss(state: Examined, W_L: NDArray[np.float64]) -> float:
-    """Loss over all questions with another W_L in the place of the model's."""
+    """Loss over all questions with another W_L in the place of the model's.
+
+    A class that is no element has no logit in it, as in the restricted loss beside which it stands.
+    """
     tables = state.tables._replace(W_L=torch.from_numpy(W_L).float().contiguous())
     pairs, goal = torch.from_numpy(state.task.questions), torch.from_numpy(state.targets)
-    return state.backend.evaluate(tables, pairs, goal).loss
+    if state.group.is_natural:
+        return state.backend.evaluate(tables, pairs, goal).loss
+    logits = state.backend.evaluate(tables, pairs, goal, logits=True).logits
+    assert logits is not None
+    by_element = logits.numpy()[:, state.group.class_order]
+    return float(mean_cross_entropy(by_element, state.elements).mean(dtype=np.float64))

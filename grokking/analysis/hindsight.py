@@ -127,13 +127,13 @@ class Examined:
     @property
     def embedding(self) -> NDArray[np.float32]:
         """W_E of the operands, by their elements where there is a group: [n, d_model]."""
-        W_E = self.model.W_E.numpy()[: self.modulus]
-        return W_E if self.task.group is None else W_E[self.group.first_order]
+        W_E, group = self.model.W_E.numpy(), self.task.group
+        return W_E[: self.modulus] if group is None else group.of_operands(W_E)
 
     @property
     def output(self) -> NDArray[np.float32]:
         """W_L of the classes by their elements, [n, d_mlp]."""
-        return self.tables.W_L.numpy().T[self.group.class_order]
+        return self.group.of_classes(self.tables.W_L.numpy().T)
 
     def key_blocks(self) -> list[int]:
         """The key rule (see spectra.py) applied to this state's W_L; empty without a group."""

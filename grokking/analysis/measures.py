@@ -17,6 +17,7 @@ model. Where no basis is known, the fields from `W_E_norms` on to it are left ou
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from grokking.model.parameters import Parameters
 from grokking.task import Task
 
 
+@lru_cache(maxsize=4)
 def row_type(task: Task) -> np.dtype[np.void]:
     """The fields of one row of a run of this task."""
     fields: list[Any] = [
@@ -70,8 +72,8 @@ def measure(
     if task.group is not None and task.group.basis.sizes:
         group, basis = task.group, task.group.basis
         class_means = group.class_means(class_sums)
-        embedding = component_norms(weights["W_E"][group.first_order], basis)
-        output = component_norms(W_L.T[group.class_order], basis)
+        embedding = component_norms(group.of_operands(weights["W_E"]), basis)
+        output = component_norms(group.of_classes(W_L.T), basis)
         output_norms = block_norms(output, basis)
         leading = key_blocks(output_norms, basis)
         row["W_E_norms"], row["W_L_norms"] = block_norms(embedding, basis), output_norms

@@ -9,6 +9,7 @@ from grokking import config
 from grokking.api.errors import not_yet, python_errors
 from grokking.api.run import Run, load
 from grokking.api.training import FIELDS, check_names, notebook_bar
+from grokking.laws import FILE
 from grokking.sweeps.plan import PlannedRun
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def planned(
     ]
     if taken:
         raise ValueError(f"{taken[0]} is given twice, or is the sweep's own to choose")
-    runs = {}
+    runs: dict[str, PlannedRun] = {}
     for values in product(*vary.values()):
         chosen = dict(zip(vary, values, strict=True))
         for seed in seeds:
@@ -91,6 +92,8 @@ def planned(
             name = "_".join([*map(short, chosen, chosen.values()), f"seed{seed}"])
             variables = config.variables(loaded.config)
             del variables["GROK_ARTIFACTS_DIR"]
+            if name in runs and runs[name].variables != variables:
+                raise ValueError(f"two runs would be called {name}; give their tables other names")
             runs[name] = PlannedRun(name, loaded.config.num_epochs, variables)
     return list(runs.values())
 
@@ -99,6 +102,8 @@ def short(name: str, value: Any) -> str:
     """`wd2.0` for weight_decay=2.0, as the folders of the command's sweeps are called."""
     kind = type(getattr(config.Config, FIELDS[name]))
     text = config.as_text(float(value) if kind is float else value)
+    if isinstance(text, str) and text.startswith(FILE):
+        text = Path(text.removeprefix(FILE)).name
     return "".join(word[0] for word in name.split("_")) + str(text).replace(",", "-")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grokking.commands.cli import Parser
+from grokking.config import Config
 from grokking.files.interchange import (
     FORMATS,
     TRANSFORMER_LENS,
@@ -35,7 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record = load_checkpoint(options.checkpoint)
     parameters = {name: weight.numpy() for name, weight in record["model"].items()}
     config = transformer_lens_config(parameters)
-    note = {"config": config, "epoch": record["epoch"], "modulus": record["config"]["modulus"]}
+    settings = record["config"]
+    note = {
+        "config": config,
+        "epoch": record["epoch"],
+        "modulus": settings["modulus"],
+        "task": settings.get("task", Config.task),
+    }
     arrays = transformer_lens_weights(parameters)
     atomic_write(output, lambda file: container.write(file, arrays, note))
     print(f"{output}: {len(arrays)} tensors of epoch {record['epoch']:,}")

@@ -10,21 +10,23 @@ from pathlib import Path
 from shlex import quote
 
 from grokking.commands.cli import Parser
-from grokking.config import load
+from grokking.config import Config, load
 from grokking.files.folder import check_folder, check_free, claimed
 from grokking.files.json_files import check_input, check_writable
 from grokking.kernels import choice
+from grokking.laws import NAMES
 from grokking.schema import EPOCH
 from grokking.system.errors import UserError
 
 DESCRIPTION = (
     "Make a run folder of weights that others have trained: of a TransformerLens state dict (in .npz and "
     ".safetensors too, as `grokking export` writes them), of the full_run_data.pth of Nanda et al. (2023), or "
-    "of the dict that TransformerLens' Grokking_Demo saves. They must be this program's model: addition, one "
+    "of the dict that TransformerLens' Grokking_Demo saves. They must be this program's model: one "
     "layer, ReLU, no LayerNorm. Every state is evaluated on all pairs. An output for = is cut, and biases that "
     "this model lacks are folded where that is exact, and said, or else refused. How the weights were trained "
     "is not known, so they cannot be trained on; report, surface, export and Python take them as any run."
 )
+SEEDLESS = tuple(name for name in NAMES if name != "random")  # tasks that a name tells whole
 ELSEWHERE = "--overwrite replaces it, or name another folder"
 
 
@@ -38,6 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=int,
         metavar="N",
         help="of the file's only or last weights, where it does not say that itself",
+    )
+    parser.add_argument(
+        "--task",
+        choices=SEEDLESS,
+        help=f"what the weights compute, where the file does not say that itself [{Config.task}]",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run that DIR holds")
     options = parser.parse_args(arguments)
@@ -64,6 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = Machine(torch.device("cpu"), backend)
     torch.set_num_threads(backend.torch_threads)
     foreign = read_foreign(source, options.epoch)
+    if foreign.task not in (None, *SEEDLESS):
+        raise UserError(
+            f"{source}: its weights compute {foreign.task}, expected one of {', '.join(SEEDLESS)}"
+        )
+    if foreign.task is not None and options.task not in (None, foreign.task):
+        raise UserError(f"--task is {options.task}, but {source} says {foreign.task}; leave it out")
+    foreign = foreign._replace(task=foreign.task or options.task or Config.task)
     imported = evaluate(foreign, machine, partial(tqdm, unit=" states", leave=False, disable=None))
     with claimed(directory):
         if not options.overwrite:

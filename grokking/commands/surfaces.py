@@ -9,6 +9,7 @@ from grokking.files import names
 from grokking.files.json_files import check_input, check_output
 from grokking.files.run_files import read_config
 from grokking.files.surfaces import Surface, read_surface
+from grokking.laws import FILE
 from grokking.pictures.experiment import Experiment, describe_experiment
 from grokking.pictures.pages.surfaces import surface_facts, write_combined_page, write_surface_page
 from grokking.pictures.surface_views import surface_title
@@ -49,7 +50,8 @@ def run_beside(source: Path, surface: Surface) -> Experiment | None:
     try:
         values = read_config(source.parent)
         for name, own in (("modulus", surface.modulus), ("task", surface.task)):
-            if values[name] != own:
+            both_tables = all(str(value).startswith(FILE) for value in (own, values[name]))
+            if values[name] != own and not both_tables:
                 raise UserError(
                     f"{config}: its {name} is {values[name]}, that of the surface {own}"
                 )

@@ -13,6 +13,7 @@ from typing import Any
 
 from grokking.commands.cli import Parser
 from grokking.config import FIELDS, IDENTITY, IN_USE, VARIABLES, Config, variables
+from grokking.laws import FILE, table_of
 from grokking.schema import integer
 from grokking.sweeps.axis import AXIS, Axis
 from grokking.sweeps.plan import Plan, passed_through, read_plan
@@ -145,6 +146,8 @@ def continued(plan: Plan, settings: dict[str, str], options: argparse.Namespace)
         field, begun = VARIABLES[variable], plan.environment.get(variable, defaults.get(variable))
         if text == begun or not (field in IDENTITY or field in IN_USE):
             continue
+        if _is_same_table(text, begun):
+            continue
         advice = "unset it to resume"
         if field in IN_USE:
             if options.inexact:
@@ -161,7 +164,15 @@ def continued(plan: Plan, settings: dict[str, str], options: argparse.Namespace)
             f"a sweep of {', '.join(map(str, dict.fromkeys(plan.epochs)))} epochs cannot be resumed with "
             f"fewer ({', '.join(map(str, dict.fromkeys(epochs)))})"
         )
-    return replace(plan, environment=plan.environment | settings, epochs=epochs)
+    of_the_sweep = {name: text for name, text in settings.items() if not text.startswith(FILE)}
+    return replace(plan, environment=plan.environment | of_the_sweep, epochs=epochs)
+
+
+def _is_same_table(text: str, begun: str | None) -> bool:
+    """Do both name the table that the sweep began with, which lies in its folder?"""
+    if not text.startswith(FILE) or begun is None or not begun.startswith(FILE):
+        return False
+    return table_of(text).digest == table_of(begun).digest
 
 
 def wanted_directory(options: argparse.Namespace) -> Path:

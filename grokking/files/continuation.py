@@ -17,6 +17,7 @@ from grokking.config import (
     identity,
     setting_in_words,
     split_seed_of,
+    task_of,
 )
 from grokking.detection import DIVERGED, watched
 from grokking.files import names
@@ -28,7 +29,8 @@ from grokking.files.run_files import (
     read_starts,
 )
 from grokking.files.surfaces import surface_path
-from grokking.laws import FILE, read_table
+from grokking.files.table_copy import read_copy
+from grokking.laws import FILE
 from grokking.system.errors import UserError
 
 ELSEWHERE = "choose another folder with GROK_ARTIFACTS_DIR"
@@ -70,8 +72,8 @@ def check_same_experiment(directory: Path, old: Mapping[str, Any], config: Confi
     before = {**defaults, **{name: old[name] for name in IDENTITY if name in old}}
     before["split_seed"] = split_seed_of(before)
     if before["task"].startswith(FILE):
-        before["task"] = FILE + read_table(directory / names.TASK).digest
-    for name, now in identity(config).items():
+        before["task"] = FILE + read_copy(directory).digest
+    for name, now in identity(config, task_of(config)).items():
         if before[name] == now:
             continue
         then = before[name]
@@ -134,8 +136,10 @@ def command_to_go_on(directory: Path, num_epochs: int, named: str) -> str:
     chosen = {
         name: entry["value"]
         for name, entry in read_settings(directory).items()
-        if name in FIELDS and entry.get("source") == "environment"
+        if name in FIELDS and entry.get("source", "default") != "default"
     }
+    if chosen.get("task", "").startswith(FILE):
+        chosen["task"] = f"{FILE}{Path(named) / names.TASK}"
     ended = {"stop_after_grok": None, "overwrite": None}
     going_on = {"num_epochs": num_epochs, "artifacts_dir": named, "resume": True}
     return command_line(chosen | ended | going_on)

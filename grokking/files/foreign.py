@@ -32,7 +32,7 @@ PASSED_OVER = frozenset(
     {"config", "train_losses", "test_losses", "train_loss", "test_loss", "optimizer", "scheduler"}
 )
 INDICES = ("train_indices", "test_indices")
-READ = ("model", "epoch", *LISTS, *LISTS.values(), *INDICES)
+READ = ("model", "epoch", "task", *LISTS, *LISTS.values(), *INDICES)
 ATTENTION = "blocks.0.attn."
 # What a config that was saved as a plain dict may not say otherwise.
 LIKE_OURS = {"fn_name": "add", "act_type": "ReLU", "act_fn": "relu", "use_ln": False}
@@ -52,6 +52,7 @@ class Foreign(NamedTuple):
     train_pairs: Tensor | None  # ascending pair numbers a * p + b; None: the file has no split
     form: str  # in words
     changes: list[str]  # what was cut, folded or rounded, in words
+    task: str | None  # as GROK_TASK has it; None: the file does not say
 
 
 def read_foreign(path: Path, epoch: int | None = None) -> Foreign:
@@ -76,7 +77,7 @@ def read_foreign(path: Path, epoch: int | None = None) -> Foreign:
         raise UserError(f"{path}: {error}") from error
     nanda = any(state[NAMES["W_O"]].ndim == 2 for state in found.values())
     form = "the transformer of Nanda et al. (2023)" if nanda else "TransformerLens"
-    return Foreign(path, states, pairs, form, list(changes))
+    return Foreign(path, states, pairs, form, list(changes), record.get("task"))
 
 
 # --- the file ----------------------------------------------------------------------------------
@@ -128,7 +129,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _noted(weights: dict[str, Tensor], note: dict[str, Any]) -> dict[str, Any]:
-    return {"model": weights, "epoch": note["epoch"]} if "epoch" in note else weights
+    told: dict[str, Any] = {key: note[key] for key in ("epoch", "task") if key in note}
+    return {"model": weights, **told} if told else weights
 
 
 def _how_to_save_again(path: Path, kind: str) -> str:

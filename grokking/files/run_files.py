@@ -9,6 +9,7 @@ from grokking.detection import OUTCOMES, outcome
 from grokking.files import names
 from grokking.files.history import History, read_history
 from grokking.files.json_files import read_record
+from grokking.files.table_copy import read_copy
 from grokking.laws import FILE
 from grokking.schema import (
     AMOUNT,
@@ -56,8 +57,8 @@ def read_task(directory: Path) -> "Task":
     values = read_config(directory)
     from grokking.task import make_task  # which needs numpy
 
-    copy = directory / names.TASK if values["task"].startswith(FILE) else None
-    return make_task(values["task"], values["modulus"], split_seed_of(values), copy)
+    table = read_copy(directory) if values["task"].startswith(FILE) else None
+    return make_task(values["task"], values["modulus"], split_seed_of(values), table)
 
 
 def read_settings(directory: Path) -> dict[str, dict[str, Any]]:

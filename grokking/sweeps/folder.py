@@ -8,10 +8,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from grokking.config import FIELDS
+from grokking.config import FIELDS, split_seed_of
 from grokking.detection import DIVERGED, GENERALISED, delay
 from grokking.files import names
 from grokking.files.run_files import FinishedRun, read_run
+from grokking.files.table_copy import read_copy
+from grokking.laws import FILE
 from grokking.sweeps.axis import AXIS
 from grokking.sweeps.plan import RESERVED, read_plan, read_sessions
 from grokking.sweeps.records import Condition, Fault, RunRecord, Sweep
@@ -33,6 +35,8 @@ def read_sweep(directory: Path) -> Sweep:
             run = read_run(folder)
             if run.imported is not None:
                 raise UserError("holds imported weights, whose settings are not known")
+            if run.config["task"].startswith(FILE):  # what it is called says nothing of it
+                run.config["task"] = f"a table of sha256 {read_copy(folder).digest[:12]}"
             read[folder.name] = run
         except UserError as error:
             faults.append(Fault(folder.name, str(error).removeprefix(f"{folder}/")))
@@ -98,7 +102,8 @@ def _duplicates(runs: dict[str, FinishedRun]) -> dict[str, str]:
     repeats = {}
     for name in sorted(runs, key=lambda n: (-runs[n].history.epochs[-1], n)):
         config = runs[name].config
-        same = tuple(config.get(field) for field in [AXIS.field, "seed", *EXPERIMENT])
+        fields = [AXIS.field, "seed", *EXPERIMENT]
+        same = (split_seed_of(config), *(config.get(field) for field in fields))
         if kept.setdefault(same, name) != name:
             repeats[name] = kept[same]
     return repeats

@@ -12,6 +12,8 @@ from typing import Any
 
 from grokking.config import VARIABLES, load, recorded_kind, variables
 from grokking.files import names
+from grokking.files.table_copy import write_copy
+from grokking.laws import FILE, table_of
 from grokking.schema import AMOUNT, OBJECT, VERSION, Kind
 from grokking.sweeps.axis import AXIS, Axis
 from grokking.system.errors import RunError, UserError
@@ -91,6 +93,9 @@ class Plan:
         return {**values, "environment": self.environment}
 
 
+TASK = "GROK_TASK"
+
+
 def passed_through(environ: Mapping[str, str]) -> dict[str, str]:
     """The settings that reach every run, in their variables' one spelling; UserError for a wrong one.
 
@@ -103,8 +108,12 @@ def passed_through(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_plan(directory: Path, plan: Plan) -> None:
+    """Write sweep.json, and beside it a copy of the table that the runs learn."""
     from grokking.files.json_files import write_json
 
+    task = plan.environment.get(TASK, "")
+    if task.startswith(FILE):
+        write_copy(directory, table_of(task))
     write_json(directory / names.PLAN, {"schema_version": VERSION, **plan.record()})
 
 
@@ -124,8 +133,10 @@ def read_plan(directory: Path) -> Plan:
     values = record.series(axis.key, axis.kind)
     seeds = record.series("seeds", recorded_kind("seed"))
     epochs = record.series("epochs", recorded_kind("num_epochs"), like=axis.key)
-    environment = record.get("environment", _SETTINGS)
+    environment = dict(record.get("environment", _SETTINGS))
     try:
+        if environment.get(TASK, "").startswith(FILE):
+            environment[TASK] = f"{FILE}{(directory / names.TASK).absolute()}"
         plan = Plan(
             axis.over(map(float, values)),
             tuple(seeds),

@@ -118,11 +118,19 @@ class FoldedEngine:
         self.device = device
         self.train, self.validation = (pairs.to(device) for pairs in split)
         self.targets = targets_by_pair(task, device)
+        self.of_whole_parts = [(part, self.targets[part]) for part in (self.train, self.validation)]
+
+    def goal(self, pairs: Tensor) -> Tensor:
+        """The targets of some questions; of a whole part of the split they are at hand."""
+        for part, goal in self.of_whole_parts:
+            if part is pairs:
+                return goal
+        return self.targets[pairs]
 
     def training_step(
         self, model: Transformer, pairs: Tensor, class_sums: bool = False
     ) -> TrainingStep:
-        parameters, goal = parameters_of(model), self.targets[pairs]
+        parameters, goal = parameters_of(model), self.goal(pairs)
         return TrainingStep(*self.backend.training_step(parameters, pairs, goal, class_sums))
 
     def evaluate(
@@ -133,7 +141,7 @@ class FoldedEngine:
         tables: Tables | None = None,
     ) -> Evaluation:
         tables = tables or self.backend.fold(parameters_of(model))
-        return self.backend.evaluate(tables, pairs, self.targets[pairs], class_sums=class_sums)
+        return self.backend.evaluate(tables, pairs, self.goal(pairs), class_sums=class_sums)
 
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
         chosen = torch.tensor(neurons, device=self.device)

@@ -66,7 +66,8 @@ def _config_of(foreign: Foreign) -> Config:
     d_model, d_mlp = weights["W_in"].shape
     sizes = {"d_model": d_model, "num_heads": len(weights["W_Q"]), "d_mlp": d_mlp}
     try:
-        return from_values({"modulus": len(weights["W_E"]) - 1, **sizes}).config
+        modulus = len(weights["W_E"]) - 1
+        return from_values({"task": foreign.task, "modulus": modulus, **sizes}).config
     except UserError as error:
         raise UserError(f"{foreign.path}: {error}") from error
 

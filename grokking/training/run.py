@@ -25,12 +25,12 @@ from grokking.files.continuation import (
 )
 from grokking.files.folder import check_free, claimed, clear, forget_report, forget_results
 from grokking.files.history import History
-from grokking.files.json_files import atomic_write, write_json
+from grokking.files.json_files import write_json
 from grokking.files.run_files import FinishedRun, read_config, read_starts
 from grokking.files.surfaces import Surface, surfaces_of, write_surface
+from grokking.files.table_copy import write_copy
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose_backend, choose_device
-from grokking.laws import FILE, table_of
 from grokking.pictures.experiment import Experiment
 from grokking.pictures.introduction import run_described
 from grokking.pictures.pages.run import write_run_pages
@@ -151,7 +151,7 @@ def about_finished(finished: FinishedRun, config: Config) -> Ended:
 
 def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingState:
     """The newest intact checkpoint in the folder, or epoch 0; config.json then tells of this start."""
-    config = loaded.config
+    config, task = loaded.config, task_of(loaded.config)
     record, fault = newest_checkpoint(directory)
     if fault:
         log.warning(f"{fault}; continuing from the one before")
@@ -162,30 +162,33 @@ def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingSta
                 f"set GROK_OVERWRITE=1 to train it again, or {ELSEWHERE}"
             )
         clear(directory)  # what was cut off before its first checkpoint
-        describe_run(loaded, directory, machine, epoch=0)
-        return new_state(config, machine.device)
+        describe_run(loaded, task, directory, machine, epoch=0)
+        return new_state(config, machine.device, task)
     check_same_experiment(directory, record["config"], config)
     check_reached(directory, record["epoch"], config)
     inexact = check_in_use(directory, machine.described(), config)
-    state = from_record(record, config, machine.device)
+    state = from_record(record, config, machine.device, task)
     measures.forget_after(directory, state.epoch)
     trajectory.forget_after(directory, state.epoch)
-    describe_run(loaded, directory, machine, state.epoch, inexact)
+    describe_run(loaded, task, directory, machine, state.epoch, inexact)
     log.info(f"resuming {directory} at epoch {state.epoch}")
     return state
 
 
 def describe_run(
     loaded: Loaded,
+    task: Task,
     directory: Path,
     machine: Machine,
     epoch: int,
     inexact: bool = False,
 ) -> None:
     """Write config.json: every setting, and on what each start and resume of the run was computed."""
-    config, earlier = loaded.config, []
+    settings, earlier = as_record(loaded.config), []
     if (directory / names.CONFIG).exists():
         earlier = read_starts(directory)
+        if task.table:  # the same one, whatever its file is called by now
+            settings["task"] = read_config(directory)["task"]
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     start = {"epoch": epoch, "time": now, "inexact": inexact, **machine.described()}
     fields = {
@@ -194,12 +197,11 @@ def describe_run(
             "source": loaded.sources[name],
             "variable": f"GROK_{name.upper()}",
         }
-        for name, value in as_record(config).items()
+        for name, value in settings.items()
     }
     content = {"schema_version": VERSION, "config": fields, **machine.described()}
-    if config.task.startswith(FILE):
-        table = table_of(config.task).content
-        atomic_write(directory / names.TASK, lambda file: file.write(table))
+    if task.table:
+        write_copy(directory, task.table)
     write_json(directory / names.CONFIG, {**content, "starts": [*earlier, start]})
 
 

@@ -41,15 +41,15 @@ class TrainingState:
     seconds: float = 0.0  # spent in the training loop, probes included
 
 
-def new_state(config: Config, device: torch.device) -> TrainingState:
+def new_state(config: Config, device: torch.device, task: Task | None = None) -> TrainingState:
     """Epoch 0 of a run: weights and split from the seed, each by its own generator."""
+    task = task or task_of(config)
     sizes = config.modulus, config.d_model, config.num_heads, config.d_mlp
     model = Transformer(*sizes, weights_generator(config.seed))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(config.init_scale)
     model = model.to(device)
-    task = task_of(config)
     generator = split_generator(split_seed_of(vars(config)))
     split = split_questions(task, config.training_pairs, generator)
     return TrainingState(config, task, split, model, Optimizer(config, model))
@@ -64,7 +64,7 @@ def labeled_record(state: TrainingState, epoch: int, weights: Weights) -> dict[s
     """Content of a labelled checkpoint: a model, and what is needed to understand it."""
     return {
         "epoch": epoch,
-        "config": identity(state.config),
+        "config": identity(state.config, state.task),
         "model": weights,
         "train_pairs": state.split.train,
     }
@@ -81,9 +81,11 @@ def to_record(state: TrainingState) -> dict[str, Any]:
     }
 
 
-def from_record(record: dict[str, Any], config: Config, device: torch.device) -> TrainingState:
+def from_record(
+    record: dict[str, Any], config: Config, device: torch.device, task: Task | None = None
+) -> TrainingState:
     """The state that to_record described, to be continued under `config`."""
-    state = new_state(config, device)
+    state = new_state(config, device, task)
     state.model.load_state_dict(record["model"])
     state.optimizer.load(record["optimizer"], device)
     state.split = split_after(state.task, record["train_pairs"])
