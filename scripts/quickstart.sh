@@ -31,12 +31,11 @@ surface="$("$PYTHON" - "$folder" <<'PYTHON'
 import sys
 from pathlib import Path
 
-from grokking.fourier import strongest_wave
 from grokking.files.surfaces import read_surface
 
 
 def share(path):
-    wave = strongest_wave(read_surface(path).values)
+    wave = read_surface(path).wave
     return 0.0 if wave is None else wave.share
 
 
@@ -48,7 +47,7 @@ PYTHON
 echo
 if "$PYTHON" -m grokking report --brief "$folder"; then
   story="$folder/report.html    the story of the run, with a film and a gallery of its neurons"
-else # an even modulus has no Fourier measures
+else
   story="$folder/visualizations/index.html    the run: curves and surfaces"
 fi
 

@@ -54,9 +54,9 @@ def test_a_run_leaves_the_weights_of_the_epochs_it_keeps(tmp_path, sparse):
     state, seen = new_state(config, CPU), {}
 
     class Watching(Scripted):
-        def training_step(self, model, class_sums=False):
+        def training_step(self, model, pairs, class_sums=False):
             seen[self.epoch + 1] = model.W_E.detach().clone()
-            return super().training_step(model, class_sums)
+            return super().training_step(model, pairs, class_sums)
 
     run(config, tmp_path, state=state, engine=Watching())
     assert list(recorded(tmp_path)) == kept(30)
