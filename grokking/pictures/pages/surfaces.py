@@ -1,5 +1,6 @@
 """The pages of one activation surface, and its statistics in words."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +58,7 @@ def write_surface_page(
     path: Path, surface: Surface, plotly_js: PlotlyJs, described: Experiment | None = None
 ) -> Path:
     """The surface in 3-D, after what is known of its run."""
-    return _write(path, surface, Figures([surface_figure(surface)]), plotly_js, described)
+    return _write(path, surface, [Figures([surface_figure(surface)])], plotly_js, described)
 
 
 def write_combined_page(
@@ -65,17 +66,18 @@ def write_combined_page(
 ) -> Path:
     """The surface in 3-D beside its heatmaps, one for each order."""
     figures = combined_figures(surface)
-    shown = Figures(figures, (1.35, *(1.0 for _ in figures[1:])))
+    rows = [figures] if len(figures) < 4 else [figures[:2], figures[2:]]
+    shown = [Figures(row, (1.35, 1, 1)[: len(row)] if row is figures else (1, 1)) for row in rows]
     return _write(path, surface, shown, plotly_js, described)
 
 
 def _write(
     path: Path,
     surface: Surface,
-    figures: Figures,
+    figures: Sequence[Figures],
     plotly_js: PlotlyJs,
     described: Experiment | None,
 ) -> Path:
     first = [] if described is None else introduce(described)
-    blocks: list[Block] = [*first, figures, Facts(surface_facts(surface))]
+    blocks: list[Block] = [*first, *figures, Facts(surface_facts(surface))]
     return write_page(path, surface_title(surface), blocks, plotly_js)
