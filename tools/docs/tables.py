@@ -6,10 +6,13 @@ A number in prose goes stale in silence; a table that a script wrote from a resu
 and that a test compares with it, does not.
 """
 
+import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -236,6 +239,43 @@ def tasks(results: Path) -> str:
     return f"{markdown(header, rows)}\n{machine(record)}{note(record)}\n"
 
 
+def task_medians(results: Path) -> str:
+    """The same in a row a task: how many runs came to what, and medians over the seeds."""
+    record = read_json(results / "tasks.json")
+    by_task: dict[str, list[Any]] = {}
+    for run in record["runs"]:
+        by_task.setdefault(run["words"], []).append(run)
+    rows = []
+    for words, runs in by_task.items():
+        outcomes = Counter(run["outcome"] for run in runs)
+        epochs = sorted(run["generalization_epoch"] or math.inf for run in runs)
+        reached = [f"{e:,}" if e < math.inf else "not by the end" for e in epochs]
+        rows.append(
+            [
+                words,
+                ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()),
+                ", ".join(reached),
+                *(_median(runs, basis, "periodic_neurons") for basis in BASES),
+                *(_median(runs, basis, "W_L_gini") for basis in BASES),
+            ]
+        )
+    header = ["task", "runs", "generalised at epoch", "periodic neurons, own basis", "additive"]
+    return f"{markdown([*header, 'Gini of W_L, own basis', 'additive'], rows)}\n{machine(record)}\n"
+
+
+BASES = ("own_basis", "additive_basis")
+
+
+def _median(runs: list[Any], basis: str, key: str) -> str:
+    """Over the seeds; a share of the neurons, or a coefficient."""
+    if runs[0][basis] is None:
+        return "none known"
+    value = median(
+        run[basis][key] / (run["neurons"] if key == "periodic_neurons" else 1) for run in runs
+    )
+    return f"{value:.0%}" if key == "periodic_neurons" else f"{value:.2f}"
+
+
 def _reached(run: Mapping[str, Any]) -> str:
     """At epoch 7,000; how far a run that has not generalised went."""
     if run["generalization_epoch"] is not None:
@@ -391,6 +431,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "controls": controls,
     "pages": pages,
     "tasks": tasks,
+    "task_medians": task_medians,
     "task_tables": task_tables,
     "sweep": sweep,
     "extended_sweep": extended_sweep,
