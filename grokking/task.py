@@ -95,7 +95,7 @@ class Task:
     name: str  # as in GROK_TASK
     p: int  # symbols that an operand may be; classes as well
     law: str  # in a formula: "(a + b) mod 113"
-    words: str  # "addition mod 113"
+    words: str  # inside a sentence: "addition mod 113", "the sum of squares mod 113"
     questions: Numbers  # [q] pair numbers, ascending
     targets: Numbers  # [q] the class of each question's answer
     group: Group | None  # None: no known basis
@@ -149,9 +149,13 @@ LAWS = {
     "subtract": Law("subtraction", "(a - b) mod {p}", lambda a, b, p: (a - b) % p),
     "multiply": Law("multiplication", "a b mod {p}", lambda a, b, p: a * b % p),
     "divide": Law("division", "a / b mod {p}", lambda a, b, p: a * _inverses(p)[b] % p),
-    "squares": Law("sum of squares", "(a^2 + b^2) mod {p}", lambda a, b, p: (a * a + b * b) % p),
+    "squares": Law(
+        "the sum of squares", "(a^2 + b^2) mod {p}", lambda a, b, p: (a * a + b * b) % p
+    ),
     "quadratic": Law(
-        "quadratic form", "(a^2 + a b + b^2) mod {p}", lambda a, b, p: (a * a + a * b + b * b) % p
+        "the quadratic form",
+        "(a^2 + a b + b^2) mod {p}",
+        lambda a, b, p: (a * a + a * b + b * b) % p,
     ),
 }
 
@@ -175,7 +179,7 @@ def _named(name: str, p: int, split_seed: int) -> Task:
         return Task(name, p, "a b in S_5", words, questions, answers, group_of(name, p))
     if name == "random":
         drawn = np.random.default_rng(split_seed).integers(0, p, p * p)
-        words = f"random answers, {p} classes"
+        words = f"random answers from {p} classes"
         return Task(name, p, "an answer drawn at random", words, questions, drawn, None)
     law = LAWS[name]
     if name in ON_NONZERO:

@@ -229,3 +229,16 @@ def test_batches_are_a_permutation_of_seed_and_epoch_the_last_one_short():
     for seed, epoch in ((1, 6), (2, 5)):
         assert not torch.cat(parts).equal(torch.cat(batches(train, 32, seed, epoch)))
     assert batches(train, None, 1, 5)[0] is train
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("add", "addition mod 7"),
+        ("squares", "the sum of squares mod 7"),
+        ("quadratic", "the quadratic form mod 7"),
+        ("random", "random answers from 7 classes"),
+    ],
+)
+def test_what_a_task_is_called_fits_into_a_sentence(name, words):
+    assert make_task(name, P).words == words
