@@ -114,7 +114,7 @@ def _check_ended_well(children: Sequence[Child]) -> None:
 def _time_reports(
     folders: Sequence[Path], variables: dict[str, str], stop: StopRequest
 ) -> float | None:
-    """Seconds until all have their reports; None if such runs can have none (an even modulus)."""
+    """Seconds until all have their reports; None if one could not be reported on."""
     began = time.monotonic()
     complaints = report_on(folders, len(folders), variables)
     if stop.number is not None:
