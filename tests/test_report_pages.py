@@ -20,6 +20,7 @@ from grokking.pictures.pages.film import film_data, write_film_page
 from grokking.pictures.pages.gallery import gallery_data, write_gallery_page
 from grokking.pictures.pages.report import Story, write_report_page
 from grokking.pictures.style import shades
+from grokking.task import make_task
 from tests.support.addition import addition
 from tests.support.browser import Chromium
 from tests.support.synthetic import described, phases
@@ -201,6 +202,28 @@ def test_another_neuron_and_natural_order(tmp_path, scene, chromium: Chromium) -
         )
         assert labels[:2] == ["0", "2"]
         assert page.errors == []
+
+
+@pytest.mark.parametrize("task", ("add", "s5", "squares"))
+def test_the_spectrum_is_titled_by_the_task_and_there_only_with_a_basis(
+    tmp_path, scene, chromium: Chromium, task
+) -> None:
+    made = make_task(task, 120 if task == "s5" else P)
+    spectra = np.ones((len(EPOCHS), made.blocks))
+    film = dataclasses.replace(scene.film, task=made, spectra=spectra, key_frequencies=[])
+    if task != "add":
+        heights = np.zeros((len(EPOCHS), made.p, made.p), np.uint8)
+        filmed = dataclasses.replace(film.neurons[0], frequency=0, heights=heights)
+        film = dataclasses.replace(film, neurons=[filmed])
+    path = write_film_page(tmp_path / "film.html", described(), film)
+    with chromium.open(path) as page:
+        page.settle()
+        titles = page.evaluate(
+            "[...document.querySelectorAll('.film h2')].filter(e => e.offsetParent).map(e => e.textContent)"
+        )
+        assert page.errors == []
+    title = {"add": ["Frequencies in the embedding"], "s5": ["Irreps in the embedding"]}
+    assert titles == ["Accuracy", *title.get(task, [])]
 
 
 def test_the_film_draws_its_surface(tmp_path, scene, chromium: Chromium) -> None:

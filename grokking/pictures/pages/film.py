@@ -50,6 +50,7 @@ def film_data(film: Film) -> dict[str, object]:
         "first_drawn_epoch": _first_drawn(film),
         "training": film.training_accuracies if film.has_split else None,
         "validation": film.validation_accuracies,
+        "spectrum_title": f"{blocks_word(film.task).capitalize()} in the embedding",
         "spectra": film.spectra.round(4).tolist(),
         "neurons": [
             {

@@ -14,6 +14,8 @@ function film(id, film) {
   plot(part("surface"), film.figures.surface);
   for (const name of ["curves", "spectrum"])
     if (film.figures[name]) plot(part(name), film.figures[name], { displayModeBar: false });
+  part("spectrum-title").textContent = film.spectrum_title;
+  part("spectrum").hidden = part("spectrum-title").hidden = !film.figures.spectrum;
   part("slider").max = last;
   choices(part("neurons"), film.neurons.map(neuron => neuron.label), 0, number => {
     chosen = number;
