@@ -10,7 +10,12 @@ import pytest
 from grokking.files.surfaces import Surface, surfaces_of
 from grokking.fourier import cyclic_basis, strongest_wave, wave_order
 from grokking.pictures.drawings import Drawing
-from grokking.pictures.figures.surfaces import combined_figures, heatmap_figure, surface_figure
+from grokking.pictures.figures.surfaces import (
+    combined_figures,
+    heatmap_figure,
+    surface_figure,
+    wave_heatmap,
+)
 from grokking.pictures.pages.page import Facts, Figures, write_page
 from grokking.pictures.pages.surfaces import surface_facts, write_surface_page
 from grokking.pictures.surface_views import surface_title, views
@@ -168,6 +173,18 @@ def test_a_task_without_a_known_basis_says_so_and_leaves_a_gap_where_nothing_is_
     (natural,) = views(drawn)
     assert "No known basis" in natural.look_for and "no known basis" in surface_title(drawn)
     assert np.isnan(heatmap_figure(drawn, natural).figure.data[0].z[2][1])
+    assert wave_heatmap(drawn).title == "Neuron 0: no known basis"
+    dead = Surface(0, 3, 0 * values, 5, "file:table.json", np.isnan(values))
+    assert wave_heatmap(dead).title == "Neuron 0: dead"
+
+
+def test_a_heatmap_is_titled_with_its_strongest_block_or_with_why_there_is_none() -> None:
+    generator = np.random.default_rng(0)
+    drawn = Surface(0, 120, generator.random((120, 120)), 5, "s5")
+    assert drawn.wave is not None
+    assert re.fullmatch(r"Neuron 0: irrep \(.*\), \d+\.\d%", wave_heatmap(drawn).title)
+    assert wave_heatmap(Surface(0, 120, np.ones((120, 120)), 5, "s5")).title == "Neuron 0: no irrep"
+    assert wave_heatmap(flat_surface(13)).title.endswith(": no wave")
 
 
 def test_the_sentence_warns_of_a_mixture_and_of_a_wave_too_fast_for_the_eye() -> None:

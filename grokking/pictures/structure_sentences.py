@@ -31,7 +31,8 @@ def block_named(task: Task, number: int) -> str:
     if task.group is None:
         return "no known basis"
     basis = task.group.basis
-    return f"{basis.kind} {basis.label(number)}" if number else "no wave"
+    nothing = "no wave" if basis.kind == "frequency" else f"no {basis.kind}"
+    return f"{basis.kind} {basis.label(number)}" if number else nothing
 
 
 def blocks_word(task: Task) -> str:

@@ -184,6 +184,16 @@ def _block(group: Group, wave: Wave) -> str:
     return f"{group.basis.kind} {group.basis.label(wave.frequency)}"
 
 
+def block_in_words(surface: Surface) -> str:
+    """The strongest block's name, or why there is none."""
+    group, wave = surface.group, surface.wave
+    if group is None:
+        return "dead" if is_dead(surface) else "no known basis"
+    if wave is None:
+        return "no wave" if group.basis.kind == "frequency" else f"no {group.basis.kind}"
+    return _block(group, wave)
+
+
 def is_dead(surface: Surface) -> bool:
     """Does no question make the neuron fire?"""
     return not np.nan_to_num(surface.values).any()

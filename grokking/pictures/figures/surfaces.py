@@ -13,7 +13,7 @@ from grokking.files.surfaces import Surface
 from grokking.fourier import Array
 from grokking.pictures.drawings import Button, Buttons, Drawing
 from grokking.pictures.style import SEQUENTIAL, TEMPLATE
-from grokking.pictures.surface_views import Order, View, drawn, surface_title, views
+from grokking.pictures.surface_views import Order, View, block_in_words, drawn, surface_title, views
 from grokking.pictures.thinning import tick_places
 
 LIGHTING = {"ambient": 0.65, "diffuse": 0.6, "specular": 0.1, "roughness": 0.8}
@@ -102,11 +102,9 @@ def _in_3d(
 
 def wave_heatmap(surface: Surface) -> Drawing:
     """The surface from above in wave order, where there is one, titled with its frequency."""
-    wave = surface.wave
-    wave_in_words = "no wave"
-    if wave is not None and surface.group is not None:
-        basis = surface.group.basis
-        wave_in_words = f"{basis.kind} {basis.label(wave.frequency)}, {wave.share:.1%}"
+    wave_in_words, wave = block_in_words(surface), surface.wave
+    if wave is not None:
+        wave_in_words += f", {wave.share:.1%}"
     drawing = heatmap_figure(surface, views(surface)[-1])
     return drawing._replace(title=f"Neuron {surface.neuron_index}: {wave_in_words}")
 
