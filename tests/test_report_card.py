@@ -12,6 +12,7 @@ from grokking.analysis.controls import Control, Controls
 from grokking.analysis.judging import Findings, Measured
 from grokking.analysis.phases import Phases
 from grokking.analysis.report_card import judge_run
+from grokking.task import make_task
 from tests.support.addition import addition
 
 ROWS = (
@@ -341,3 +342,34 @@ def test_three_readings_of_the_residual_are_shown_and_one_is_judged():
     assert row.run == "39.19% of the squared norm (62.60% of the norm; best rank: 0.96%)"
     assert row.verdict == "FAIL"
     assert "best approximation of that rank" in row.definition and "not judged" in row.definition
+
+
+def of_task(name, p, keys):
+    """The rows by name of another task, each with its definition."""
+    return card(task=make_task(name, p), now={"key_frequencies": keys})
+
+
+def test_the_rows_of_another_group_speak_of_its_own_blocks():
+    s5 = of_task("s5", 120, [1, 2, 3])
+    for row in s5.values():
+        assert "frequenc" not in f"{row.what} {row.definition}"
+        assert "u_k" not in row.definition and "cos" not in row.definition
+    assert "one irrep" in s5["neurons"].what
+    assert "the span of all W_L g, g a function of a key irrep" in s5["on"].definition
+    assert "rely on the key irreps" in s5["phases"].definition
+    product = of_task("multiply", 7, [1, 2, 3])  # of 3 one function, of 1 and 2 a pair each
+    assert "u_k = W_L cos(w_k log c)" in product["directions"].definition
+    assert product["residual"].what == "W_L: residual after all directions for each key frequency"
+    addition_rows = card()
+    assert "u_k = W_L cos(w_k c)" in addition_rows["directions"].definition
+    assert "residual after two directions" in addition_rows["residual"].what
+    assert "(1, cos, sin: 3 x 3)" in addition_rows["neurons"].definition
+    assert "the span of all u_k and v_k in" in addition_rows["on"].definition
+    assert "rely on the key frequencies" in addition_rows["phases"].definition
+
+
+def test_phases_of_a_task_without_a_basis_are_not_called_unreached():
+    nothing = Phases(None, None, None)
+    findings = dataclasses.replace(GOOD, task=make_task("squares", 7), now=None, phases=nothing)
+    _, phases, _ = judge_run(findings)
+    assert "without a known basis" in phases.run and phases.verdict == "not judged"

@@ -15,17 +15,19 @@ HALF = 0.5  # of the largest validation loss: below it the loss is on its way do
 CLOSED = 2.0  # validation loss over training loss: below it the gap is closed
 
 
-PHASES_RULE = (
-    "memorisation ends where the excluded loss is lowest, having fallen: from there on the model comes "
-    "to rely on the key frequencies; circuit formation ends at the last epoch whose validation loss is at "
-    f"least {HALF:g} of its maximum; cleanup at the first later epoch whose validation loss is "
-    f"below {CLOSED:g} times the training loss. All at recorded epochs"
-)
+def phases_rule(blocks: str) -> str:
+    """The rule in words; `blocks` is what the basis has, "frequencies"."""
+    return (
+        "memorisation ends where the excluded loss is lowest, having fallen: from there on the model comes "
+        f"to rely on the key {blocks}; circuit formation ends at the last epoch whose validation loss is at "
+        f"least {HALF:g} of its maximum; cleanup at the first later epoch whose validation loss is "
+        f"below {CLOSED:g} times the training loss. All at recorded epochs"
+    )
 
 
 @dataclass(frozen=True)
 class Phases:
-    """The recorded epoch at which each phase ends (see PHASES_RULE); None: not reached."""
+    """The recorded epoch at which each phase ends (see phases_rule); None: not reached."""
 
     memorization: int | None
     circuit_formation: int | None

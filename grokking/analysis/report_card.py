@@ -28,7 +28,7 @@ from grokking.analysis.judging import (
     not_computing,
     of_other_settings,
 )
-from grokking.analysis.phases import PHASES_RULE
+from grokking.analysis.phases import phases_rule
 from grokking.fourier import Basis
 from grokking.task import Group
 
@@ -55,7 +55,7 @@ def judge_run(findings: Findings) -> list[Row]:
         _directions(group),
         _cosines(group),
         _restricted(functions, controls.restricted_loss),
-        _on_directions(controls.on_directions),
+        _on_directions(group.basis, controls.on_directions),
         _on_null_space(findings.task.guesses, controls.on_null_space),
     ]
     return [
@@ -137,13 +137,14 @@ def _listed(m: Measured, basis: Basis) -> str:
 
 def _neurons(basis: Basis, d_mlp: int, control: Control) -> Claim:
     share = published.PERIODIC_NEURONS / published.ALL_NEURONS
+    waves = " (1, cos, sin: 3 x 3)" if basis.kind == "frequency" else ""
     least = 1 - TWICE * (1 - share)
     return Claim(
         f"neurons with > 85 % of their variance in one {basis.kind}",
         f"{published.PERIODIC_NEURONS} of {published.ALL_NEURONS} ({share:.1%})",
         f"at least {least:.1%}: twice the paper's rest",
         f"variance of post-ReLU activations at = over all questions; each {basis.kind} has as its share "
-        "its block of products of (1, its functions) of a and of b (1, cos, sin: 3 x 3), the constant left out",
+        f"its block of products of (1, its functions) of a and of b{waves}, the constant left out",
         shown=lambda m: f"{m.periodic_neurons} of {d_mlp} ({m.periodic_neurons / d_mlp:.1%})",
         value=lambda m: m.periodic_neurons / d_mlp,
         distance=lambda m: _below(m.periodic_neurons / d_mlp, least),
@@ -155,7 +156,7 @@ def _neurons(basis: Basis, d_mlp: int, control: Control) -> Claim:
 
 def _residual(basis: Basis, control: Control) -> Claim:
     most = TWICE * published.RESIDUAL
-    each = "two directions" if basis.kind == "frequency" else "all directions"
+    each = "two directions" if set(basis.sizes) == {2} else "all directions"
     return Claim(
         f"W_L: residual after {each} for each key {basis.kind}",
         f"< {published.RESIDUAL:.2%} (10 directions)",
@@ -178,6 +179,7 @@ def _residual(basis: Basis, control: Control) -> Claim:
 def _directions(group: Group) -> Claim:
     low, high = published.DIRECTIONS_EXPLAINED
     least = 1 - TWICE * (1 - low)
+    element = "log c" if group.listed else "c"
 
     def explained(m: Measured) -> list[float]:
         return [fit.explained for fit in m.direction_fits]
@@ -188,8 +190,8 @@ def _directions(group: Group) -> Claim:
         else f"directions of the key irreps: variance explained by the irrep of {group.answer}",
         f"{100 * low:.1f} to {100 * high:.1f} %",
         f"each at least {least:.1%}: twice the paper's rest",
-        "f(a, b) = post . u_k with u_k = W_L cos(w_k c), over all questions, fitted by a constant and a "
-        "multiple of the cosine of the answer's element; v_k likewise with sin; 1 - residual variance / "
+        f"f(a, b) = post . u_k with u_k = W_L cos(w_k {element}), over all questions, fitted by a constant and "
+        "a multiple of the cosine of the answer's element; v_k likewise with sin; 1 - residual variance / "
         "variance"
         if group.basis.kind == "frequency"
         else "f(a, b) = post . (W_L g) for each function g of a key irrep, over all questions, fitted by a "
@@ -256,12 +258,17 @@ def _restricted(functions: str, control: Control) -> Claim:
     )
 
 
-def _on_directions(control: Control) -> Claim:
+def _on_directions(basis: Basis, control: Control) -> Claim:
+    span = (
+        "u_k and v_k"
+        if basis.kind == "frequency"
+        else f"W_L g, g a function of a key {basis.kind},"
+    )
     return Claim(
         "ablation: MLP output on the key directions of W_L only",
         _becomes(published.FULL_LOSS, published.ON_DIRECTIONS_LOSS),
         f"at most {TWICE:g} times the loss of the whole model, and lower than with any draw of the control",
-        "post projected onto the span of all u_k and v_k in R^d_mlp; what passes by the MLP, and "
+        f"post projected onto the span of all {span} in R^d_mlp; what passes by the MLP, and "
         "all biases, as they are; all questions",
         shown=lambda m: _becomes(m.ablation.full, m.ablation.on_key_directions),
         value=lambda m: [m.ablation.full, m.ablation.on_key_directions],
@@ -310,10 +317,12 @@ def _excluded(now: Measured, functions: str, control: Control, has_split: bool) 
 
 
 def _phases(findings: Findings) -> Row:
-    phases, ends = findings.phases, None
+    phases, ends, group = findings.phases, None, findings.task.group
     nothing = "no weights were recorded along the way"
     if not findings.has_split:
         nothing = "the pairs that it was trained on are not known"
+    elif phases is not None and group is None:
+        nothing = "without a known basis there is no excluded loss to find them by"
     elif phases is not None:
         ends = [phases.memorization, phases.circuit_formation, phases.cleanup]
     shown = ["not reached" if end is None else f"{end:,}" for end in ends or ()]
@@ -327,7 +336,7 @@ def _phases(findings: Findings) -> Row:
         verdict.word,
         verdict.reason,
         None,
-        PHASES_RULE,
+        phases_rule("blocks" if group is None else group.basis.plural),
     )
 
 
