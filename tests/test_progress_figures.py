@@ -1,10 +1,13 @@
 """The figure of progress measures: what is drawn, its gaps, its marks."""
 
 import numpy as np
+import pytest
 
 from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.pictures.figures.progress import progress_figure
+from grokking.task import make_task
+from tests.support.addition import addition
 
 EPOCHS = [0, 8, 64]
 MEASURES = ProgressMeasures(
@@ -24,7 +27,7 @@ MEASURES = ProgressMeasures(
 
 
 def drawn(phases=None):
-    figure = progress_figure(MEASURES, phases or Phases(None, None, None)).figure
+    figure = progress_figure(MEASURES, phases or Phases(None, None, None), addition(13)).figure
     return figure, {trace.name: trace for trace in figure.data}
 
 
@@ -69,3 +72,17 @@ def test_the_ends_of_the_phases_that_were_reached_are_marked_and_named():
         (40, ""),
         (40, "end of circuit formation"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("task", "told", "untold"),
+    [
+        ("add", ("the key frequencies alone", "coefficient of 1 would", "one frequency"), "irrep"),
+        ("s5", ("the key irreps alone", "coefficient of 0.83 would", "one irrep"), "frequenc"),
+        ("squares", ("sum of squared weights",), "Gini"),
+    ],
+)
+def test_what_to_look_for_is_told_in_the_words_of_the_task(task, told, untold):
+    made = make_task(task, 120 if task == "s5" else 13)
+    look_for = progress_figure(MEASURES, Phases(None, None, None), made).look_for
+    assert all(words in look_for for words in told) and untold not in look_for

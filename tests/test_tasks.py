@@ -1,10 +1,12 @@
 """Every task from training to its pages, API and measures, on a tiny model."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
+from plotly.offline import get_plotlyjs
 
 import grokking
 from grokking.analysis import progress_measures
@@ -132,12 +134,40 @@ def test_the_pages_speak_of_the_task(run):
     pages = [run.folder / name for name in ("report.html", "film.html", "gallery.html")]
     pages.append(run.folder / "visualizations" / "index.html")
     for page in pages:
-        text = page.read_text()
+        text = own_text(page)
         assert task.words in text and task.law in text
-        assert ("frequency 1" in text) <= (task.group is not None)
         assert ("irrep" in text) == (run.config.task == "s5")
-    report = pages[0].read_text()
-    assert ("No basis is known" in report) == (task.group is None)
+        if run.config.task == "s5":
+            assert not re.findall(".{0,60}frequenc.{0,60}", text, re.IGNORECASE)
+        elif task.group is None:
+            assert not re.findall(r".{0,60}frequency \d", text, re.IGNORECASE)
+        else:
+            assert re.search(r"frequency \d", text, re.IGNORECASE)
+        sentence = f"No basis is known in which {task.words} would be sparse"
+        assert (sentence in text) == (task.group is None)
+
+
+def own_text(page):
+    """A page but for plotly itself."""
+    return page.read_text().replace(get_plotlyjs(), "")
+
+
+def test_the_figures_speak_of_the_task(run):
+    task = read_task(run.folder)
+    progress = run.figure("progress")
+    drawn = {trace.name for trace in progress.data}
+    assert ("Gini of W_E's spectrum" in drawn) == (task.group is not None)
+    if task.group is None:
+        for name in ("spectrum", "circles"):
+            with pytest.raises(ValueError, match="no basis is known"):
+                run.figure(name)
+        return
+    assert (
+        run.figure("spectrum").layout.title.text == f"Norm of each {task.group.basis.kind} in W_E"
+    )
+    if run.config.task == "s5":
+        with pytest.raises(ValueError, match="irreps have no circles"):
+            run.figure("circles")
 
 
 def test_a_run_of_a_table_holds_a_copy_and_goes_on_with_that_table_alone(
@@ -169,10 +199,23 @@ def test_a_page_of_a_surface_names_the_task_from_its_file_alone(tmp_path, run):
     from grokking.commands.surfaces import main as visualize
 
     assert visualize([str(tmp_path / "alone.json")]) == 0
-    text = (tmp_path / "alone_combined.html").read_text()
-    if run.config.task == "multiply":
-        assert "Powers of 3" in text
-    assert ("no known basis" in text) <= (read_task(run.folder).group is None)
+    pages = [tmp_path / name for name in ("alone_combined.html", "alone.html")]
+    for text in map(own_text, pages):
+        assert f"Neuron 5, {named(run.config)}, epoch 3: " in text
+        assert ("Powers of 3" in text) == (run.config.task in ("multiply", "divide"))
+        dead = ": dead" in text
+        assert ("no known basis" in text) == (read_task(run.folder).group is None and not dead)
+
+
+def named(config):
+    """The task as a surface's title has it."""
+    if config.task == "s5":
+        return "s5"
+    if config.task == "add":
+        return f"mod {config.modulus}"
+    if config.task == "random" or config.task.startswith("file:"):
+        return f"{config.task.partition(':')[0]}, p = {config.modulus}"
+    return f"{config.task} mod {config.modulus}"
 
 
 @pytest.mark.parametrize(

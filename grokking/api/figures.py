@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 from grokking.analysis.scenes import Circle
 from grokking.api.errors import not_yet
 from grokking.api.run import Run
+from grokking.files.run_files import read_task
 from grokking.files.surfaces import surfaces_of
 from grokking.pictures.drawings import Drawing
 
@@ -29,6 +30,15 @@ def run_figure(run: Run, name: str) -> go.Figure:
         raise not_yet(f"the figure {name!r}", LATER[name])
     if name not in RUN_FIGURES:
         raise ValueError(f"name is {name!r}, expected {', '.join(RUN_FIGURES)}")
+    task = read_task(run.folder)
+    if name != "progress" and task.group is None:
+        raise ValueError(
+            f"no basis is known in which {task.words} would be sparse, so there is no figure {name!r}"
+        )
+    if name == "circles" and task.group is not None and task.group.basis.kind != "frequency":
+        raise ValueError(
+            f"{task.group.basis.plural} have no circles: the figure 'spectrum' has them"
+        )
     found = run.investigated
     if name == "circles":
         return circles(found.scenes.circles)
@@ -39,10 +49,10 @@ def run_figure(run: Run, name: str) -> go.Figure:
     if name == "progress":
         from grokking.pictures.figures.progress import progress_figure
 
-        return titled(progress_figure(found.measures, found.findings.phases))
-    from grokking.pictures.figures.spectrum import spectrum_figure
+        return titled(progress_figure(found.measures, found.findings.phases, task))
+    from grokking.pictures.figures.spectrum import block_word, spectrum_figure
 
-    return titled(spectrum_figure(found.scenes.film), "Norm of each frequency in W_E")
+    return titled(spectrum_figure(found.scenes.film), f"Norm of each {block_word(task)} in W_E")
 
 
 def state_figure(state: "State", name: str, neuron: int) -> go.Figure:

@@ -12,6 +12,7 @@ from pathlib import Path
 from grokking.analysis import progress_measures
 from grokking.analysis.phases import find_phases
 from grokking.commands.cli import Parser, run_main
+from grokking.files.run_files import read_task
 from grokking.pictures.figures.progress import progress_figure
 from grokking.pictures.pages.page import Figures, write_page
 from tests.support.browser import Chromium
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, metavar="OUT.png")
     arguments = parser.parse_args()
     measures = progress_measures.read(arguments.run)
-    drawing = progress_figure(measures, find_phases(measures))
+    drawing = progress_figure(measures, find_phases(measures), read_task(arguments.run))
     with tempfile.TemporaryDirectory() as folder, Chromium() as chromium:
         path = Path(folder) / "page.html"
         write_page(path, "Progress measures", [Figures([drawing])], "inline")

@@ -21,16 +21,13 @@ from grokking.pictures.style import (
     epoch_lines,
     parts,
 )
+from grokking.task import Task
 
 RESTRICTED = Style(GREEN, "longdash", "diamond")
 EXCLUDED = Style(PURPLE, "dashdot", "x")
-_LOOK_FOR = (
-    "Restricted loss is that of the key frequencies alone, excluded loss that of {} pairs "
-    "without them. Below, a Gini coefficient of 1 would be a spectrum of one frequency."
-)
 
 
-def progress_figure(measures: ProgressMeasures, phases: Phases) -> Drawing:
+def progress_figure(measures: ProgressMeasures, phases: Phases, task: Task) -> Drawing:
     """Losses (log axis) above, structure of the weights below, against epoch; phases marked.
 
     The paper's figure 7: excluded and restricted loss beside training and validation loss.
@@ -38,6 +35,7 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> Drawing:
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.09, row_heights=[0.6, 0.4])
     both = (measures.training_losses, measures.validation_losses)
     of = "training" if measures.has_split else "all"
+    look_for = _look_for(task, "the training" if measures.has_split else "all")
     losses = [
         *(
             (f"{name} loss", style, series)
@@ -60,10 +58,18 @@ def progress_figure(measures: ProgressMeasures, phases: Phases) -> Drawing:
         yaxis2={"range": [-0.03, 1.03], "title": {"text": "structure"}},
         xaxis2={"tickformat": ",", "title": {"text": "epoch"}},
     )
-    return Drawing(
-        figure,
-        "Progress measures",
-        _LOOK_FOR.format("the training" if measures.has_split else "all"),
+    return Drawing(figure, "Progress measures", look_for)
+
+
+def _look_for(task: Task, pairs: str) -> str:
+    """What the curves mean that are there: without a known basis neither ablations nor spectra."""
+    if task.group is None:
+        return "Losses above; below, the sum of squared weights."
+    basis = task.group.basis
+    single = "1" if basis.kind == "frequency" else f"{1 - 1 / len(basis.sizes):.2f}"
+    return (
+        f"Restricted loss is that of the key {basis.plural} alone, excluded loss that of {pairs} pairs "
+        f"without them. Below, a Gini coefficient of {single} would be a spectrum of one {basis.kind}."
     )
 
 

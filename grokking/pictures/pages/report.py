@@ -113,7 +113,7 @@ def _measures(
     measures: ProgressMeasures, phases: Phases, task: Task, detected: Mapping[str, Any]
 ) -> Chapter:
     few = are_few(measures.key_frequencies, task)
-    drawing = progress_figure(measures, phases if few else Phases(None, None, None))
+    drawing = progress_figure(measures, phases if few else Phases(None, None, None), task)
     losses = {"loss": (measures.training_losses, measures.validation_losses)}
     columns = {
         **_columns(measures.has_split, losses),
