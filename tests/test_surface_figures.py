@@ -9,6 +9,7 @@ import pytest
 
 from grokking.files.surfaces import Surface, surfaces_of
 from grokking.fourier import cyclic_basis, strongest_wave, wave_order
+from grokking.pictures import surface_views
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.figures.surfaces import (
     combined_figures,
@@ -18,7 +19,7 @@ from grokking.pictures.figures.surfaces import (
 )
 from grokking.pictures.pages.page import Facts, Figures, write_page
 from grokking.pictures.pages.surfaces import surface_facts, write_surface_page
-from grokking.pictures.surface_views import surface_title, views
+from grokking.pictures.surface_views import operands_told, surface_title, views
 from grokking.task import make_task
 from tests.support.browser import Chromium, Page
 from tests.support.synthetic import flat_surface, neuron, surface
@@ -185,6 +186,84 @@ def test_a_heatmap_is_titled_with_its_strongest_block_or_with_why_there_is_none(
     assert re.fullmatch(r"Neuron 0: irrep \(.*\), \d+\.\d%", wave_heatmap(drawn).title)
     assert wave_heatmap(Surface(0, 120, np.ones((120, 120)), 5, "s5")).title == "Neuron 0: no irrep"
     assert wave_heatmap(flat_surface(13)).title.endswith(": no wave")
+
+
+def test_the_caption_says_which_operands_are_left_out_along_which_axis() -> None:
+    assert views(surface(13, 3))[0].caption == "Operands from 0 to 12, as counted."
+    product = views(planted("multiply", 13, 5))[0].caption
+    assert product == "Operands from 1 to 12, as counted, without those that no question has."
+    values = np.ones((5, 5))
+    values[2], values[:, 0] = np.nan, np.nan
+    (natural,) = views(Surface(0, 5, values, 5, "file:table.json", np.isnan(values)))
+    assert natural.order.first.tolist() == [0, 1, 3, 4]
+    assert natural.caption == (
+        "Operands from 0 to 4 along x and from 1 to 4 along y, as counted, without those that no "
+        "question has."
+    )
+
+
+def test_each_axis_says_how_many_of_its_operands_are_drawn(monkeypatch) -> None:
+    monkeypatch.setattr(surface_views, "DRAWN", 4)
+    values = np.ones((5, 5))
+    values[2] = np.nan
+    (natural,) = views(Surface(0, 5, values, 5, "file:table.json", np.isnan(values)))
+    assert natural.caption.endswith(" Drawn is every 2nd along y.")
+    _, powers, _ = views(planted("multiply", 5, 1))  # four operands of five
+    assert "Drawn" not in powers.caption
+    assert operands_told(make_task("multiply", 11)) == [
+        "Operands run from 1 to 10, without those that no question has. Drawn is every 3rd of them."
+    ]
+    assert operands_told(make_task("multiply", 5)) == []
+
+
+@pytest.mark.parametrize(("task", "p", "k"), [("multiply", 7, 3), ("add", 12, 6)])
+def test_an_alternating_function_is_told_as_two_levels(task: str, p: int, k: int) -> None:
+    drawn = planted(task, p, k)
+    assert drawn.wave is not None and drawn.wave.frequency == k
+    *_, ordered, wave = views(drawn)
+    assert "becomes one step along each axis" in wave.look_for
+    assert "flat squares, two by two" in wave.look_for
+    assert "look for a checkerboard" in ordered.look_for
+    for view in (ordered, wave):
+        assert "hills" not in view.look_for and "One wave" not in view.look_for
+    heights = heatmap_figure(drawn, wave).figure.data[0].z
+    half = len(heights) // 2
+    for i, j in ((0, 0), (0, half), (half, 0), (half, half)):
+        assert np.ptp(heights[i : i + half, j : j + half]) < 1e-6
+
+
+FACTS = ["minimum", "maximum", "mean"]
+STRENGTH = "periodicity strength{} (at most 0.5)"
+
+
+@pytest.mark.parametrize(
+    ("task", "pairs", "order"),
+    [
+        ("add", "", ""),
+        ("subtract", " (a, -a)", ""),
+        ("multiply", "", " by powers of 2"),
+        ("divide", " (a, 1/a)", " by powers of 2"),
+    ],
+)
+def test_the_facts_say_which_diagonal_they_are_of(task: str, pairs: str, order: str) -> None:
+    assert [name for name, _ in surface_facts(planted(task, 13, 3))] == [
+        *FACTS,
+        *(f"diagonal{pairs} {what}" for what in ("mean", "std", "range")),
+        f"dominant frequency on the diagonal{pairs}{order}",
+        STRENGTH.format(order),
+        "strongest frequency of the surface",
+        "its share of the variance",
+    ]
+
+
+def test_facts_of_no_frequencies_where_there_are_none() -> None:
+    diagonal = ["diagonal mean", "diagonal std", "diagonal range"]
+    values = np.random.default_rng(0).random((120, 120))
+    assert [name for name, _ in surface_facts(Surface(0, 120, values, 5, "s5"))] == [
+        *(*FACTS, *diagonal, "strongest irrep of the surface", "its share of the variance")
+    ]
+    squares = Surface(0, 7, values[:7, :7], 5, "squares")
+    assert [name for name, _ in surface_facts(squares)] == [*FACTS, *diagonal]
 
 
 def test_the_sentence_warns_of_a_mixture_and_of_a_wave_too_fast_for_the_eye() -> None:

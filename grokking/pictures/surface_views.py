@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from grokking.files.surfaces import Surface
 from grokking.fourier import Permutation, Wave, wave_order, waves_shown
 from grokking.laws import FILE
-from grokking.task import Group
+from grokking.task import Group, Task
 
 DRAWN = 1000  # operands on an axis, at most: more than that no screen shows, and few browsers open
 _LONG_PERIOD = 10  # operands a wave must span to look smooth on natural axes
@@ -61,7 +61,6 @@ def drawn(order: Order) -> Order:
 def views(surface: Surface) -> list[View]:
     """Natural order; the group's where it is another; wave order of the surface's strongest frequency."""
     group, wave, p = surface.group, surface.wave, surface.modulus
-    missing = operands_left_out(p)
     waves = None if wave is None else order_of_waves(group, wave.frequency)
     if group is None or wave is None or waves is None:
         look_for = _no_wave_order(surface)
@@ -70,19 +69,31 @@ def views(surface: Surface) -> list[View]:
     else:
         look_for = _natural(group, wave)
     first = natural_order(p, surface.holes)
-    counted = f"Operands from {first.first[0]} to {first.first[-1]}, as counted."
-    listed = [View("Natural order", drawn(first), counted + missing, look_for + missing)]
+    missing = operands_not_drawn(first)
+    ends, some = _ends(first, p)
+    caption = f"Operands {ends}, as counted{some}.{missing}"
+    listed = [View("Natural order", drawn(first), caption, look_for + missing)]
     if group is not None and group.listed:
-        name = group.listed.capitalize()
-        caption = f"Operands in the order of {group.listed}: one step is one factor.{missing}"
+        name, by_power = group.listed.capitalize(), group_order(group)
+        missing = operands_not_drawn(by_power)
+        caption = f"Operands in the order of {group.listed}: one step is one factor."
         by_group = caption if wave is None else _natural(group, wave)
-        listed.append(View(name, drawn(group_order(group)), caption, by_group + missing))
+        listed.append(View(name, drawn(by_power), caption + missing, by_group + missing))
     if group is not None and wave is not None and waves is not None:
+        missing = operands_not_drawn(waves)
         caption = f"{_waves_told(group, wave.frequency)}.{missing}"
         listed.append(
             View("Wave order", drawn(waves), caption, _wave_look_for(group, wave) + missing)
         )
     return listed
+
+
+def _ends(order: Order, p: int) -> tuple[str, str]:
+    """From where to where the operands run as counted, and whether some of all p are left out."""
+    x, y = (f"from {operands[0]} to {operands[-1]}" for operands in order)
+    along = x if np.array_equal(*order) else f"{x} along x and {y} along y"
+    some = ", without those that no question has" if min(map(len, order)) < p else ""
+    return along, some
 
 
 def _waves_told(group: Group, frequency: int) -> str:
@@ -98,32 +109,52 @@ def _waves_told(group: Group, frequency: int) -> str:
 
 def _wave_look_for(group: Group, wave: Wave) -> str:
     count = waves_shown(group.basis.order, wave.frequency)
+    becomes = f"{count} wave{'s' if count > 1 else ''} along each axis"
+    shapes, look_for = "hills", "smooth hills and diagonal ridges"
+    if has_two_levels(group, wave.frequency):
+        becomes = "one step along each axis, as it has two levels only"
+        shapes, look_for = "squares", "flat squares, two by two"
     listed = (
         f"The same numbers with both o{_waves_told(group, wave.frequency)[1:]}: frequency "
-        f"{wave.frequency} becomes {count} wave{'s' if count > 1 else ''} along each axis. "
+        f"{wave.frequency} becomes {becomes}. "
     )
     if wave.share >= _DOMINANT:
-        return (
-            f"{listed}Look for smooth hills and diagonal ridges; hovering shows the true operands."
-        )
-    return f"{listed}It holds less than half of this neuron's variance: hills, if any, are faint."
+        return f"{listed}Look for {look_for}; hovering shows the true operands."
+    return (
+        f"{listed}It holds less than half of this neuron's variance: {shapes}, if any, are faint."
+    )
 
 
-def operands_left_out(p: int) -> str:
+def has_two_levels(group: Group | None, frequency: int) -> bool:
+    """Is it the alternating function, which is a step and no hill?"""
+    return group is not None and frequency > 0 and group.basis.sizes[frequency - 1] == 1
+
+
+def operands_not_drawn(order: Order) -> str:
     """A sentence on the operands that are not drawn, if there are any."""
-    n = _every(p)
-    nth = {1: "", 2: "2nd", 3: "3rd"}.get(n, f"{n}th")
-    return f" Drawn is every {nth} of them." if nth else ""
+    along_x, along_y = (_every(len(operands)) for operands in order)
+    if along_x == along_y:
+        return f" Drawn is every {_nth(along_x)} of them." if along_x > 1 else ""
+    both = [
+        f"every {_nth(n)} along {axis}" for n, axis in ((along_x, "x"), (along_y, "y")) if n > 1
+    ]
+    return f" Drawn is {' and '.join(both)}."
 
 
-def operands_told(p: int) -> list[str]:
+def operands_told(task: Task) -> list[str]:
     """The same for pictures of many neurons."""
-    missing_operands = operands_left_out(p)
-    return [f"Operands run from 0 to {p - 1}.{missing_operands}"] if missing_operands else []
+    order = natural_order(task.p, task.holes)
+    missing = operands_not_drawn(order)
+    ends, some = _ends(order, task.p)
+    return [f"Operands run {ends}{some}.{missing}"] if missing else []
 
 
-def _every(p: int) -> int:
-    return -(-p // DRAWN)  # rounded up
+def _nth(n: int) -> str:
+    return {2: "2nd", 3: "3rd"}.get(n, f"{n}th")
+
+
+def _every(count: int) -> int:
+    return -(-count // DRAWN)  # rounded up
 
 
 def _natural(group: Group, wave: Wave) -> str:
@@ -132,6 +163,11 @@ def _natural(group: Group, wave: Wave) -> str:
         return (
             f"No {group.basis.kind} rules this neuron: {group.basis.label(wave.frequency)} is the "
             "strongest of many. After grokking, look for neurons that hold most of their variance in one."
+        )
+    if has_two_levels(group, wave.frequency):
+        return (
+            "It alternates from one operand to the next: look for a checkerboard, then press Wave order "
+            "to see its two levels apart."
         )
     period = group.basis.order / wave.frequency
     if period >= _LONG_PERIOD:

@@ -35,7 +35,7 @@ def write_film_page(path: Path, described: Experiment, film: Film) -> Path:
         *introduce(described),
         Prose([f"Press Play: {len(film.epochs)} recorded epochs. {hills_told(film)}"]),
         Widget("film", film_data(film)),
-        Prose([SCALE, *operands_told(film.modulus)]),
+        Prose([SCALE, *operands_told(film.task)]),
     ]
     return write_page(path, f"The film of a run: {described.title}", blocks, "inline")
 

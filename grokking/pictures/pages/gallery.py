@@ -38,7 +38,7 @@ def write_gallery_page(path: Path, described: Experiment, gallery: Gallery) -> P
             [
                 "Each picture runs from 0 (dark) to its neuron's own peak (bright); heights are drawn "
                 "in 255 equal steps of it.",
-                *operands_told(gallery.modulus),
+                *operands_told(gallery.task),
             ]
         ),
     ]

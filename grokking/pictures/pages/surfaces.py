@@ -14,6 +14,7 @@ from grokking.pictures.figures.surfaces import combined_figures, surface_figure
 from grokking.pictures.introduction import introduce
 from grokking.pictures.pages.page import Block, Facts, Figures, write_page
 from grokking.pictures.surface_views import surface_title
+from grokking.task import Group
 
 PlotlyJs = Literal["inline", "shared"]
 
@@ -24,8 +25,6 @@ def surface_facts(surface: Surface) -> list[tuple[str, str]]:
     scale = np.abs(values).max() or 1.0  # sums and squares of scaled values stay in range
     unit, diagonal = values / scale, np.diagonal(surface.grid) / scale
     wave, group = surface.wave, surface.group
-    kind = "frequency" if group is None else group.basis.kind
-    strongest = "none" if wave is None or group is None else str(group.basis.label(wave.frequency))
     facts = [
         ("minimum", f"{values.min():.4g}"),
         ("maximum", f"{values.max():.4g}"),
@@ -33,9 +32,12 @@ def surface_facts(surface: Surface) -> list[tuple[str, str]]:
     ]
     if not np.isnan(diagonal).any():
         facts += _diagonal_facts(surface, scale, diagonal)
+    if group is None:
+        return facts
+    strongest = "none" if wave is None else str(group.basis.label(wave.frequency))
     return [
         *facts,
-        (f"strongest {kind} of the surface", strongest),
+        (f"strongest {group.basis.kind} of the surface", strongest),
         ("its share of the variance", "none" if wave is None else f"{wave.share:.4f}"),
     ]
 
@@ -43,15 +45,30 @@ def surface_facts(surface: Surface) -> list[tuple[str, str]]:
 def _diagonal_facts(
     surface: Surface, scale: float, diagonal: NDArray[Any]
 ) -> list[tuple[str, str]]:
-    """Of the main diagonal, in the group's order where there is one."""
+    """Of the main diagonal, in the group's order where there is one; its waves where they are known."""
+    group = surface.group
+    pairs, order = ("", "") if group is None else _diagonal_told(group)
+    facts = [
+        (f"diagonal{pairs} mean", f"{scale * diagonal.mean():.4g}"),
+        (f"diagonal{pairs} std", f"{scale * diagonal.std():.4g}"),
+        (f"diagonal{pairs} range", f"{scale * np.ptp(diagonal):.4g}"),
+    ]
+    if group is None or group.basis.kind != "frequency":
+        return facts
     periodicity = diagonal_periodicity(surface.grid)
     return [
-        ("diagonal mean", f"{scale * diagonal.mean():.4g}"),
-        ("diagonal std", f"{scale * diagonal.std():.4g}"),
-        ("diagonal range", f"{scale * np.ptp(diagonal):.4g}"),
-        ("dominant frequency on the diagonal", str(periodicity.frequency or "none")),
-        ("periodicity strength (at most 0.5)", f"{periodicity.strength:.4f}"),
+        *facts,
+        (f"dominant frequency on the diagonal{pairs}{order}", str(periodicity.frequency or "none")),
+        (f"periodicity strength{order} (at most 0.5)", f"{periodicity.strength:.4f}"),
     ]
+
+
+def _diagonal_told(group: Group) -> tuple[str, str]:
+    """The pairs of operands on the diagonal of the group's table, where they are not (a, a); their order."""
+    pairs = ""
+    if not np.array_equal(group.first_order, group.second_order):
+        pairs = " (a, 1/a)" if group.listed else " (a, -a)"
+    return pairs, f" by {group.listed}" if group.listed else ""
 
 
 def write_surface_page(
