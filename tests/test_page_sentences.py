@@ -245,6 +245,28 @@ def test_hills_form_where_a_neuron_becomes_a_wave(shares, words):
     assert ("hills" in told) == ("since" in words or "neuron 10" in words)
 
 
+@pytest.mark.parametrize("shares", [[0.1, 0.6, 0.9], [0.6, 0.7, 0.9], [0.1, 0.2, 0.3]])
+@pytest.mark.parametrize(
+    ("task", "p", "block", "words"),
+    [("multiply", 7, 3, "frequency 3"), ("s5", 120, 3, "irrep (2,1,1,1)")],
+)
+def test_what_is_no_hill_is_not_told_as_one(task, p, block, words, shares):
+    plain = film(shares=[shares])
+    filmed = [dataclasses.replace(neuron, frequency=block) for neuron in plain.neurons]
+    told = hills_told(dataclasses.replace(plain, task=make_task(task, p), neurons=filmed))
+    assert words in told and "hills" not in told
+    assert ("wave" in told) <= (task == "multiply")
+    assert ("two levels" in told) == (task == "multiply" and shares[0] == 0.1 and shares[-1] == 0.9)
+
+
+def test_neurons_of_an_irrep_are_not_told_as_waves():
+    of_s5 = dataclasses.replace(
+        gallery([0.9, 0.2], [1.0, 1.0], [3, 3], [3]), task=make_task("s5", 120)
+    )
+    assert "wave" not in groups_told(of_s5)
+    assert "1 of 2 neurons have more than 85% of their variance in one irrep" in groups_told(of_s5)
+
+
 def gallery(shares, peaks, frequencies, keys):
     return Gallery(
         addition(P),

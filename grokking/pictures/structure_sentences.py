@@ -14,6 +14,7 @@ from grokking.analysis.scenes import ROUND, Circle, Film, Gallery
 from grokking.analysis.spectra import KEY_SHARE, are_few, few_blocks
 from grokking.files.history import Series
 from grokking.fourier import PERIODIC, Array
+from grokking.pictures.surface_views import has_two_levels
 from grokking.task import Task
 
 MOST = 0.5  # of the embedding's squared norm, or of a neuron's variance
@@ -198,22 +199,26 @@ def hills_told(film: Film) -> str:
         return f"Filmed are the neurons with the largest activations. {no_basis_told(film.task)}"
     filmed = max(film.neurons, key=lambda filmed: filmed.shares[-1])
     wave = f"of its variance in {block_named(film.task, filmed.frequency)}"
+    waves = film.task.group.basis.kind == "frequency"
+    simple = "one wave" if waves else "in one irrep"
     if filmed.shares[-1] <= PERIODIC:
         best = int(np.argmax(filmed.shares))
         return (
-            f"No neuron of this film ends as one wave: the nearest, neuron {filmed.neuron}, holds "
+            f"No neuron of this film ends {'as ' * waves}{simple}: the nearest, neuron {filmed.neuron}, holds "
             f"{filmed.shares[-1]:.1%} {wave} at the end, and {filmed.shares[best]:.1%} at most (epoch "
             f"{film.epochs[best]:,})."
         )
     below = [frame for frame, share in enumerate(filmed.shares) if share < MOST]
     if not below:
         return (
-            f"Neuron {filmed.neuron} is one wave at the end, and has held more than {MOST:.0%} {wave} "
+            f"Neuron {filmed.neuron} is {simple} at the end, and has held more than {MOST:.0%} {wave} "
             "from the first frame on."
         )
     since = below[-1] + 1
+    shapes = "two levels" if has_two_levels(film.task.group, filmed.frequency) else "hills"
+    look_for = f"Look for the {shapes} that form out of noise" if waves else "An irrep takes over"
     return (
-        f"Look for the hills that form out of noise: neuron {filmed.neuron} has held more than {MOST:.0%} "
+        f"{look_for}: neuron {filmed.neuron} has held more than {MOST:.0%} "
         f"{wave} since epoch {film.epochs[since]:,}, when the accuracy on "
         f"{'unseen' if film.has_split else 'all'} pairs was {film.validation_accuracies[since]:.0%}."
     )
@@ -228,8 +233,9 @@ def groups_told(gallery: Gallery) -> str:
     silent = f" {dead} are dead: no pair of operands makes them fire." if dead else ""
     if task.group is None:
         return f"{no_basis_told(task)}{silent}"
+    are = "are one wave, with" if task.group.basis.kind == "frequency" else "have"
     figures = (
-        f"{periodic} of {count} neurons are one wave, with more than {PERIODIC:.0%} of their variance in "
+        f"{periodic} of {count} neurons {are} more than {PERIODIC:.0%} of their variance in "
         f"one {task.group.basis.kind}.{silent}"
     )
     if not are_few(keys, task):

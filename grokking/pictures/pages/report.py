@@ -19,7 +19,7 @@ from grokking.pictures.experiment import Experiment
 from grokking.pictures.figures.circles import circle_figure
 from grokking.pictures.figures.history import history_figure
 from grokking.pictures.figures.progress import progress_figure
-from grokking.pictures.figures.spectrum import spectrum_figure
+from grokking.pictures.figures.spectrum import block_word, spectrum_figure
 from grokking.pictures.figures.surfaces import surface_figure, wave_heatmap
 from grokking.pictures.introduction import introduce
 from grokking.pictures.outcome_sentences import outcome_title
@@ -183,11 +183,12 @@ def _surfaces(surfaces: Sequence[Surface], gallery: Gallery) -> Chapter:
     in_3d.figure.update_layout(height=560)
     words = waves_told(gallery.shares, "neurons", gallery.task)
     names = listed([surface.neuron_index for surface in surfaces])
-    nearest = "; in 3-D the one nearest to a wave"
+    group = gallery.task.group
+    nearest = f"; in 3-D the one nearest to {'an irrep' if block_word(gallery.task) == 'irrep' else 'a wave'}"
     header = ["neuron", "strongest", "share of the variance", "peak", "mean"]
     return Chapter(
         words.heading,
-        [words.sentence, f"Shown: {names}{'' if gallery.task.group is None else nearest}."],
+        [words.sentence, f"Shown: {names}{'' if group is None else nearest}."],
         [
             Figures([in_3d]),
             Figures([wave_heatmap(surface) for surface in surfaces]),
