@@ -17,7 +17,7 @@ fi
 python=$root/.venv/bin/python
 [[ -x $python ]] || python=python3
 export sweep=$1 output=$2 python
-export GROK_SKIP_VALIDATION=1 GROK_RESUME=1 GROK_THREADS=1 GROK_PROBE_EVERY=10
+export GROK_SKIP_VALIDATION=1 GROK_RESUME=1 GROK_THREADS=1 GROK_PROBE_EVERY=10 GROK_STOP_AFTER_GROK=3000
 
 train() { # NAME_SEED VARIABLE=VALUE ...
     env "${@:2}" GROK_SEED="${1##*_}" GROK_ARTIFACTS_DIR="$output/$1" "$python" -m grokking
@@ -25,9 +25,9 @@ train() { # NAME_SEED VARIABLE=VALUE ...
 export -f train
 
 for seed in 1 2 3; do
-    for task in multiply divide subtract; do
-        echo "${task}_$seed GROK_TASK=$task GROK_NUM_EPOCHS=15000"
-    done
+    echo "multiply_$seed GROK_TASK=multiply GROK_NUM_EPOCHS=15000"
+    echo "divide_$seed GROK_TASK=divide GROK_NUM_EPOCHS=15000"
+    echo "subtract_$seed GROK_TASK=subtract GROK_WEIGHT_DECAY=2 GROK_NUM_EPOCHS=15000"
     echo "s5_$seed GROK_TASK=s5 GROK_TRAIN_FRACTION=0.8"
     echo "squares_$seed GROK_TASK=squares GROK_MODULUS=67"
     echo "quadratic_$seed GROK_TASK=quadratic GROK_MODULUS=67 GROK_TRAIN_FRACTION=0.6"
