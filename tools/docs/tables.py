@@ -222,6 +222,7 @@ def tasks(results: Path) -> str:
     rows = [
         [
             run["words"],
+            _departing(run),
             str(run["seed"]),
             f"{run['outcome']}{_reached(run)}",
             f"{run['final_validation_accuracy']:.1%}",
@@ -234,7 +235,7 @@ def tasks(results: Path) -> str:
         ]
         for run in record["runs"]
     ]
-    header = ["task", "seed", "outcome", "validation accuracy", "key blocks"]
+    header = ["task", "departing in", "seed", "outcome", "validation accuracy", "key blocks"]
     header += ["periodic neurons, own", "additive", "Gini, own", "additive"]
     return f"{markdown(header, rows)}\n{machine(record)}{note(record)}\n"
 
@@ -242,25 +243,39 @@ def tasks(results: Path) -> str:
 def task_medians(results: Path) -> str:
     """The same in a row a task: how many runs came to what, and medians over the seeds."""
     record = read_json(results / "tasks.json")
-    by_task: dict[str, list[Any]] = {}
+    by_task: dict[tuple[str, str], list[Any]] = {}
     for run in record["runs"]:
-        by_task.setdefault(run["words"], []).append(run)
+        by_task.setdefault((run["words"], _departing(run)), []).append(run)
     rows = []
-    for words, runs in by_task.items():
+    for (words, departing), runs in by_task.items():
         outcomes = Counter(run["outcome"] for run in runs)
         epochs = sorted(run["generalization_epoch"] or math.inf for run in runs)
         reached = [f"{e:,}" if e < math.inf else "not by the end" for e in epochs]
         rows.append(
             [
                 words,
+                departing,
                 ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()),
                 ", ".join(reached),
                 *(_median(runs, basis, "periodic_neurons") for basis in BASES),
                 *(_median(runs, basis, "W_L_gini") for basis in BASES),
             ]
         )
-    header = ["task", "runs", "generalised at epoch", "periodic neurons, own basis", "additive"]
-    return f"{markdown([*header, 'Gini of W_L, own basis', 'additive'], rows)}\n{machine(record)}\n"
+    header = [
+        "task",
+        "departing in",
+        "runs",
+        "generalised at epoch",
+        "periodic neurons, own basis",
+        "additive",
+    ]
+    return f"{markdown([*header, 'Gini of W_L, own basis', 'additive'], rows)}\n{machine(record)}{note(record)}\n"
+
+
+def _departing(run: Mapping[str, Any]) -> str:
+    """In which settings, beside the task and its size, a run is not the paper's."""
+    settings = {k: v for k, v in run["settings"].items() if k not in ("task", "modulus")}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in settings.items()) or "-"
 
 
 BASES = ("own_basis", "additive_basis")

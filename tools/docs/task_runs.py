@@ -72,10 +72,17 @@ def summarize(directory: Path) -> dict[str, Any]:
 def main() -> None:
     parser = Parser(prog="python -m tools.docs.task_runs", description="Runs of tasks, as JSON.")
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN_DIR")
-    folders = parser.parse_args().runs
+    parser.add_argument("--note", default="", help="what a reader of the table should know")
+    arguments = parser.parse_args()
+    folders = arguments.runs
     config = read_json(folders[0] / names.CONFIG)
     conditions = {key: config[key] for key in ("kernel", "threads", "device_name", "versions")}
-    record = {**conditions, "date": date.today().isoformat(), "runs": list(map(summarize, folders))}
+    record = {
+        **conditions,
+        "date": date.today().isoformat(),
+        "note": arguments.note,
+        "runs": list(map(summarize, folders)),
+    }
     json.dump(record, sys.stdout, indent=1)
 
 

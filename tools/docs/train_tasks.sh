@@ -28,6 +28,7 @@ for seed in 1 2 3; do
     echo "multiply_$seed GROK_TASK=multiply GROK_NUM_EPOCHS=15000"
     echo "divide_$seed GROK_TASK=divide GROK_NUM_EPOCHS=15000"
     echo "subtract_$seed GROK_TASK=subtract GROK_WEIGHT_DECAY=2 GROK_NUM_EPOCHS=15000"
+    [[ $seed == 1 ]] && echo "subtractslow_$seed GROK_TASK=subtract GROK_NUM_EPOCHS=15000"
     echo "s5_$seed GROK_TASK=s5 GROK_TRAIN_FRACTION=0.8"
     echo "squares_$seed GROK_TASK=squares GROK_MODULUS=67"
     echo "quadratic_$seed GROK_TASK=quadratic GROK_MODULUS=67 GROK_TRAIN_FRACTION=0.6"
@@ -35,4 +36,4 @@ for seed in 1 2 3; do
 done | xargs -P "${JOBS:-1}" -L 1 bash -c 'train "$@"' train
 
 cd -- "$root"
-"$python" -m tools.docs.task_runs "$sweep"/wd1.0_seed* "$output"/*_[0-9] >"$3"
+"$python" -m tools.docs.task_runs "$sweep"/wd1.0_seed* "$output"/{subtract,subtractslow,multiply,divide,s5,squares,quadratic,random}_[0-9] >"$3"
