@@ -261,15 +261,9 @@ def task_medians(results: Path) -> str:
                 *(_median(runs, basis, "W_L_gini") for basis in BASES),
             ]
         )
-    header = [
-        "task",
-        "departing in",
-        "runs",
-        "generalised at epoch",
-        "periodic neurons, own basis",
-        "additive",
-    ]
-    return f"{markdown([*header, 'Gini of W_L, own basis', 'additive'], rows)}\n{machine(record)}{note(record)}\n"
+    header = ["task", "departing in", "runs", "generalised at epoch"]
+    header += ["periodic neurons, own basis", "additive", "Gini of W_L, own basis", "additive"]
+    return f"{markdown(header, rows)}\n{machine(record)}{note(record)}\n"
 
 
 def _departing(run: Mapping[str, Any]) -> str:
