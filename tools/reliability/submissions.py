@@ -149,10 +149,9 @@ def _again(
         else:
             left.append(number)
     told = (done.errors or done.out).strip().rpartition("with: ")[2]
-    words = shlex.split(
-        told
-    )  # "grokking sweep --resume ...", or the script's name before the options
-    again = _swept(*words[words.index("--resume") :])
+    words = shlex.split(told)  # a script's name, or "grokking sweep", and the options
+    first = next(place for place, word in enumerate(words) if word.startswith("--"))
+    again = _swept(*words[first:])
     faults = _badly_covered(again, directory, left, limit, options)
     yield from (f"again by {told!r}: {fault}" for fault in faults)
 
