@@ -34,6 +34,7 @@ def own_modulus(name: str) -> int | None:
 
 
 def is_prime(p: int) -> bool:
+    """Has p two divisors? By trial, for a modulus."""
     return p > 1 and all(p % d for d in range(2, int(p**0.5) + 1))
 
 
@@ -45,6 +46,7 @@ class Table(NamedTuple):
 
     @property
     def digest(self) -> str:
+        """The sha256 of the file's bytes, in hexadecimal digits."""
         return sha256(self.content).hexdigest()
 
 

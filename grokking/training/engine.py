@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from grokking.kernels.backend import Backend, Evaluation
+from grokking.kernels.backend import Backend, Evaluation, no_class_sums
 from grokking.kernels.reference import sums_by_target
 from grokking.model.loss import cross_entropy, is_correct
 from grokking.model.tables import Tables
@@ -55,24 +55,39 @@ def targets_by_pair(task: Task, device: torch.device) -> Tensor:
     return targets.to(device)
 
 
-class PlainEngine:
+class OnSplit:
+    """The parts of a split on a device, and the targets of its questions."""
+
+    def __init__(self, task: Task, split: Split, device: torch.device) -> None:
+        self.modulus = task.p
+        self.train, self.validation = (pairs.to(device) for pairs in split)
+        self.targets = targets_by_pair(task, device)
+        self.of_whole_parts = [(part, self.targets[part]) for part in (self.train, self.validation)]
+
+    def goal(self, pairs: Tensor) -> Tensor:
+        """The targets of some questions, int64 [n]; of a whole part of the split they are at hand."""
+        for part, goal in self.of_whole_parts:
+            if part is pairs:
+                return goal
+        return self.targets[pairs]
+
+
+class PlainEngine(OnSplit):
     """The last-position forward in plain PyTorch: no kernel, any device."""
 
     def __init__(self, task: Task, split: Split, device: torch.device) -> None:
+        super().__init__(task, split, device)
         pairs = torch.arange(task.p**2, device=device)
         self.a, self.b = pairs // task.p, pairs % task.p
-        self.targets = targets_by_pair(task, device)
-        self.train, self.validation = (pairs.to(device) for pairs in split)
-        self.modulus = task.p
 
     def training_step(
         self, model: Transformer, pairs: Tensor, class_sums: bool = False
     ) -> TrainingStep:
-        goal = self.targets[pairs]
+        goal = self.goal(pairs)
         logits = model.logits_at_equals(self.a[pairs], self.b[pairs])  # [n, p]
         loss = cross_entropy(logits, goal).double().mean()
         correct = int(is_correct(logits, goal).sum())
-        sums = sums_by_target(self.no_sums(), goal, logits) if class_sums else None
+        sums = sums_by_target(no_class_sums(self.modulus), goal, logits) if class_sums else None
         return TrainingStep(loss, Evaluation(loss.item(), correct, len(goal), class_sums=sums))
 
     @torch.no_grad()
@@ -84,7 +99,7 @@ class PlainEngine:
         tables: Tables | None = None,
     ) -> Evaluation:
         loss, correct, count = 0.0, 0, len(pairs)
-        sums = self.no_sums() if class_sums else None
+        sums = no_class_sums(self.modulus) if class_sums else None
         for part in torch.split(pairs, PAIRS_AT_ONCE):
             goal = self.targets[part]  # [m]
             logits = model.logits_at_equals(self.a[part], self.b[part])  # [m, p]
@@ -93,9 +108,6 @@ class PlainEngine:
             if sums is not None:
                 sums_by_target(sums, goal, logits)
         return Evaluation(loss / count, correct, count, class_sums=sums)
-
-    def no_sums(self) -> Tensor:
-        return torch.zeros(self.modulus, self.modulus, dtype=torch.float64)
 
     @torch.no_grad()
     def surfaces(self, model: Transformer, neurons: list[int]) -> Tensor:
@@ -108,24 +120,14 @@ class PlainEngine:
         return torch.cat(chunks).reshape(self.modulus, self.modulus, len(neurons))
 
 
-class FoldedEngine:
+class FoldedEngine(OnSplit):
     """The model folded into tables (see fold) and evaluated by a backend."""
 
     def __init__(
         self, task: Task, split: Split, backend: Backend, device: torch.device = CPU
     ) -> None:
-        self.backend = backend
-        self.device = device
-        self.train, self.validation = (pairs.to(device) for pairs in split)
-        self.targets = targets_by_pair(task, device)
-        self.of_whole_parts = [(part, self.targets[part]) for part in (self.train, self.validation)]
-
-    def goal(self, pairs: Tensor) -> Tensor:
-        """The targets of some questions; of a whole part of the split they are at hand."""
-        for part, goal in self.of_whole_parts:
-            if part is pairs:
-                return goal
-        return self.targets[pairs]
+        super().__init__(task, split, device)
+        self.backend, self.device = backend, device
 
     def training_step(
         self, model: Transformer, pairs: Tensor, class_sums: bool = False

@@ -13,7 +13,7 @@ BY_MUON = ("W_in", "W_out")
 
 
 class Optimizer:
-    """One or two of torch's, which step together; `state` by the parameter's name."""
+    """One or two of torch's, which step together; what they keep of earlier steps goes by parameter."""
 
     def __init__(self, config: Config, model: Transformer) -> None:
         self.named = dict(model.named_parameters())
@@ -28,7 +28,7 @@ class Optimizer:
             part.zero_grad()
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
-        """What is kept of earlier steps, on the CPU."""
+        """What is kept of earlier steps, on the CPU: parameter -> name in torch's state -> tensor."""
         return {
             name: {key: value.cpu() for key, value in part.state[p].items() if value is not None}
             for name, p in self.named.items()

@@ -74,7 +74,7 @@ def train_run(loaded: Loaded, watching: Callable[[int, int], Watcher], stop: Sto
                 return about_finished(finished, config)
         state = open_state(loaded, directory, machine)
         engine = choose_engine(state.task, state.split, machine.device, machine.backend)
-        log.info(start_line(config, machine))
+        log.info(start_line(config, state.task, machine))
         recorder, watcher = Recorder(state, directory), watching(state.epoch, config.num_epochs)
         try:
             with denormals_as_zero():
@@ -205,10 +205,10 @@ def describe_run(
     write_json(directory / names.CONFIG, {**content, "starts": [*earlier, start]})
 
 
-def start_line(config: Config, machine: Machine) -> str:
+def start_line(config: Config, task: Task, machine: Machine) -> str:
     """What runs, on what, and why."""
     return (
-        f"training: {task_of(config).words}, weight decay {config.weight_decay:g}, seed {config.seed}, "
+        f"training: {task.words}, weight decay {config.weight_decay:g}, seed {config.seed}, "
         f"{config.num_epochs} epochs, into {config.artifacts_dir}\n"
         f"device: {machine.device} ({device_name(machine.device)}); kernel: {machine.backend}"
     )

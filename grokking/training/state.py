@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokking.config import Config, identity, split_seed_of, task_of
+from grokking.config import Config, identity, split_seed_of, task_of, training_pairs
 from grokking.detection import HALFWAY, MEMORIZED, Watch
 from grokking.files.history import History
 from grokking.model.transformer import Transformer
@@ -50,8 +50,9 @@ def new_state(config: Config, device: torch.device, task: Task | None = None) ->
         for parameter in model.parameters():
             parameter.mul_(config.init_scale)
     model = model.to(device)
+    count = training_pairs(len(task.questions), config.train_fraction)
     generator = split_generator(split_seed_of(vars(config)))
-    split = split_questions(task, config.training_pairs, generator)
+    split = split_questions(task, count, generator)
     return TrainingState(config, task, split, model, Optimizer(config, model))
 
 
