@@ -8,7 +8,7 @@ import math
 import re
 import shlex
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -254,7 +254,7 @@ def load(environ: Mapping[str, str], strict: bool = True) -> Loaded:
         values[VARIABLES[variable]] = value
     loaded = _checked(values, "environment", tuple(unknown))
     if strict and not loaded.config.skip_validation:
-        _check_reference(loaded.config)
+        check_reference(loaded.config)
     return loaded
 
 
@@ -312,10 +312,10 @@ def _check_together(config: Config) -> None:
         raise UserError("GROK_RESUME and GROK_OVERWRITE are both set, expected at most one of them")
 
 
-def _check_reference(config: Config) -> None:
+def check_reference(config: Config, fields: Iterable[str] = FIELDS) -> None:
     """Strict validation: guards against publishing a run that is not the reference experiment."""
-    for name, field in FIELDS.items():
-        value = getattr(config, name)
+    for name in fields:
+        value, field = getattr(config, name), FIELDS[name]
         if field.metadata["strict"] and value != field.default:
             raise UserError(
                 f"GROK_{name.upper()} is {as_text(value)}, but the reference experiment uses "

@@ -28,7 +28,7 @@ from tests.support.tiny import TINY
 
 pytestmark = pytest.mark.timeout(900)
 
-PLAN = Plan(AXIS.over((0.5, 1.0)), (1, 2, 3), (100, 100), {"GROK_THREADS": "1"})
+PLAN = Plan((AXIS.over((0.5, 1.0)),), (1, 2, 3), (100, 100), {"GROK_THREADS": "1"})
 
 
 def directives(script):

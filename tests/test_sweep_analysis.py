@@ -149,7 +149,7 @@ def test_a_repeated_run_is_counted_once_and_the_longer_one_stays(tmp_path):
 
 
 def test_a_planned_run_without_a_folder_is_missed(tmp_path):
-    write_plan(tmp_path, Plan(AXIS.over((1.0, 2.0)), (42,), (100, 100), {}))
+    write_plan(tmp_path, Plan((AXIS.over((1.0, 2.0)),), (42,), (100, 100), {}))
     write_run(tmp_path, 1.0, 42, None, last_epoch=100)
     (fault,) = read_sweep(tmp_path).faults
     assert fault == Fault("wd2.0_seed42", "planned, but there is no such folder")
@@ -287,9 +287,10 @@ def records(draw):
     epochs = st.one_of(st.none(), st.integers(0, last))
     memorized, generalized, grok = draw(epochs), draw(epochs), draw(epochs)
     share = draw(st.one_of(st.none(), st.floats(0, 1)))
+    weight_decay = draw(st.one_of(st.sampled_from([0.5, 1.0, 2.0]), st.floats(0, 1e308)))
     return RunRecord(
         directory=str(draw(st.integers())),
-        weight_decay=draw(st.one_of(st.sampled_from([0.5, 1.0, 2.0]), st.floats(0, 1e308))),
+        weight_decay=weight_decay,
         seed=draw(st.integers(0, 3)),
         learning_rate=draw(st.one_of(st.just(1e-3), st.floats(0, 1e308))),
         num_epochs=draw(st.integers(0, 10**308)),
@@ -305,12 +306,16 @@ def records(draw):
         final_validation_accuracy=share,
         seconds=draw(amounts),
         epochs_per_second=draw(amounts),
+        values={"weight_decay": weight_decay},
+        squares_at_memorization=draw(amounts),
+        squares_at_generalization=draw(amounts),
     )
 
 
 @given(st.lists(records(), min_size=1, max_size=8, unique_by=lambda run: run.directory))
 def test_no_numbers_make_the_statistics_crash_or_leave_json(runs):
-    summary = summarize_sweep(Sweep(Path("sweep"), AXIS, runs, [], [], {}, [], []))
+    axis = AXIS.over(sorted({run.weight_decay for run in runs}))
+    summary = summarize_sweep(Sweep(Path("sweep"), (axis,), runs, [], [], {}, [], []))
     json.dumps(summary, allow_nan=False)
     assert terminal_report(summary) and markdown_report(summary)
     if summary["delay_scaling"] is not None:
@@ -383,7 +388,7 @@ def test_the_scripts_report_and_end_with_their_codes(tmp_path):
 
 def test_conditions_and_wall_time_are_part_of_the_summary(tmp_path):
     """Published numbers carry hardware, versions and time; a run that does not say has 'unknown'."""
-    write_plan(tmp_path, Plan(AXIS.over((1.0, 2.0)), (42,), (100, 100), {}))
+    write_plan(tmp_path, Plan((AXIS.over((1.0, 2.0)),), (42,), (100, 100), {}))
     add_session(tmp_path, runs=1, jobs=2, seconds=90.04)
     add_session(tmp_path, runs=1, jobs=1, seconds=30)
     write_run(tmp_path, 1.0, 42, None, last_epoch=100)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from grokking.pictures.style import value_styles
 from grokking.pictures.thinning import log_places, thinned
 from grokking.sweeps.analysis import analyze
-from grokking.sweeps.curves import accuracy_figure, facets, loss_figure
-from grokking.sweeps.figures import distribution_figure, scaling_figure, survival_figure
+from grokking.sweeps.curves import accuracy_figures, facets, loss_figure
+from grokking.sweeps.figures import distribution_figure, scaling_figure, survival_figures
 from grokking.sweeps.folder import read_sweep
 from grokking.sweeps.look import NEVER_GLYPH, NOT_YET_GLYPH
 from grokking.sweeps.pages import write_sweep_pages
@@ -41,7 +41,7 @@ def plots(sweep):
 
 def test_every_run_has_a_curve_in_its_weight_decays_look(sweep):
     looks = value_styles([0.5, 1.0, 2.0])
-    lines = [trace for trace in accuracy_figure(sweep).figure.data if trace.mode == "lines"]
+    lines = [trace for trace in accuracy_figures(sweep)[0].figure.data if trace.mode == "lines"]
     assert len(lines) == 9
     for trace in lines:
         look = looks[float(trace.legendgroup)]
@@ -103,8 +103,8 @@ def test_sentences_of_a_sweep_hold_for_its_runs(sweep):
         "A point is a run that grokked. An arrow is a run that had not grokked at its last epoch: its "
         "grok epoch, if it has one, lies above."
     )
-    assert "7 of 9 grokked. Markers" in accuracy_figure(sweep).look_for  # 0.5 has no median
-    assert "Ticks: runs that ended without" in survival_figure(sweep).look_for
+    assert "7 of 9 grokked. Markers" in accuracy_figures(sweep)[0].look_for  # 0.5 has no median
+    assert "Ticks: runs that ended without" in survival_figures(sweep)[0].look_for
     assert loss_figure(sweep).look_for.startswith("0 of 9 runs climbed above the loss that they")
     assert "6 ended below a hundredth" in loss_figure(sweep).look_for
 
@@ -113,16 +113,16 @@ def test_the_order_of_weight_decays_is_claimed_where_the_medians_have_it(tmp_pat
     for weight_decay, grok_epoch in ((0.5, 8_000), (1.0, 5_000), (2.0, 2_000)):
         write_run(tmp_path, weight_decay, 1, grok_epoch)
     ordered = read_sweep(tmp_path)
-    assert "The more weight decay, the further left" in accuracy_figure(ordered).look_for
-    assert "Ticks" not in survival_figure(ordered).look_for
+    assert "The more weight decay, the further left" in accuracy_figures(ordered)[0].look_for
+    assert "Ticks" not in survival_figures(ordered)[0].look_for
     write_run(tmp_path, 3.0, 1, 2_500)
-    assert "further left" not in accuracy_figure(read_sweep(tmp_path)).look_for
+    assert "further left" not in accuracy_figures(read_sweep(tmp_path))[0].look_for
 
 
 def test_survival_curves_fall_at_the_grok_epochs_and_end_where_the_runs_do(sweep):
     curves = {
         t.name: (list(t.x), list(t.y))
-        for t in survival_figure(sweep).figure.data
+        for t in survival_figures(sweep)[0].figure.data
         if t.mode == "lines"
     }
     epochs, shares = curves["1.0"]
@@ -171,7 +171,7 @@ def test_the_scaling_figure_draws_any_timescale_and_no_delay_that_has_no_logarit
 def test_a_run_that_ended_where_it_began_is_ticked_at_the_top(tmp_path):
     write_run(tmp_path, 1.0, 1, None, last_epoch=0, num_epochs=1)
     write_run(tmp_path, 1.0, 2, 4_000)
-    ticks = survival_figure(analyze(tmp_path)[0]).figure.data[1]
+    ticks = survival_figures(analyze(tmp_path)[0])[0].figure.data[1]
     assert (list(ticks.x), list(ticks.y)) == ([0], [1.0])
 
 

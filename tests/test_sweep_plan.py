@@ -210,10 +210,10 @@ def test_a_dry_run_needs_neither_virtual_environment_nor_packages(tmp_path):
 
 def test_the_default_folder_is_named_after_the_time_below_the_artifacts(monkeypatch):
     options = parse([])
-    assert wanted_directory(options).parent == Path("artifacts")
-    assert wanted_directory(options).name.startswith("sweep_weight_decay_20")
+    assert wanted_directory(options, (AXIS,)).parent == Path("artifacts")
+    assert wanted_directory(options, (AXIS,)).name.startswith("sweep_weight_decay_20")
     monkeypatch.setenv("GROK_ARTIFACTS_DIR", "elsewhere")
-    assert wanted_directory(options).parent == Path("elsewhere")
+    assert wanted_directory(options, (AXIS,)).parent == Path("elsewhere")
 
 
 def test_sweeps_of_the_same_second_never_share_a_folder(tmp_path):
@@ -253,7 +253,7 @@ def test_a_plan_survives_being_written_and_read(tmp_path, monkeypatch):
     [
         ("weight_decays", None, "'weight_decays' is null, expected a list, each a number >= 0"),
         ("weight_decays", [-1], r"'weight_decays'\[0\] is -1, expected a number >= 0"),
-        ("weight_decays", [1, 2], "'epochs' has 1 entries, expected 2 as in 'weight_decays'"),
+        ("weight_decays", [1, 2], "'epochs' has 1 entries, expected 2, one per weight decay"),
         ("seeds", ["x"], r"'seeds'\[0\] is \"x\", expected an integer"),
         ("environment", {"GROK_NO": "1"}, r"not the plan of a sweep \(GROK_NO"),
         ("environment", [], "'environment' is a list, expected an object of texts"),
@@ -362,7 +362,7 @@ def test_cores_are_those_of_the_affinity_capped_by_the_containers_quota(tmp_path
 
 
 def test_the_sweep_skips_validation_where_it_departs_whatever_the_environment_says():
-    plan = Plan(AXIS.over((0.5, 1.0)), (42,), (10, 10), {"GROK_SKIP_VALIDATION": "0"})
+    plan = Plan((AXIS.over((0.5, 1.0)),), (42,), (10, 10), {"GROK_SKIP_VALIDATION": "0"})
     departing, reference = plan.runs()
     assert load(departing.variables).config.skip_validation
     assert not load(reference.variables).config.skip_validation
@@ -370,4 +370,4 @@ def test_the_sweep_skips_validation_where_it_departs_whatever_the_environment_sa
 
 def test_variables_reach_the_runs_as_they_were_read(monkeypatch):
     monkeypatch.setenv("GROK_KERNEL", " torch ")
-    assert passed_through(os.environ)["GROK_KERNEL"] == "torch"
+    assert passed_through(os.environ, (AXIS,))["GROK_KERNEL"] == "torch"

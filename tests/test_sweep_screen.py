@@ -130,21 +130,20 @@ MEASURED = Measurement(
 
 
 def test_wall_time_is_that_of_the_longest_run_first_schedule():
-    assert wall_time([1_000], 4, MEASURED) == pytest.approx(20)
-    assert wall_time([1_000] * 3, 2, MEASURED) == pytest.approx(40)
-    assert wall_time([1_000, 1_000, 3_000], 2, MEASURED) == pytest.approx(
-        40
-    )  # 3,000 beside the two
+    assert wall_time([(1_000, MEASURED)], 4) == pytest.approx(20)
+    assert wall_time([(1_000, MEASURED)] * 3, 2) == pytest.approx(40)
+    runs = [(epochs, MEASURED) for epochs in (1_000, 1_000, 3_000)]
+    assert wall_time(runs, 2) == pytest.approx(40)  # 3,000 beside the two
 
 
 def test_reports_follow_the_runs_and_take_time_for_each_state_up_to_the_limit_of_a_trajectory():
     measured = MEASURED._replace(seconds_per_state=0.5)
     film = 40
-    assert wall_time([60], 4, measured) == pytest.approx(0.6 + 10 + (61 + film) * 0.5 + 10)
+    assert wall_time([(60, measured)], 4) == pytest.approx(0.6 + 10 + (61 + film) * 0.5 + 10)
     of_each = (200 + film) * 0.5 + 10
-    assert wall_time([1_000] * 3, 2, measured) == pytest.approx(40 + 2 * of_each)
+    assert wall_time([(1_000, measured)] * 3, 2) == pytest.approx(40 + 2 * of_each)
     without_trajectory = measured._replace(snapshot_bytes=0)
-    assert wall_time([1_000], 1, without_trajectory) == pytest.approx(20 + 2 * 0.5 + 10)
+    assert wall_time([(1_000, without_trajectory)], 1) == pytest.approx(20 + 2 * 0.5 + 10)
 
 
 def test_disk_use_grows_with_histories_and_measures_and_with_the_trajectory_up_to_its_limit():

@@ -27,7 +27,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "sweep"
     folder.mkdir()
     settings = {name: text for name, text in TINY.items() if name != "GROK_NUM_EPOCHS"}
-    write_plan(folder, Plan(AXIS.over((1.0,)), (1, 2), (24,), settings))
+    write_plan(folder, Plan((AXIS.over((1.0,)),), (1, 2), (24,), settings))
     for seed, name in enumerate(NAMES, 1):
         assert train(folder / name, GROK_SEED=str(seed)) == 0
     return folder

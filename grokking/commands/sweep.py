@@ -8,8 +8,15 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from grokking.commands.sweep_options import parse, plan_from, program, wanted_directory
+from grokking.commands.sweep_options import (
+    parse,
+    plan_from,
+    program,
+    wanted_directory,
+    writes_reports,
+)
 from grokking.config import INEXACT
+from grokking.sweeps.budget import Budget
 from grokking.sweeps.log import RunLog
 from grokking.sweeps.plan import (
     Plan,
@@ -21,17 +28,18 @@ from grokking.sweeps.plan import (
     write_plan,
 )
 from grokking.sweeps.resources import Resources, choose_resources
-from grokking.system.errors import UserError
-from grokking.system.signals import graceful
+from grokking.system.errors import RunError, UserError
+from grokking.system.signals import StopRequest, graceful
 
 
 def main(arguments: Sequence[str]) -> int:
     """Returns the exit code; UserError and RunError are the caller's to print."""
     options = parse(arguments)
     plan = plan_from(options)
+    options.no_reports = not writes_reports(options, plan)
     if options.resume is not None:
         return _resume(plan, options)
-    wanted = wanted_directory(options)
+    wanted = wanted_directory(options, plan.axes)
     if options.slurm and not options.dry_run:
         return _submit(_with_threads(plan, None if options.slurm_gpus else 1), wanted, options)
     resources = choose_resources(options.jobs, plan.environment)
@@ -44,19 +52,49 @@ def main(arguments: Sequence[str]) -> int:
 
 def _start(plan: Plan, wanted: Path, resources: Resources, options: argparse.Namespace) -> int:
     """A new sweep: what it will take, then its folder, then its runs."""
+    budget = None
     if not options.no_estimate:
-        from grokking.sweeps.estimate import estimate_sweep
-
         with graceful() as stop:
-            print("measuring a few epochs ...", flush=True)
-            reports = not options.no_reports
-            print(estimate_sweep(plan.runs(), resources, wanted, stop, reports), flush=True)
+            budget = _looked_ahead(plan.runs(), wanted, resources, options, stop)
         if stop.number is not None:
             return stop.exit_code
     directory = create_directory(wanted)
     write_plan(directory, plan)
     with _claimed(directory):
-        return _carry_out(plan, plan.runs(), directory, resources, options)
+        return _carry_out(plan, plan.runs(), directory, resources, options, budget)
+
+
+def _looked_ahead(
+    runs: Sequence[PlannedRun],
+    directory: Path,
+    resources: Resources,
+    options: argparse.Namespace,
+    stop: StopRequest,
+) -> Budget | None:
+    """Say what these runs will take; the budget of --max-hours, which counts from now.
+
+    UserError where a measuring run is refused, so that what only torch can judge (an absent device or
+    kernel) is reported before the sweep's folder exists.
+    """
+    from grokking.sweeps.estimate import expectation, forecast_sweep
+
+    budget = None if options.max_hours is None else Budget(options.max_hours)
+    reports = not options.no_reports
+    print("measuring a few epochs ...", flush=True)
+    try:
+        forecast = forecast_sweep(runs, resources, stop, reports)
+    except InterruptedError:
+        print("interrupted", flush=True)
+        return None
+    except RuntimeError as error:
+        if budget is not None:
+            raise RunError(f"no estimate, which --max-hours needs: {error}") from error
+        print(f"no estimate: {error}", flush=True)
+        return None
+    print(expectation(forecast, runs, resources, directory, reports), flush=True)
+    if budget is not None:
+        budget.seconds = forecast.seconds
+    return budget
 
 
 def _resume(plan: Plan, options: argparse.Namespace) -> int:
@@ -131,6 +169,7 @@ def _carry_out(
     directory: Path,
     resources: Resources,
     options: argparse.Namespace,
+    budget: Budget | None = None,
 ) -> int:
     from grokking.commands.sweep_screen import Screen
     from grokking.sweeps.runner import Runner, wait_for_orphans
@@ -141,12 +180,14 @@ def _carry_out(
         if resuming:
             wait_for_orphans([directory / run.name for run in runs], stop)
             pending = _unfinished(runs, directory, log)
+        if resuming and options.max_hours is not None and pending and stop.number is None:
+            budget = _looked_ahead(pending, directory, resources, options, stop)
         print(_start_line(directory, runs, pending, resources), flush=True)
         if not alone:
             log.header(plan, "resumed" if resuming else "started")
         screen = Screen(len(pending))
         resume = (INEXACT if options.inexact else "1") if resuming else ""
-        runner = Runner(directory, resources.jobs, resources.devices, stop, screen, resume)
+        runner = Runner(directory, resources.jobs, resources.devices, stop, screen, resume, budget)
         failed = runner.work(sorted(pending, key=lambda run: -run.epochs))  # longest first
     if pending and not alone:
         add_session(directory, runner.finished, resources.jobs, screen.elapsed)
@@ -163,6 +204,11 @@ def _carry_out(
     well = alone or analyze_and_plot(directory)
     if failed:
         print(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; again: {again}")
+    if runner.left:
+        print(
+            f"{len(runner.left)} of {len(runs)} runs are left, which would not have ended within "
+            f"{options.max_hours:g} hours; go on with: {again}"
+        )
     return 0 if well and not failed and not runner.diverged else 1
 
 

@@ -47,7 +47,7 @@ RUN_FILES = (
     names.MEASURES,
     *(path for label in LABELS for path in _label(label)),
     *(f"{names.TRAJECTORY}/epoch_*{suffix}" for suffix in names.WEIGHTS),
-    f"{names.PICTURES}/plotly-*.min.js",
+    f"{names.PICTURES}/{names.LIBRARY.format('*')}",
     *(f"{names.PREVIOUS}{suffix}" for suffix in names.WEIGHTS),
     *(f"{names.LATEST}{suffix}" for suffix in names.WEIGHTS),
     names.TASK,

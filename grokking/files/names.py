@@ -14,6 +14,7 @@ TRAJECTORY = "trajectory"
 SURFACE = "activation_surface_neuron_{}"  # .json, and .html of its page
 AT_EPOCH = "_epoch_{}"  # at the end of a surface's name that is not of the run's last state
 PICTURES, TRAINING_HISTORY, INDEX = "visualizations", "training_history.html", "index.html"
+LIBRARY = "plotly-{}.min.js"  # a copy of plotly.js and its version, beside the pages that share it
 WEIGHTS = (".pt", ".tl.pt", ".safetensors", ".npz")  # a checkpoint, and what `export` makes of it
 LOCK, FAILURE = ".lock", "failure.json"
 
@@ -24,10 +25,11 @@ PROGRESS_MEASURES = "progress_measures.json"
 # --- of a sweep
 PLAN, SUMMARY = "sweep.json", "analysis_summary.json"
 RUN_LOG, OUTPUT = "run_log.txt", "training_output.log"
-PLOTS, SLURM, DAMAGED = "plots", "slurm", "damaged"
+PLOTS, SLURM, DAMAGED, TABLES = "plots", "slurm", "damaged", "tables"
 ACCURACY_PLOT = "validation_accuracy_comparison.html"
 DISTRIBUTION_PLOT = "grokking_epoch_distribution.html"
 COMBINED_PLOT = "combined_comparison.html"
+PHASE_DIAGRAM = "phase_diagram.html"
 
 
 def labeled_path(directory: Path, label: str) -> Path:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from grokking.files import names
 from grokking.laws import Table, read_table
+from grokking.system.errors import RunError
 
 
 def read_copy(directory: Path) -> Table:
@@ -12,8 +13,12 @@ def read_copy(directory: Path) -> Table:
     return read_table(path, f"{path}, the copy of a table")
 
 
-def write_copy(directory: Path, table: Table) -> None:
-    """The bytes of the file, as it was read."""
+def write_copy(directory: Path, table: Table, name: str = names.TASK) -> None:
+    """The bytes of the file, as it was read. RunError if the disk refuses."""
     from grokking.files.json_files import atomic_write
 
-    atomic_write(directory / names.TASK, lambda file: file.write(table.content))
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot create {directory}: {error.strerror}") from error
+    atomic_write(directory / name, lambda file: file.write(table.content))

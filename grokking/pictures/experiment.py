@@ -207,7 +207,22 @@ def _listed(texts: Iterable[str]) -> str:
     """Each distinct text once, in order."""
     distinct = list(dict.fromkeys(texts))
     beyond = len(distinct) - LISTED
+    if beyond > 0 and all(map(_is_number, distinct)):
+        ordered = sorted(distinct, key=_number)
+        return f"{ordered[0]} to {ordered[-1]} ({len(ordered)} values)"
     return ", ".join(distinct[:LISTED]) + (f" and {beyond} more" if beyond > 0 else "")
+
+
+def _number(text: str) -> float:
+    return float(text.replace(",", ""))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        _number(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _plural(name: str, values: Sequence[str]) -> str:

@@ -32,8 +32,13 @@ SEQUENTIAL = "Viridis"  # for sequences from little to much
 
 def shades() -> list[str]:
     """256 colours of SEQUENTIAL as #rrggbb, from little to much."""
-    sampled = sample_colorscale(get_colorscale(SEQUENTIAL), [i / 255 for i in range(256)])
-    return ["#" + "".join(f"{round(part):02x}" for part in unlabel_rgb(color)) for color in sampled]
+    return sampled([i / 255 for i in range(256)])
+
+
+def sampled(places: Sequence[float]) -> list[str]:
+    """Colours of SEQUENTIAL at places from 0 to 1, as #rrggbb."""
+    colors = sample_colorscale(get_colorscale(SEQUENTIAL), list(places))
+    return ["#" + "".join(f"{round(part):02x}" for part in unlabel_rgb(color)) for color in colors]
 
 
 class Style(NamedTuple):
@@ -49,6 +54,7 @@ VALIDATION = Style(VERMILLION, "solid", "square")
 
 Named = tuple[str, Style]
 S = TypeVar("S")
+V = TypeVar("V")
 
 
 def parts(has_split: bool, both: Sequence[S]) -> list[tuple[Named, S]]:
@@ -61,7 +67,7 @@ def parts(has_split: bool, both: Sequence[S]) -> list[tuple[Named, S]]:
     return [(("training", TRAINING), both[0]), (("validation", VALIDATION), both[1])]
 
 
-_WEIGHT_DECAYS = {
+_WEIGHT_DECAYS: dict[Any, Style] = {
     0.0: Style(BLACK, "longdashdot", "cross"),
     0.1: Style(PURPLE, "dashdot", "x"),
     0.3: Style(SKY_BLUE, "longdash", "triangle-down"),
@@ -72,22 +78,23 @@ _WEIGHT_DECAYS = {
 }
 
 
-def value_styles(values: Iterable[float]) -> dict[float, Style]:
-    """One style per value of a sweep (of weight decay), ascending.
+def value_styles(values: Iterable[V]) -> dict[V, Style]:
+    """One style per value of a sweep's axis, in their order.
 
-    The usual values always look the same; others take the looks that are left,
-    then repeat the colours with another dash and marker.
+    The usual values of weight decay always look the same; others take the looks that are left. More values
+    than there are looks go through the colours of SEQUENTIAL, with dashes and markers in turn.
     """
-    wanted = sorted(set(values))
+    wanted = list(dict.fromkeys(values))
+    if len(wanted) > len(_WEIGHT_DECAYS):
+        places = [0.9 * place / (len(wanted) - 1) for place in range(len(wanted))]
+        cues = cycle(_WEIGHT_DECAYS.values())
+        return {
+            value: Style(color, cue.dash, cue.symbol)
+            for value, color, cue in zip(wanted, sampled(places), cues, strict=False)
+        }
     styles = {value: _WEIGHT_DECAYS[value] for value in wanted if value in _WEIGHT_DECAYS}
     free = [style for style in _WEIGHT_DECAYS.values() if style not in styles.values()]
-    usual = list(_WEIGHT_DECAYS.values())
-    shifted = [
-        Style(usual[i].color, usual[i - shift].dash, usual[i - shift].symbol)
-        for shift in range(1, len(usual))
-        for i in range(len(usual))
-    ]
-    looks = cycle(free + shifted)
+    looks = iter(free)
     return {value: styles.get(value) or next(looks) for value in wanted}
 
 

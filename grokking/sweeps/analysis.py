@@ -1,4 +1,4 @@
-"""Statistics per value of the axis, verdicts and the scaling of the delay: analysis_summary.json."""
+"""Statistics per cell of the sweep, verdicts and the laws of the delay: analysis_summary.json."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,34 +10,71 @@ from typing import Any
 from grokking.files import names
 from grokking.files.json_files import finite_or_none, write_json
 from grokking.schema import VERSION
+from grokking.sweeps.axis import AXIS
+from grokking.sweeps.delay_laws import delay_laws
 from grokking.sweeps.folder import read_sweep
-from grokking.sweeps.records import RunRecord, Sweep
+from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.scaling import Delays, delays_left_out, fit
-from grokking.sweeps.survival import Observation, median_time, wilson_interval
+from grokking.sweeps.survival import Observation, median_interval, median_time, wilson_interval
 from grokking.sweeps.verdicts import Comparison, Verdict
+
+RATES = {"weight_decay", "learning_rate"}  # axes whose delays may be pooled by timescale
 
 
 def summarize_sweep(sweep: Sweep) -> dict[str, Any]:
     """Everything that analysis_summary.json holds."""
-    delays = _delays(sweep.runs)
+    delays = _delays(sweep.runs) if {*sweep.fields} <= RATES else {}
     return {
         "schema_version": VERSION,
         "sweep": sweep.directory.resolve().name,
         "runs_read": len(sweep.runs),
         "runs_not_counted": len(sweep.faults),
-        sweep.axis.key: [
-            {sweep.axis.field: value, **_summarize_group(runs)}
-            for value, runs in sweep.groups().items()
-        ],
+        "axes": [{"field": axis.field, "values": axis.values} for axis in sweep.axes],
+        "cells": [_summarize_cell(sweep, cell, runs) for cell, runs in sweep.cells.items()],
+        **(_of_weight_decay(sweep) if sweep.by_weight_decay else {}),
+        "delay_laws": [law.record() for law in delay_laws(sweep)],
         "delay_scaling": _scaling_record(delays),
         "delay_scaling_left_out": _left_out_records(delays),
         "verdicts": [_verdict_record(verdict) for verdict in sweep.verdicts()],
-        "runs": [asdict(run) for group in sweep.groups().values() for run in group],
+        "runs": [asdict(run) for runs in sweep.cells.values() for run in runs],
         "faults": [{"directory": f.directory, "fault": f.fault} for f in sweep.faults],
         "warnings": sweep.warnings,
         "conditions": [condition._asdict() for condition in sweep.conditions],
         "sessions": sweep.sessions,
     }
+
+
+def _summarize_cell(sweep: Sweep, cell: Cell, runs: Sequence[RunRecord]) -> dict[str, Any]:
+    grokked = sum(run.grokked for run in runs)
+    return {
+        "values": dict(zip(sweep.fields, cell, strict=True)),
+        "runs": [run.directory for run in runs],
+        "outcomes": dict(sorted(Counter(run.outcome for run in runs).items())),
+        "grokked_share": grokked / len(runs),
+        "grokked_share_interval_95": wilson_interval(grokked, len(runs)),
+        "memorization": _kaplan_meier(run.memorising for run in runs),
+        "generalization": _with_interval([run.generalising for run in runs]),
+        "grok": _with_interval([run.followed.observation for run in runs]),
+        "delay": _kaplan_meier(run.observed_delay for run in runs),
+        "grok_epoch": _spread(run.grok_epoch for run in runs),
+        "final_training_accuracy": _spread(run.final_training_accuracy for run in runs),
+        "final_validation_accuracy": _spread(run.final_validation_accuracy for run in runs),
+        "seconds": _spread(run.seconds for run in runs),
+    }
+
+
+def _with_interval(observations: Sequence[Observation]) -> dict[str, Any]:
+    interval = median_interval(observations)
+    return {
+        **_kaplan_meier(observations),
+        "interval": None if interval is None else interval._asdict(),
+    }
+
+
+def _of_weight_decay(sweep: Sweep) -> dict[str, Any]:
+    """The groups of a sweep of weight decay as they were before there were cells."""
+    groups = [{AXIS.field: wd, **_summarize_group(runs)} for (wd,), runs in sweep.cells.items()]
+    return {AXIS.key: groups}
 
 
 def _summarize_group(runs: Sequence[RunRecord]) -> dict[str, Any]:
@@ -61,7 +98,7 @@ def _summarize_group(runs: Sequence[RunRecord]) -> dict[str, Any]:
     }
 
 
-def _kaplan_meier(observations: Iterable[Observation | None]) -> dict[str, int | None]:
+def _kaplan_meier(observations: Iterable[Observation | None]) -> dict[str, Any]:
     """Kaplan-Meier median, and the last time seen, beyond which a median of None lies."""
     known = [observation for observation in observations if observation is not None]
     return {"median": median_time(known), "followed_to": max((o.time for o in known), default=None)}

@@ -1,30 +1,32 @@
-"""The setting that a sweep varies: a group of runs for each of its values.
+"""The settings that a sweep varies: a cell of runs for each combination of their values.
 
 Importing it needs the standard library only, so that a dry run works on a bare Python.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from grokking.config import FIELDS, Config
+from grokking.config import FIELDS, IDENTITY, Config, as_text
+from grokking.laws import FILE
 from grokking.schema import Kind
+
+MOST = 3  # axes of a sweep, beside the one of its controls
+VARIABLE_FIELDS = tuple(name for name in IDENTITY if name != "seed")  # a seed is none of them
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A field of Config and its values, in the order in which they were given."""
+    """A field of Config and its values, in the order in which they were given. None: unset."""
 
     field: str
-    values: tuple[float, ...]
+    values: tuple[Any, ...]
 
     @property
     def name(self) -> str:
         """In words: "weight decay"."""
-        return self.field.replace("_", " ")
-
-    def named(self, value: float) -> str:
-        """A value in words: "weight decay 0.5"."""
-        return f"{self.name} {value}"
+        return words(self.field)
 
     @property
     def key(self) -> str:
@@ -46,18 +48,44 @@ class Axis:
         return kind
 
     @property
-    def baseline(self) -> float:
+    def baseline(self) -> Any:
         """The value of the reference experiment."""
-        return float(getattr(Config, self.field))
+        return getattr(Config, self.field)
 
-    def folder(self, value: float, seed: int) -> str:
-        """The name of a run's folder: "wd1.0_seed42"."""
-        initials = "".join(word[0] for word in self.field.split("_"))
-        return f"{initials}{value}_seed{seed}"
+    @property
+    def is_number(self) -> bool:
+        return isinstance(self.baseline, (int, float)) or self.field == "batch_size"
 
-    def over(self, values: Iterable[float]) -> "Axis":
+    def over(self, values: Iterable[Any]) -> "Axis":
         """The same axis with other values."""
         return Axis(self.field, tuple(values))
 
 
-AXIS = Axis("weight_decay", (0.5, 1.0, 2.0))  # of every sweep so far, with its default values
+AXIS = Axis("weight_decay", (0.5, 1.0, 2.0))  # of the default sweep
+
+
+def words(field: str) -> str:
+    """A field in words: "train fraction"; "d_mlp" stays what the papers call it."""
+    return field if field.startswith("d_") else field.replace("_", " ")
+
+
+def value_words(value: Any) -> str:
+    """A value of an axis as text: a table by its file's name."""
+    text = as_text(value)
+    if text is None:
+        return "unset"
+    return Path(text.removeprefix(FILE)).name if text.startswith(FILE) else text
+
+
+def named(fields: Sequence[str], values: Sequence[Any]) -> str:
+    """A cell in words: "train fraction 0.3, weight decay 0.5"."""
+    pairs = zip(fields, values, strict=True)
+    return ", ".join(f"{words(field)} {value_words(value)}" for field, value in pairs)
+
+
+def folder_name(values: Mapping[str, Any], seed: int) -> str:
+    """The name of a run's folder: "wd1.0_seed42" where weight decay alone varies, else
+    "train_fraction0.3_weight_decay1.0_seed42"."""
+    if list(values) == [AXIS.field]:
+        return f"wd{value_words(values[AXIS.field])}_seed{seed}"
+    return "_".join([*(f"{f}{value_words(v)}" for f, v in values.items()), f"seed{seed}"])

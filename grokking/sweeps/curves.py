@@ -1,4 +1,4 @@
-"""Curves of a sweep's runs over the epochs: all in one figure, or one panel per value of the axis."""
+"""Curves of a sweep's runs over the epochs: all in one figure, or one panel per value of an axis."""
 
 from itertools import pairwise
 from typing import Any
@@ -10,53 +10,71 @@ from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import GREY, MUTED, TEMPLATE
 from grokking.pictures.thinning import thinned
 from grokking.sweeps.look import marker, styles, sweep_drawing
-from grokking.sweeps.records import RunRecord, Sweep
+from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.survival import median_time
 
 QUANTITIES = {  # history series -> axis title, jump that is always drawn
     "validation_accuracies": ("validation accuracy", 0.005),
     "validation_losses": ("validation loss", 0.02),
 }
+MOST_CURVES = 200  # of a page; of more runs each cell shows its first, and of more cells some
+Cells = dict[Cell, list[RunRecord]]
 
 
-def accuracy_figure(sweep: Sweep) -> Drawing:
-    """Validation accuracy of every run over the epochs, grok epochs marked."""
-    figure = _curves(sweep, "validation_accuracies")
-    for value, runs in sweep.groups().items():
+def drawn_runs(sweep: Sweep, limit: int = MOST_CURVES) -> list[RunRecord]:
+    """All runs, or as many of them as a page can draw: the first of each cell, cells evenly spaced."""
+    if len(sweep.runs) <= limit:
+        return sweep.runs
+    firsts = [runs[0] for runs in sweep.cells.values()]
+    step = max(1.0, len(firsts) / limit)
+    return [firsts[int(place * step)] for place in range(int(len(firsts) / step))]
+
+
+def accuracy_figures(sweep: Sweep) -> list[Drawing]:
+    """Validation accuracy of every run over the epochs, grok epochs marked; a figure per panel."""
+    drawn = {run.directory for run in drawn_runs(sweep)}
+    return [_accuracies(sweep, rest, cells, drawn) for rest, cells in sweep.panels().items()]
+
+
+def _accuracies(sweep: Sweep, rest: Cell, cells: Cells, drawn: set[str]) -> Drawing:
+    shown = {cell: [run for run in runs if run.directory in drawn] for cell, runs in cells.items()}
+    figure = _curves(sweep, shown, "validation_accuracies")
+    for cell, runs in shown.items():
         grokked = [run for run in runs if run.grok_epoch is not None]
         figure.add_scatter(
             x=[run.grok_epoch for run in grokked],
             y=[THRESHOLD] * len(grokked),
             mode="markers",
-            marker=marker(styles(sweep)[value]),
-            legendgroup=str(value),
+            marker=marker(styles(sweep)[cell]),
+            legendgroup=sweep.label(cell),
             showlegend=False,
             text=[f"seed {run.seed}" for run in grokked],
-            hovertemplate="grokked at epoch %{x:,}<br>%{text}<extra>"
-            f"{sweep.axis.named(value)}</extra>",
+            hovertemplate=f"grokked at epoch %{{x:,}}<br>%{{text}}<extra>{sweep.named(cell)}</extra>",
         )
     figure.add_hline(y=THRESHOLD, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
-    return sweep_drawing(sweep, figure, "Validation accuracy of every run", _jump(sweep), "xaxis")
+    title = sweep.panel_named(rest).capitalize() or "Validation accuracy of every run"
+    return sweep_drawing(sweep, figure, title, _jump(sweep, cells), "xaxis")
 
 
-def _jump(sweep: Sweep) -> str:
+def _jump(sweep: Sweep, cells: Cells) -> str:
     """What to look for in the accuracies, of what these runs show."""
-    grokked = sum(run.grokked for run in sweep.runs)
+    runs = [run for of_cell in cells.values() for run in of_cell]
+    grokked = sum(run.grokked for run in runs)
     if grokked == 0:
-        return f"Each line is one run. None of {len(sweep.runs)} has grokked."
-    further_left = f" The more {sweep.axis.name}, the further left." if _is_in_order(sweep) else ""
+        return f"Each line is one run. None of {len(runs)} has grokked."
+    further_left = (
+        f" The more {sweep.axes[0].name}, the further left." if _is_in_order(cells) else ""
+    )
     return (
-        f"Each line is one run. Look for the jump: {grokked} of {len(sweep.runs)} grokked.{further_left} "
+        f"Each line is one run. Look for the jump: {grokked} of {len(runs)} grokked.{further_left} "
         f"Markers: where the run crossed {THRESHOLD:.0%} for good."
     )
 
 
-def _is_in_order(sweep: Sweep) -> bool:
-    """Does every value, of two or more, have an earlier median grok epoch than the one below?"""
-    medians = [
-        median_time([run.followed.observation for run in runs]) for runs in sweep.groups().values()
-    ]
+def _is_in_order(cells: Cells) -> bool:
+    """Does every cell, of two or more, have an earlier median grok epoch than the one before?"""
+    medians = [median_time([run.followed.observation for run in runs]) for runs in cells.values()]
     known = [median for median in medians if median is not None]
     return len(known) == len(medians) > 1 and all(a > b for a, b in pairwise(known))
 
@@ -77,23 +95,23 @@ def _climb(sweep: Sweep) -> str:
 
 def loss_figure(sweep: Sweep) -> Drawing:
     """Validation loss of every run on a logarithmic axis."""
-    figure = _curves(sweep, "validation_losses")
+    drawn = {run.directory for run in drawn_runs(sweep)}
+    shown = {c: [r for r in runs if r.directory in drawn] for c, runs in sweep.cells.items()}
+    figure = _curves(sweep, shown, "validation_losses")
     figure.update_yaxes(type="log", dtick=1, exponentformat="power")
     return sweep_drawing(sweep, figure, "Validation loss of every run", _climb(sweep), "xaxis")
 
 
-def _curves(sweep: Sweep, series: str) -> go.Figure:
+def _curves(sweep: Sweep, cells: Cells, series: str) -> go.Figure:
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
-    for value, runs in sweep.groups().items():
-        for number, run in enumerate(runs):
-            style = styles(sweep)[value]
+    named: set[str] = set()
+    for cell, runs in cells.items():
+        label, style = sweep.label(cell), styles(sweep)[cell]
+        for run in runs:
             line = {"color": style.color, "dash": style.dash, "width": 1.6}
             trace = _trace(sweep, run, series, line)
-            trace.update(
-                name=str(value),
-                legendgroup=str(value),
-                showlegend=number == 0,
-            )
+            trace.update(name=label, legendgroup=label, showlegend=label not in named)
+            named.add(label)
             figure.add_trace(trace)
     figure.update_yaxes(title_text=QUANTITIES[series][0])
     return figure
@@ -110,25 +128,25 @@ def _trace(sweep: Sweep, run: RunRecord, series: str, line: dict[str, Any]) -> g
         mode="lines",
         line=line,
         hovertemplate=f"epoch %{{x:,}}<br>{label} %{{y:.3g}}<extra>"
-        f"{sweep.axis.named(sweep.value(run))}, seed {run.seed}</extra>",
+        f"{sweep.named(run.cell)}, seed {run.seed}</extra>",
     )
 
 
 def facets(sweep: Sweep) -> list[Drawing]:
-    """One small panel per value of the axis: its runs in colour, all others grey behind them."""
-    return [_facet(sweep, value) for value in sweep.groups()]
+    """One small panel per cell: its runs in colour, all others grey behind them."""
+    return [_facet(sweep, cell) for cell in sweep.cells]
 
 
-def _facet(sweep: Sweep, value: float) -> Drawing:
+def _facet(sweep: Sweep, cell: Cell) -> Drawing:
     figure = go.Figure(layout={"template": TEMPLATE, "height": 260, "showlegend": False})
-    for run in sorted(sweep.runs, key=lambda r: sweep.value(r) == value):  # grey first
-        mine = sweep.value(run) == value
+    for run in sorted(sweep.runs, key=lambda r: r.cell == cell):  # grey first
+        mine = run.cell == cell
         line = {
-            "color": styles(sweep)[value].color if mine else GREY,
+            "color": styles(sweep)[cell].color if mine else GREY,
             "width": 1.8 if mine else 1,
         }
         trace = _trace(sweep, run, "validation_accuracies", line)
         figure.add_trace(trace if mine else trace.update(hoverinfo="skip", hovertemplate=None))
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
     figure.update_xaxes(title_text="epoch", tickformat=",", nticks=5)
-    return Drawing(figure, sweep.axis.named(value).capitalize())
+    return Drawing(figure, sweep.named(cell).capitalize())

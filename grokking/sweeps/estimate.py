@@ -1,4 +1,5 @@
-"""How long a sweep will take and how much disk: a few epochs measured in a folder that is thrown away."""
+"""How long a sweep will take and how much disk: a few epochs of its cheapest and of its dearest run,
+measured in a folder that is thrown away."""
 
 import heapq
 import shutil
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from grokking.analysis.scenes import FRAMES
+from grokking.config import Config, load
 from grokking.files import names
 from grokking.files.run_files import read_grokking
+from grokking.laws import question_count
 from grokking.sweeps.plan import PlannedRun
 from grokking.sweeps.reports import report_on
 from grokking.sweeps.resources import Resources
@@ -41,34 +44,90 @@ class Measurement(NamedTuple):
     other_bytes: int
 
 
-def estimate_sweep(
+class Forecast(NamedTuple):
+    """What the runs of a sweep take, between what its cheapest and its dearest one were measured to."""
+
+    cheapest: tuple[float, Measurement]  # work of an epoch, see work_of
+    dearest: tuple[float, Measurement]
+
+    def of(self, run: PlannedRun) -> Measurement:
+        """Of a run, by the work of its epochs."""
+        (low, least), (high, most) = self.cheapest, self.dearest
+        share = (_work(run) - low) / (high - low) if high > low else 0.0
+        return between(least, most, min(max(share, 0.0), 1.0))
+
+    def seconds(self, run: PlannedRun) -> float:
+        """Of a run without its report, if it goes through all its epochs."""
+        return run_time(run.epochs, self.of(run))
+
+
+def forecast_sweep(
+    runs: Sequence[PlannedRun], resources: Resources, stop: StopRequest, reports: bool
+) -> Forecast:
+    """Measure the run with the least and that with the most work; what measure_epochs raises."""
+    jobs, works = min(resources.jobs, len(runs)), [_work(run) for run in runs]
+
+    def measured(work: float) -> tuple[float, Measurement]:
+        run = runs[works.index(work)]
+        return work, measure_epochs(run, jobs, resources.devices, stop, reports)
+
+    least = measured(min(works))
+    return Forecast(least, least if max(works) == min(works) else measured(max(works)))
+
+
+def _work(run: PlannedRun) -> float:
+    return work_of(load(run.variables).config)
+
+
+def expectation(
+    forecast: Forecast,
     runs: Sequence[PlannedRun],
     resources: Resources,
     directory: Path,
-    stop: StopRequest,
     reports: bool,
 ) -> str:
-    """One line with the expected wall time and disk use, of the `reports` too if there will be any.
-
-    UserError if the short run was refused, so that what only torch can judge (an absent
-    device or kernel) is reported before the sweep's folder exists.
-    """
-    jobs = min(resources.jobs, len(runs))
-    try:
-        measured = measure_epochs(runs[0], jobs, resources.devices, stop, reports)
-    except InterruptedError:
-        return "interrupted"
-    except RuntimeError as error:
-        return f"no estimate: {error}"
-    seconds = wall_time([run.epochs for run in runs], resources.jobs, measured)
-    size = sum(disk_use(run.epochs, measured) for run in runs)
+    """One line with the expected wall time and disk use, of the `reports` too if there will be any."""
+    measured = [(run.epochs, forecast.of(run)) for run in runs]
+    seconds = wall_time(measured, resources.jobs)
+    size = sum(disk_use(*run) for run in measured)
     free = shutil.disk_usage(_existing(directory)).free
+    speeds = dict.fromkeys(f"{end.epochs_per_second:.0f}" for _, end in reversed(forecast))
+    most = "at most " * any("GROK_STOP_AFTER_GROK" in run.variables for run in runs)
     text = (
-        f"expected: {clock(seconds, hours=True)} for {len(runs)} runs{' and their reports' * reports}, "
-        f"{resources.jobs} at a time at {measured.epochs_per_second:.0f} epochs/s each; "
+        f"expected: {most}{clock(seconds, hours=True)} for {len(runs)} runs{' and their reports' * reports}, "
+        f"{resources.jobs} at a time at {' to '.join(speeds)} epochs/s each; "
         f"up to {_bytes(size)} on disk ({_bytes(free)} free)"
     )
     return text if size < free else f"{text}\nwarning: the disk is too small for that"
+
+
+def work_of(config: Config) -> float:
+    """Multiplications of an epoch, up to a factor: a pair's forward pass through the folded model
+    (DESIGN 3), three times for one that is trained on, and its share of the probes for another."""
+    questions = question_count(config.task, config.modulus)
+    others = (questions - config.training_pairs) / config.probe_every
+    pair = config.d_mlp * (config.modulus + 2 * config.num_heads)
+    return pair * (3.0 * config.training_pairs + others)
+
+
+def between(least: Measurement, most: Measurement, share: float) -> Measurement:
+    """A run whose work lies at this share of the way: time and bytes grow in proportion."""
+
+    def at(low: float, high: float) -> float:
+        return low + share * (high - low)
+
+    reports = None
+    if least.seconds_per_state is not None and most.seconds_per_state is not None:
+        reports = at(least.seconds_per_state, most.seconds_per_state)
+    return Measurement(
+        least.epochs,
+        1 / at(1 / least.epochs_per_second, 1 / most.epochs_per_second),
+        at(least.overhead, most.overhead),
+        reports,
+        round(at(least.growing_bytes, most.growing_bytes * least.epochs / most.epochs)),
+        round(at(least.snapshot_bytes, most.snapshot_bytes)),
+        round(at(least.other_bytes, most.other_bytes)),
+    )
 
 
 def measure_epochs(
@@ -153,19 +212,24 @@ def states(epochs: int, recorded: bool) -> int:
     return snapshots + min(snapshots, FRAMES)
 
 
-def wall_time(epochs: Sequence[int], jobs: int, measured: Measurement) -> float:
-    """Seconds of the whole sweep: its runs, and then their reports.
+def wall_time(runs: Sequence[tuple[int, Measurement]], jobs: int) -> float:
+    """Seconds of the whole sweep, of its runs' (epochs, measurement): they, and then their reports."""
+    trained = side_by_side([run_time(*run) for run in runs], jobs)
+    reports = [time for run in runs if (time := report_time(*run)) is not None]
+    return trained + (side_by_side(reports, jobs) if reports else 0.0)
 
-    A report takes what a run takes to start and to draw its pictures, and its time for each state.
-    """
-    runs = [count / measured.epochs_per_second + measured.overhead for count in epochs]
+
+def run_time(epochs: int, measured: Measurement) -> float:
+    """Seconds of a run of so many epochs."""
+    return epochs / measured.epochs_per_second + measured.overhead
+
+
+def report_time(epochs: int, measured: Measurement) -> float | None:
+    """Seconds of its report: to start and to draw its pictures, and for each state; None: no report."""
     if measured.seconds_per_state is None:
-        return side_by_side(runs, jobs)
-    recorded = measured.snapshot_bytes > 0
-    reports = [
-        states(count, recorded) * measured.seconds_per_state + measured.overhead for count in epochs
-    ]
-    return side_by_side(runs, jobs) + side_by_side(reports, jobs)
+        return None
+    examined = states(epochs, recorded=measured.snapshot_bytes > 0)
+    return examined * measured.seconds_per_state + measured.overhead
 
 
 def side_by_side(durations: Sequence[float], jobs: int) -> float:

@@ -8,25 +8,27 @@ import plotly.graph_objects as go
 
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import INK, MUTED, TEMPLATE, Style
+from grokking.sweeps.axis import value_words
 from grokking.sweeps.look import NEVER_GLYPH, NOT_YET_GLYPH, marker, styles, sweep_drawing
-from grokking.sweeps.records import RunRecord, Sweep
+from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.survival import kaplan_meier
 
+SURVIVAL = "Share of runs that have not grokked (Kaplan-Meier)"
 BOXED = 5  # runs that grokked, from which their quartiles are drawn
 
 
 def distribution_figure(sweep: Sweep) -> Drawing:
-    """Grok epochs per value of the axis: every run as a point, in a box where BOXED of them grokked."""
-    groups = sweep.groups()
+    """Grok epochs per cell: every run as a point, in a box where BOXED of them grokked."""
+    cells = sweep.cells
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460, "showlegend": False})
-    for position, (value, runs) in enumerate(groups.items()):
-        for trace in _column(position, runs, styles(sweep)[value]):
+    for position, (cell, runs) in enumerate(cells.items()):
+        for trace in _column(position, runs, styles(sweep)[cell]):
             figure.add_trace(trace)
     figure.update_xaxes(
-        title_text=sweep.axis.name,
-        tickvals=list(range(len(groups))),
-        ticktext=[str(value) for value in groups],
-        range=[-0.6, len(groups) - 0.4],
+        title_text=sweep.name,
+        tickvals=list(range(len(cells))),
+        ticktext=[", ".join(map(value_words, cell)) for cell in cells],
+        range=[-0.6, len(cells) - 0.4],
     )
     figure.update_yaxes(rangemode="tozero")
     title = "When each run grokked, and what else became of it"
@@ -35,7 +37,7 @@ def distribution_figure(sweep: Sweep) -> Drawing:
 
 def _legend(sweep: Sweep) -> str:
     """What the figure's points are, of those that it has."""
-    grokked = [sum(run.grokked for run in runs) for runs in sweep.groups().values()]
+    grokked = [sum(run.grokked for run in runs) for runs in sweep.cells.values()]
     sentences = [
         "A point is a run that grokked." if any(grokked) else "No run has grokked.",
         "A box: quartiles and median of those runs." if max(grokked) >= BOXED else "",
@@ -98,11 +100,15 @@ def _spread_out(position: int, count: int) -> list[float]:
     return [position + step * (i - (count - 1) / 2) for i in range(count)]
 
 
-def survival_figure(sweep: Sweep) -> Drawing:
-    """Kaplan-Meier: share of runs that have not grokked, per value of the axis, censorings ticked."""
+def survival_figures(sweep: Sweep) -> list[Drawing]:
+    """Kaplan-Meier: share of runs that have not grokked, per cell, censorings ticked; a figure per panel."""
+    return [_survival(sweep, rest, cells) for rest, cells in sweep.panels().items()]
+
+
+def _survival(sweep: Sweep, rest: Cell, cells: dict[Cell, list[RunRecord]]) -> Drawing:
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
-    for value, runs in sweep.groups().items():
-        style = styles(sweep)[value]
+    for cell, runs in cells.items():
+        style, label = styles(sweep)[cell], sweep.label(cell)
         observations = [run.followed.observation for run in runs]
         steps = [(step.time, float(step.survival)) for step in kaplan_meier(observations)]
         start, end = (1, 1.0), (max(o.time for o in observations), steps[-1][1] if steps else 1.0)
@@ -112,10 +118,10 @@ def survival_figure(sweep: Sweep) -> Drawing:
             y=[y for _, y in points],
             mode="lines",
             line={"shape": "hv", "color": style.color, "dash": style.dash, "width": 2.2},
-            name=str(value),
-            legendgroup=str(value),
+            name=label,
+            legendgroup=label,
             hovertemplate="epoch %{x:,}<br>%{y:.0%} not grokked<extra>"
-            f"{sweep.axis.named(value)}</extra>",
+            f"{sweep.named(cell)}</extra>",
         )
         times = [o.time for o in observations if not o.event]
         figure.add_scatter(
@@ -123,42 +129,42 @@ def survival_figure(sweep: Sweep) -> Drawing:
             y=[min((y for x, y in points if x <= time), default=1.0) for time in times],
             mode="markers",
             marker={"symbol": "line-ns", "size": 12, "line": {"width": 2, "color": style.color}},
-            legendgroup=str(value),
+            legendgroup=label,
             showlegend=False,
             hovertemplate="run ended at epoch %{x:,} without grokking<extra>"
-            f"{sweep.axis.named(value)}</extra>",
+            f"{sweep.named(cell)}</extra>",
         )
     figure.add_hline(y=0.5, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(title_text="share not grokked", range=[-0.03, 1.05], tickformat=".0%")
-    title = "Share of runs that have not grokked (Kaplan-Meier)"
-    return sweep_drawing(sweep, figure, title, _fall(sweep), "xaxis")
+    runs = [run for of_cell in cells.values() for run in of_cell]
+    title = sweep.panel_named(rest).capitalize() or SURVIVAL
+    return sweep_drawing(sweep, figure, title, _fall(runs), "xaxis")
 
 
-def _fall(sweep: Sweep) -> str:
+def _fall(runs: Sequence[RunRecord]) -> str:
     """What to look for in the curves, of what they show."""
     ticks = "Ticks: runs that ended without grokking; they count as not grokked until then only."
-    if not any(run.grokked for run in sweep.runs):
+    if not any(run.grokked for run in runs):
         return f"No run has grokked: every curve stays at 100 %. {ticks}"
     falls = (
         "A curve that falls further left groks earlier; it crosses the dotted line at the median."
     )
-    return falls if all(run.grokked for run in sweep.runs) else f"{falls} {ticks}"
+    return falls if all(run.grokked for run in runs) else f"{falls} {ticks}"
 
 
 def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> Drawing:
     """Median delay against 1 / (lr * wd) on logarithmic axes, every run, and the fitted line."""
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
-    for value, runs in sweep.groups().items():
+    for cell, runs in sweep.cells.items():
         known = [run for run in runs if (run.delay or 0) > 0 and 0 < run.timescale < math.inf]
         figure.add_scatter(
             x=[run.timescale for run in known],
             y=[run.delay for run in known],
             mode="markers",
-            marker=marker(styles(sweep)[value]),
-            name=str(value),
+            marker=marker(styles(sweep)[cell]),
+            name=", ".join(map(value_words, cell)),
             text=[f"seed {run.seed}" for run in known],
-            hovertemplate="delay %{y:,} epochs<br>%{text}<extra>"
-            f"{sweep.axis.named(value)}</extra>",
+            hovertemplate=f"delay %{{y:,}} epochs<br>%{{text}}<extra>{sweep.named(cell)}</extra>",
         )
     x = [point["timescale"] for point in scaling["medians"]]
     y = [point["median_delay"] for point in scaling["medians"]]

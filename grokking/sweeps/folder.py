@@ -8,26 +8,33 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from grokking.config import FIELDS, split_seed_of
+from grokking.config import IDENTITY, split_seed_of
 from grokking.detection import DIVERGED, GENERALISED, delay
 from grokking.files import names
 from grokking.files.run_files import FinishedRun, read_run
 from grokking.files.table_copy import read_copy
 from grokking.laws import FILE
-from grokking.sweeps.axis import AXIS
-from grokking.sweeps.plan import RESERVED, read_plan, read_sessions
+from grokking.schema import is_finite
+from grokking.sweeps.axis import AXIS, Axis, value_words
+from grokking.sweeps.plan import RESERVED, Plan, read_plan, read_sessions
 from grokking.sweeps.records import Condition, Fault, RunRecord, Sweep
 from grokking.system.errors import UserError
 
-# What makes two runs the same experiment, beside the value of the axis and the seed.
-EXPERIMENT = tuple(
-    name for name, field in FIELDS.items() if field.metadata["strict"] and name != AXIS.field
-)
+# What makes two runs the same experiment, but for the seeds.
+EXPERIMENT = tuple(name for name in IDENTITY if name not in ("seed", "split_seed"))
+NAMED = 3  # runs that a warning names one by one; those beyond are counted
 
 
-def read_sweep(directory: Path) -> Sweep:
-    """Read every run in a sweep's folder; UserError if not a single one can be read."""
-    folders = _run_folders(directory)
+def read_sweep(directory: Path, fields: Sequence[str] = (), names_of: Iterable[str] = ()) -> Sweep:
+    """Read every run in a sweep's folder; UserError if not a single one can be read.
+
+    The axes are those of its plan, or `fields`, and whatever else the runs differ in. `names_of`: the
+    folders to read, if not all.
+    """
+    wanted = set(names_of)
+    folders = [path for path in _run_folders(directory) if not wanted or path.name in wanted]
+    plan, plan_faults = _planned(directory)
+    fields = fields or ([axis.field for axis in plan.axes] if plan else [])
     read: dict[str, FinishedRun] = {}
     faults = []
     for folder in folders:
@@ -36,11 +43,12 @@ def read_sweep(directory: Path) -> Sweep:
             if run.imported is not None:
                 raise UserError("holds imported weights, whose settings are not known")
             if run.config["task"].startswith(FILE):  # what it is called says nothing of it
-                run.config["task"] = f"a table of sha256 {read_copy(folder).digest[:12]}"
+                digest = read_copy(folder).digest[:12]
+                run.config["task"] = f"{value_words(run.config['task'])} (sha256 {digest})"
             read[folder.name] = run
         except UserError as error:
             faults.append(Fault(folder.name, str(error).removeprefix(f"{folder}/")))
-    faults += _missing(directory, {folder.name for folder in folders})
+    faults += plan_faults or _missing(plan, {folder.name for folder in folders})
     if not read:
         raise UserError(_nothing_read(directory, faults))
     duplicates = _duplicates(read)
@@ -49,12 +57,13 @@ def read_sweep(directory: Path) -> Sweep:
         for name, kept in duplicates.items()
     ]
     kept = {name: run for name, run in read.items() if name not in duplicates}
+    axes, warnings = _axes(fields, list(kept.values()))
     return Sweep(
         directory,
-        AXIS,
-        [_record(name, run) for name, run in kept.items()],
+        axes,
+        [_record(name, run, axes, directory / name) for name, run in kept.items()],
         faults,
-        [*_warnings(kept.values()), *_odd_ends(kept)],
+        [*warnings, *_odd_ends(kept)],
         {name: run.history for name, run in kept.items()},
         _conditions(kept.values()),
         _sessions(directory),
@@ -73,17 +82,47 @@ def _run_folders(directory: Path) -> list[Path]:
     return sorted(p for p in inside if p.name not in RESERVED and not p.name.startswith("."))
 
 
-def _missing(directory: Path, present: set[str]) -> list[Fault]:
-    """Runs that the sweep's plan has and its folder has not; a folder without a plan misses nothing."""
+def _planned(directory: Path) -> tuple[Plan | None, list[Fault]]:
+    """The plan in the folder, if there is a sound one, and what is wrong with it."""
     if not (directory / names.PLAN).exists():
-        return []
+        return None, []
     try:
-        planned = {run.name for run in read_plan(directory).runs()}
+        return read_plan(directory), []
     except UserError as error:
-        return [Fault(names.PLAN, str(error).removeprefix(f"{directory / names.PLAN}: "))]
+        fault = str(error).removeprefix(f"{directory / names.PLAN}: ")
+        return None, [Fault(names.PLAN, fault)]
+
+
+def _missing(plan: Plan | None, present: set[str]) -> list[Fault]:
+    """Runs that the sweep's plan has and its folder has not; a folder without a plan misses nothing."""
+    planned = {run.name for run in plan.runs()} if plan else set()
     return [
         Fault(name, "planned, but there is no such folder") for name in sorted(planned - present)
     ]
+
+
+def _axes(fields: Sequence[str], runs: Sequence[FinishedRun]) -> tuple[tuple[Axis, ...], list[str]]:
+    """What the runs vary in, and a warning for each setting in which they differ unplanned."""
+    differing = {name: _distinct(run.config.get(name) for run in runs) for name in EXPERIMENT}
+    found = [name for name, values in differing.items() if len(values) > 1 and name not in fields]
+    unplanned = [name for name in found if fields or name != AXIS.field]
+    warnings = [
+        f"the runs differ in {name} ({', '.join(sorted(map(str, differing[name])))}): not one experiment"
+        for name in unplanned
+    ]
+    chosen = [*fields, *found] or [AXIS.field]
+    axes = [Axis(name, _distinct(run.config.get(name) for run in runs)) for name in chosen]
+    return tuple(axes), warnings
+
+
+def _distinct(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Each value once, numbers before others, ascending; None last."""
+    return tuple(sorted(dict.fromkeys(values), key=_order))
+
+
+def _order(value: Any) -> tuple[int, Any, str]:
+    number = is_finite(value)
+    return (0 if number else 1 if value is not None else 2), value if number else 0, str(value)
 
 
 def _nothing_read(directory: Path, faults: Sequence[Fault]) -> str:
@@ -97,43 +136,41 @@ def _nothing_read(directory: Path, faults: Sequence[Fault]) -> str:
 
 
 def _duplicates(runs: dict[str, FinishedRun]) -> dict[str, str]:
-    """Folder -> the folder it repeats: same experiment, value of the axis and seed. The longest stays."""
+    """Folder -> the folder it repeats: same experiment and seeds. The longest stays."""
     kept: dict[tuple[Any, ...], str] = {}
     repeats = {}
     for name in sorted(runs, key=lambda n: (-runs[n].history.epochs[-1], n)):
         config = runs[name].config
-        fields = [AXIS.field, "seed", *EXPERIMENT]
+        fields = ["seed", *EXPERIMENT]
         same = (split_seed_of(config), *(config.get(field) for field in fields))
         if kept.setdefault(same, name) != name:
             repeats[name] = kept[same]
     return repeats
 
 
-def _warnings(runs: Iterable[FinishedRun]) -> list[str]:
-    """Runs that are not one experiment cannot be compared; say in what they differ."""
-    warnings = []
-    for field in EXPERIMENT:
-        values = sorted({str(run.config.get(field)) for run in runs})
-        if len(values) > 1:
-            warnings.append(f"the runs differ in {field} ({', '.join(values)}): not one experiment")
-    return warnings
-
-
 def _odd_ends(runs: dict[str, FinishedRun]) -> list[str]:
     """Runs that ended otherwise than by memorising, waiting and grokking, or not."""
-    lines = []
+    at_once, diverged, collapsed = [], [], []
     for name, run in runs.items():
         result = run.grokking
         generalized, last = result["generalization_epoch"], run.history.epochs[-1]
         if result["outcome"] == GENERALISED:
-            lines.append(
+            at_once.append(
                 f"{name} generalised at once (epoch {generalized:,}), which is not grokking"
             )
         if result["outcome"] == DIVERGED:
-            lines.append(f"{name} diverged at epoch {last:,}")
+            diverged.append(f"{name} diverged at epoch {last:,}")
         if result["collapse_epoch"] is not None:
-            lines.append(f"{name} lost its generalisation at epoch {result['collapse_epoch']:,}")
-    return lines
+            collapsed.append(
+                f"{name} lost its generalisation at epoch {result['collapse_epoch']:,}"
+            )
+    kinds = {"generalised at once": at_once, "diverged": diverged, "lost it again": collapsed}
+    return [line for kind, lines in kinds.items() for line in _shortened(kind, lines)]
+
+
+def _shortened(kind: str, lines: list[str]) -> list[str]:
+    beyond = len(lines) - NAMED
+    return lines if beyond <= 1 else [*lines[:NAMED], f"{beyond} more runs {kind}"]
 
 
 def _conditions(runs: Iterable[FinishedRun]) -> list[Condition]:
@@ -156,9 +193,10 @@ def _sessions(directory: Path) -> list[dict[str, Any]]:
         return []  # no plan, or a damaged one, which _missing has reported
 
 
-def _record(name: str, run: FinishedRun) -> RunRecord:
+def _record(name: str, run: FinishedRun, axes: Sequence[Axis], folder: Path) -> RunRecord:
     config, result = run.config, run.grokking
     memorized, generalized = result["memorization_epoch"], result["generalization_epoch"]
+    squares = _squares(folder, (memorized, generalized))
     return RunRecord(
         directory=name,
         weight_decay=float(config["weight_decay"]),
@@ -177,4 +215,19 @@ def _record(name: str, run: FinishedRun) -> RunRecord:
         final_validation_accuracy=result["final_validation_accuracy"],
         seconds=result["seconds"],
         epochs_per_second=result["epochs_per_second"],
+        values={axis.field: config.get(axis.field) for axis in axes},
+        squares_at_memorization=squares.get(memorized),
+        squares_at_generalization=squares.get(generalized),
     )
+
+
+def _squares(folder: Path, epochs: Sequence[int | None]) -> dict[int | None, float]:
+    """V, the sum of all squared weights, at those of these epochs that the run has measured."""
+    from grokking.files import measures
+
+    try:
+        rows = measures.read(folder)
+    except UserError:
+        return {}
+    known = dict(zip(rows["epoch"].tolist(), rows["squares_total"].tolist(), strict=True))
+    return {epoch: known[epoch] for epoch in epochs if epoch in known}

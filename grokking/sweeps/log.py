@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from grokking.files import names
+from grokking.sweeps.axis import Axis, value_words
 from grokking.sweeps.plan import Plan
 
 
@@ -22,8 +23,8 @@ class RunLog:
         """The head of a new log, or of a resumption in an old one."""
         self._append(
             [
-                f"{plan.axis.name.capitalize().replace(' ', '-')} sweep {how} at {clock_time()}",
-                f"  {plan.axis.name}s: {_words(plan.axis.values)}",
+                f"{_titled(plan.axes)} sweep {how} at {clock_time()}",
+                *(f"  {axis.name}s: {_words(map(value_words, axis.values))}" for axis in plan.axes),
                 f"  seeds:         {_words(plan.seeds)}",
                 f"  epochs:        {_words(dict.fromkeys(plan.epochs))}",
                 *(f"  {name}={value}" for name, value in plan.environment.items()),
@@ -37,6 +38,12 @@ class RunLog:
     def _append(self, lines: Iterable[str]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in lines))
+
+
+def _titled(axes: Iterable[Axis]) -> str:
+    """Weight-decay, or Train-fraction x weight-decay."""
+    titled = " x ".join(axis.name.replace(" ", "-") for axis in axes)
+    return titled[0].upper() + titled[1:]
 
 
 def _words(values: Iterable[object]) -> str:

@@ -6,15 +6,16 @@ import plotly.graph_objects as go
 
 from grokking.pictures.drawings import Drawing, epoch_buttons
 from grokking.pictures.style import Style, value_styles
-from grokking.sweeps.records import Sweep
+from grokking.sweeps.records import Cell, Sweep
 
 # Glyphs that no group has.
 NOT_YET_GLYPH, NEVER_GLYPH = "arrow-bar-up", "asterisk-open"
 
 
-def styles(sweep: Sweep) -> dict[float, Style]:
-    """One look per group of the sweep."""
-    return value_styles(sweep.groups())
+def styles(sweep: Sweep) -> dict[Cell, Style]:
+    """The look of each cell: that of its value of the first axis."""
+    looks = value_styles(sweep.axes[0].values)
+    return {cell: looks[cell[0]] for cell in sweep.cells}
 
 
 def marker(style: Style) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def sweep_drawing(
     That is "xaxis", "yaxis" or none.
     """
     legend = {
-        "title": {"text": sweep.axis.name, "side": "top"},
+        "title": {"text": sweep.axes[0].name, "side": "top"},
         "orientation": "h",
         "yref": "container",
         "y": 0,

@@ -1,7 +1,7 @@
-"""plots/ of a sweep: three pages of figures and an index with the table, verdicts and links."""
+"""plots/ of a sweep: four pages of figures and an index with the table, verdicts and links."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,16 +9,35 @@ from grokking.files import names
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.experiment import describe_experiment
 from grokking.pictures.introduction import introduce
-from grokking.pictures.pages.page import Block, Figures, Links, Prose, Table, write_page
-from grokking.sweeps.axis import AXIS
-from grokking.sweeps.curves import accuracy_figure, facets, loss_figure
-from grokking.sweeps.figures import distribution_figure, scaling_figure, survival_figure
+from grokking.pictures.pages.page import (
+    Block,
+    Figures,
+    Linked,
+    Links,
+    Prose,
+    Table,
+    TableCell,
+    write_page,
+)
+from grokking.sweeps.against_axis import epoch_figure
+from grokking.sweeps.axis import value_words, words
+from grokking.sweeps.curves import accuracy_figures, drawn_runs, facets, loss_figure
+from grokking.sweeps.figures import (
+    SURVIVAL,
+    distribution_figure,
+    scaling_figure,
+    survival_figures,
+)
+from grokking.sweeps.phase_diagram import anchor, phase_diagrams
 from grokking.sweeps.records import RunRecord, Sweep
 from grokking.sweeps.tables import (
-    HEADER,
+    LAW_HEADER,
+    LAW_LEGEND,
     LEGEND,
     Summary,
     epoch_text,
+    header,
+    law_rows,
     rows,
     scaling_line,
     session_lines,
@@ -26,11 +45,8 @@ from grokking.sweeps.tables import (
 )
 from grokking.system.errors import RunError
 
-PAGES = {
-    names.ACCURACY_PLOT: f"Validation accuracy by {AXIS.name}",
-    names.DISTRIBUTION_PLOT: f"Grok epochs by {AXIS.name}",
-    names.COMBINED_PLOT: "Accuracy, loss, grok epochs and survival together",
-}
+MOST_FACETS = 12  # cells of one axis, up to which each has a panel, or a column, of its own
+MOST_LINKS = 60  # runs, up to which the index lists all their pages below the table
 
 
 def write_sweep_pages(sweep: Sweep, summary: Summary) -> Path:
@@ -49,21 +65,35 @@ def write_sweep_pages(sweep: Sweep, summary: Summary) -> Path:
         whole = [*introduce(described), *blocks]
         return write_page(plots / name, f"{title}: {described.title}", whole, "shared")
 
-    contents = [_accuracy_page(sweep), _distribution_page(sweep, summary), _combined_page(sweep)]
-    for (name, title), blocks in zip(PAGES.items(), contents, strict=True):
-        write(name, title, [*blocks, Links([(names.INDEX, "Back to the table")])])
-    return write(names.INDEX, "Weight-decay sweep", _index(sweep, summary))
+    titles = {name: f"{title} by {sweep.name}" for name, (title, _) in PAGES.items()}
+    for name, (_, blocks) in PAGES.items():
+        back = Links([(names.INDEX, "Back to the table")])
+        write(name, titles[name], [*blocks(sweep, summary), back])
+    swept = (
+        f"{sweep.name.capitalize().replace(' ', '-')} sweep" if len(sweep.axes) == 1 else "Sweep"
+    )
+    return write(names.INDEX, swept, _index(sweep, summary, titles))
 
 
-def _accuracy_page(sweep: Sweep) -> list[Block]:
-    return [
-        Figures([accuracy_figure(sweep)]),
-        Prose(
-            [f"The same, one panel per {sweep.axis.name}; grey: the runs of the others."],
-            "One by one",
-        ),
-        *_in_rows(facets(sweep)),
-    ]
+def _accuracy_page(sweep: Sweep, summary: Summary) -> list[Block]:
+    figures = accuracy_figures(sweep)
+    notes = _left_out(sweep)
+    if len(sweep.axes) > 1:
+        return [*notes, *_in_rows(figures, 2)]
+    panels = facets(sweep) if len(sweep.cells) <= MOST_FACETS else []
+    one_by_one = Prose(
+        [f"The same, one panel per {sweep.axes[0].name}; grey: the runs of the others."],
+        "One by one",
+    )
+    return [*notes, Figures(figures), *([one_by_one] if panels else []), *_in_rows(panels)]
+
+
+def _left_out(sweep: Sweep) -> list[Block]:
+    """What is not drawn, of more runs than a page can draw."""
+    drawn = len(drawn_runs(sweep))
+    if drawn == len(sweep.runs):
+        return []
+    return [Prose([f"{drawn} of {len(sweep.runs)} runs are drawn here: at most one of each cell."])]
 
 
 def _in_rows(drawings: Sequence[Drawing], columns: int = 3) -> list[Block]:
@@ -73,49 +103,95 @@ def _in_rows(drawings: Sequence[Drawing], columns: int = 3) -> list[Block]:
 
 
 def _distribution_page(sweep: Sweep, summary: Summary) -> list[Block]:
-    drawings = [distribution_figure(sweep), survival_figure(sweep)]
-    blocks: list[Block] = [Figures([drawing]) for drawing in drawings]
+    several = len(sweep.axes) > 1 or len(sweep.cells) > MOST_FACETS
+    first = epoch_figure(sweep) if several else distribution_figure(sweep)
+    survival = survival_figures(sweep)
+    blocks: list[Block] = [Figures([first])]
+    if len(survival) > 1:
+        blocks.append(Prose([f"A curve per {sweep.axes[0].name}, the colours as above."], SURVIVAL))
+    blocks += _in_rows(survival, min(2, len(survival)))
     if summary["delay_scaling"] is not None:
         blocks.append(Figures([scaling_figure(sweep, summary["delay_scaling"])]))
     if scaling_line(summary):
         blocks.append(Prose([scaling_line(summary)]))
+    if summary["delay_laws"]:
+        table = Table(
+            "log(median delay) = slope x log(x) + constant", LAW_HEADER, law_rows(summary)
+        )
+        blocks += [Prose([LAW_LEGEND], "What the delay follows"), table]
     return blocks
 
 
-def _combined_page(sweep: Sweep) -> list[Block]:
+def _combined_page(sweep: Sweep, summary: Summary) -> list[Block]:
+    if len(sweep.axes) > 1:
+        return [
+            *_in_rows(phase_diagrams(sweep), 2),
+            Figures([epoch_figure(sweep), loss_figure(sweep)]),
+        ]
+    several = len(sweep.cells) > MOST_FACETS
     return [
-        Figures([accuracy_figure(sweep), loss_figure(sweep)]),
-        Figures([distribution_figure(sweep), survival_figure(sweep)]),
+        Figures([*accuracy_figures(sweep), loss_figure(sweep)]),
+        Figures(
+            [
+                epoch_figure(sweep) if several else distribution_figure(sweep),
+                *survival_figures(sweep),
+            ]
+        ),
     ]
 
 
-def _index(sweep: Sweep, summary: Summary) -> list[Block]:
-    cells = [_run_cells(run) for run in _runs_in_order(sweep)]
+def _phase_page(sweep: Sweep, summary: Summary) -> list[Block]:
+    return [
+        *_in_rows(phase_diagrams(sweep), 2),
+        Figures([epoch_figure(sweep)]),
+        _cell_table(sweep, summary, with_runs=True),
+    ]
+
+
+def _cell_table(sweep: Sweep, summary: Summary, with_runs: bool = False) -> Table:
+    """One row per cell, and links to its runs."""
+    cells = list(sweep.cells)
+    lines: list[list[TableCell]] = [list(row) for row in rows(summary)]
+    columns = header(summary)
+    if with_runs:
+        columns.append("runs")
+        for line, runs in zip(lines, sweep.cells.values(), strict=True):
+            line.append(Linked([_best_link(sweep, run) for run in runs]))
+    of_cells = [anchor(cell, cells) for cell in cells] if with_runs else []
+    return Table(f"Per {sweep.name}", columns, lines, of_cells, "cells.csv")
+
+
+def _index(sweep: Sweep, summary: Summary, titles: dict[str, str]) -> list[Block]:
+    cells = [_run_cells(sweep, run) for run in _runs_in_order(sweep)]
     counted = f"{summary['runs_read']} runs of {summary['sweep']}"
+    verdicts = [verdict_line(verdict) for verdict in summary["verdicts"]]
+    diagrams = phase_diagrams(sweep)
     blocks: list[Block] = [
         Prose([f"{counted}, {summary['runs_not_counted']} not counted.", *summary["warnings"]]),
         Prose(session_lines(summary)),
-        Prose([verdict_line(verdict) for verdict in summary["verdicts"]], "Verdicts"),
-        Table(f"Per {sweep.axis.name}", HEADER, rows(summary)),
+        *([Prose(verdicts, "Verdicts")] if verdicts else []),
+        *_in_rows(diagrams, 2),
+        _cell_table(sweep, summary),
         Prose([LEGEND, scaling_line(summary)] if scaling_line(summary) else [LEGEND]),
-        Links(list(PAGES.items())),
-        Figures([distribution_figure(sweep)]),
+        Links(list(titles.items())),
+        *([] if diagrams else [Figures([distribution_figure(sweep)])]),
         Prose([], "Runs"),
-        Table("Every run", list(cells[0]), [list(row.values()) for row in cells]),
-        Links(_run_links(sweep)),
+        Table("Every run", list(cells[0]), [list(row.values()) for row in cells], (), "runs.csv"),
     ]
+    if len(sweep.runs) <= MOST_LINKS:
+        blocks.append(Links(_run_links(sweep)))
     if sweep.faults:
         faults = [[fault.directory, fault.fault] for fault in sweep.faults]
         blocks.append(Table("Not counted", ["folder", "fault"], faults))
     return blocks
 
 
-def _run_cells(run: RunRecord) -> dict[str, str]:
-    """Of the table of all runs: column -> text."""
+def _run_cells(sweep: Sweep, run: RunRecord) -> dict[str, TableCell]:
+    """Of the table of all runs: column -> text, or where it leads."""
     final = run.final_validation_accuracy
     return {
-        "folder": run.directory,
-        AXIS.name: str(getattr(run, AXIS.field)),
+        "folder": Linked([(_best_link(sweep, run)[0], run.directory)]),
+        **{words(field): value_words(value) for field, value in run.values.items()},
         "seed": str(run.seed),
         "epochs": f"{run.last_epoch:,}",
         "memorised": epoch_text(run.memorization_epoch),
@@ -125,7 +201,15 @@ def _run_cells(run: RunRecord) -> dict[str, str]:
 
 
 def _runs_in_order(sweep: Sweep) -> list[RunRecord]:
-    return [run for runs in sweep.groups().values() for run in runs]
+    return [run for runs in sweep.cells.values() for run in runs]
+
+
+def _best_link(sweep: Sweep, run: RunRecord) -> tuple[str, str]:
+    """Where a run's row leads: its report, else its pictures; nowhere without pages. And its seed."""
+    for page in (names.REPORT, f"{names.PICTURES}/{names.INDEX}"):
+        if os.path.exists(sweep.directory / run.directory / page):  # False where it may not look
+            return quote(os.fsencode(f"../{run.directory}/{page}")), f"seed {run.seed}"
+    return "", f"seed {run.seed}"
 
 
 def _run_links(sweep: Sweep) -> list[tuple[str, str]]:
@@ -137,3 +221,11 @@ def _run_links(sweep: Sweep) -> list[tuple[str, str]]:
         for page, what in pages.items()
         if os.path.exists(sweep.directory / run.directory / page)  # False where it may not look
     ]
+
+
+PAGES: dict[str, tuple[str, Callable[[Sweep, Summary], list[Block]]]] = {  # beside the index
+    names.ACCURACY_PLOT: ("Validation accuracy", _accuracy_page),
+    names.DISTRIBUTION_PLOT: ("Grok epochs", _distribution_page),
+    names.COMBINED_PLOT: ("Accuracy, loss, grok epochs and survival together", _combined_page),
+    names.PHASE_DIAGRAM: ("Phases", _phase_page),
+}

@@ -1,26 +1,33 @@
-"""What a sweep consists of: one run per value of its axis and seed, kept in sweep.json beside them.
+"""What a sweep consists of: one run per cell of its grid and seed, kept in sweep.json beside them.
 
 Importing it needs the standard library only, so that a dry run works on a bare Python.
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import chain, count, product
 from pathlib import Path
 from typing import Any
 
-from grokking.config import VARIABLES, load, recorded_kind, variables
+from grokking.config import (
+    VARIABLES,
+    Config,
+    as_text,
+    check_reference,
+    load,
+    recorded_kind,
+    variables,
+)
 from grokking.files import names
 from grokking.files.table_copy import write_copy
 from grokking.laws import FILE, table_of
-from grokking.schema import AMOUNT, OBJECT, VERSION, Kind
-from grokking.sweeps.axis import AXIS, Axis
+from grokking.schema import AMOUNT, OBJECT, VERSION, WORD, Kind, Record
+from grokking.sweeps.axis import AXIS, MOST, VARIABLE_FIELDS, Axis, folder_name, value_words
 from grokking.system.errors import RunError, UserError
 
-RESERVED = (names.PLOTS, names.SLURM, names.DAMAGED)  # folders of a sweep that are no runs
-OWNED = (  # variables that each run gets from the sweep
-    AXIS.variable,
+RESERVED = (names.PLOTS, names.SLURM, names.DAMAGED, names.TABLES)  # folders of a sweep, no runs
+OWNED = (  # variables that each run gets from the sweep, beside those of its axes
     "GROK_SEED",
     "GROK_NUM_EPOCHS",
     "GROK_ARTIFACTS_DIR",
@@ -30,6 +37,10 @@ OWNED = (  # variables that each run gets from the sweep
 _SETTINGS = Kind(
     "an object of texts",
     lambda value: OBJECT.accepts(value) and all(isinstance(text, str) for text in value.values()),
+)
+_AXIS_FIELD = Kind(
+    f"one of {', '.join(VARIABLE_FIELDS)}",
+    lambda value: WORD.accepts(value) and value in VARIABLE_FIELDS,
 )
 _SESSION = Kind(
     "an object with the numbers runs, jobs and seconds",
@@ -61,59 +72,90 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """A grid of runs. `epochs` has one entry per value of the axis."""
+    """A grid of runs. `epochs` has one entry per value of the first axis."""
 
-    axis: Axis
+    axes: tuple[Axis, ...]
     seeds: tuple[int, ...]
     epochs: tuple[int, ...]
     environment: dict[str, str]  # GROK_ variables of every run, beside the sweep's own
 
     def runs(self) -> list[PlannedRun]:
-        """All runs, by the axis, then seed, in the order given."""
+        """All runs, by the axes, then seed, in the order given."""
+        first, *others = self.axes
         return [
-            self._run(value, seed, epochs)
-            for value, epochs in zip(self.axis.values, self.epochs, strict=True)
+            self._run((value, *rest), seed, epochs)
+            for value, epochs in zip(first.values, self.epochs, strict=True)
+            for rest in product(*(axis.values for axis in others))
             for seed in self.seeds
         ]
 
-    def _run(self, value: float, seed: int, epochs: int) -> PlannedRun:
-        variables = {
-            self.axis.variable: str(value),
-            "GROK_SEED": str(seed),
-            "GROK_NUM_EPOCHS": str(epochs),
-        }
-        departure = value != self.axis.baseline  # from the reference experiment, on purpose
+    def _run(self, values: Sequence[Any], seed: int, epochs: int) -> PlannedRun:
+        cell = list(zip(self.axes, values, strict=True))
+        texts = {axis.variable: as_text(value) for axis, value in cell}
+        settings = {variable: text for variable, text in texts.items() if text is not None}
+        settings |= {"GROK_SEED": str(seed), "GROK_NUM_EPOCHS": str(epochs)}
+        departure = any(value != axis.baseline for axis, value in cell)  # on purpose
         skip = {"GROK_SKIP_VALIDATION": "1"} if departure else {}
-        settings = variables | skip | self.environment | skip
-        return PlannedRun(self.axis.folder(value, seed), epochs, settings)
+        name = folder_name({axis.field: value for axis, value in cell}, seed)
+        return PlannedRun(name, epochs, settings | skip | self.environment | skip)
+
+    def check(self) -> None:
+        """UserError for a run that cannot be, or two that would have one folder."""
+        folders = set()
+        for run in self.runs():
+            if run.name in folders:
+                raise UserError(
+                    f"two runs would be called {run.name}; give their tables other names"
+                )
+            folders.add(run.name)
+            try:
+                load(run.variables)
+            except UserError as error:
+                raise UserError(f"the run {run.name} cannot be: {error}") from error
 
     def record(self) -> dict[str, Any]:
         """As sweep.json has it."""
-        values = {self.axis.key: self.axis.values, "seeds": self.seeds, "epochs": self.epochs}
-        return {**values, "environment": self.environment}
+        first = self.axes[0]
+        axes = [{"field": axis.field, "values": axis.values} for axis in self.axes]
+        alone = len(axes) == 1 and first.field == AXIS.field  # as ever
+        values = {first.key: first.values} if alone else {"axes": axes}
+        return {
+            **values,
+            "seeds": self.seeds,
+            "epochs": self.epochs,
+            "environment": self.environment,
+        }
 
 
 TASK = "GROK_TASK"
 
 
-def passed_through(environ: Mapping[str, str]) -> dict[str, str]:
+def passed_through(environ: Mapping[str, str], axes: Sequence[Axis]) -> dict[str, str]:
     """The settings that reach every run, in their variables' one spelling; UserError for a wrong one.
 
-    Checked without a value of the axis, so that strict validation is as strict as for a single run.
+    Strict validation is as strict as for a single run, but where the axes depart on purpose.
     """
-    loaded = load({name: text for name, text in environ.items() if name not in OWNED})
+    owned = {*OWNED, *(axis.variable for axis in axes)}
+    first = {axis.variable: as_text(axis.values[0]) or "" for axis in axes}
+    rest = {name: text for name, text in environ.items() if name not in owned}
+    loaded = load(rest | first, strict=False)
+    chosen = {v: f for v, f in VARIABLES.items() if v in rest and f in loaded.chosen}
+    if not loaded.config.skip_validation:
+        check_reference(loaded.config, chosen.values())
     texts = variables(loaded.config)
-    chosen = (v for v, field in VARIABLES.items() if loaded.sources[field] == "environment")
     return {variable: texts[variable] for variable in sorted(chosen)}
 
 
 def write_plan(directory: Path, plan: Plan) -> None:
-    """Write sweep.json, and beside it a copy of the table that the runs learn."""
+    """Write sweep.json, and beside it copies of the tables that the runs learn."""
     from grokking.files.json_files import write_json
 
     task = plan.environment.get(TASK, "")
     if task.startswith(FILE):
         write_copy(directory, table_of(task))
+    for value in (value for axis in plan.axes for value in axis.values):
+        if isinstance(value, str) and value.startswith(FILE):
+            write_copy(directory / names.TABLES, table_of(value), value_words(value))
     write_json(directory / names.PLAN, {"schema_version": VERSION, **plan.record()})
 
 
@@ -129,27 +171,54 @@ def read_plan(directory: Path) -> Plan:
     from grokking.files.json_files import read_record
 
     record = read_record(directory / names.PLAN)
-    axis = AXIS
-    values = record.series(axis.key, axis.kind)
+    axes = _recorded_axes(record, directory)
     seeds = record.series("seeds", recorded_kind("seed"))
-    epochs = record.series("epochs", recorded_kind("num_epochs"), like=axis.key)
+    epochs = record.series("epochs", recorded_kind("num_epochs"))
+    if len(epochs) != len(axes[0].values):
+        raise record.fail(
+            f"'epochs' has {len(epochs)} entries, expected {len(axes[0].values)}, one per {axes[0].name}"
+        )
     environment = dict(record.get("environment", _SETTINGS))
     try:
         if environment.get(TASK, "").startswith(FILE):
             environment[TASK] = f"{FILE}{(directory / names.TASK).absolute()}"
-        plan = Plan(
-            axis.over(map(float, values)),
-            tuple(seeds),
-            tuple(epochs),
-            passed_through(environment),
-        )
-        for run in plan.runs():
-            load(run.variables)
+        plan = Plan(axes, tuple(seeds), tuple(epochs), passed_through(environment, axes))
+        plan.check()
     except UserError as error:
         raise record.fail(f"not the plan of a sweep ({error})") from error
     record.check_rewritable()
     record.series("sessions", _SESSION, default=[])
     return plan
+
+
+def _recorded_axes(record: Record, directory: Path) -> tuple[Axis, ...]:
+    """The axes of a sweep.json; those of a sweep of weight decay have no list of their own."""
+    if "axes" not in record.values:
+        return (AXIS.over(map(float, record.series(AXIS.key, AXIS.kind))),)
+    entries = record.series("axes", OBJECT)
+    axes = []
+    for number, content in enumerate(entries):
+        entry = Record(f"{record.name}: 'axes'[{number}]", content)
+        field = entry.get("field", _AXIS_FIELD)
+        values = entry.series("values", recorded_kind(field))
+        axes.append(Axis(field, tuple(_at_home(field, value, directory) for value in values)))
+    fields = [axis.field for axis in axes]
+    if (
+        not 0 < len(axes) <= MOST + 1
+        or len(set(fields)) < len(fields)
+        or not all(a.values for a in axes)
+    ):
+        raise record.fail(
+            f"'axes' are of {fields}, expected one to {MOST + 1} fields, each with values"
+        )
+    return tuple(axes)
+
+
+def _at_home(field: str, value: Any, directory: Path) -> Any:
+    """A recorded value as the Config has it, a table as the copy of it in the sweep's folder."""
+    if isinstance(value, str) and value.startswith(FILE):
+        return f"{FILE}{directory.absolute() / names.TABLES / value_words(value)}"
+    return float(value) if isinstance(getattr(Config, field), float) else value
 
 
 def read_sessions(directory: Path) -> list[dict[str, Any]]:

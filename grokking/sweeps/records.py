@@ -2,14 +2,17 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.detection import DIVERGED, LEARNING, MEMORISED
 from grokking.files.history import History
-from grokking.sweeps.axis import Axis
+from grokking.sweeps.axis import AXIS, Axis, named, value_words
 from grokking.sweeps.survival import Observation
 from grokking.sweeps.verdicts import Followed, Verdict, judge_hypotheses
+
+Cell = tuple[Any, ...]  # a value of each axis
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,15 @@ class RunRecord:
     final_validation_accuracy: float | None
     seconds: float | None
     epochs_per_second: float | None
+    values: dict[str, Any]  # of the sweep's axes, by field
+    squares_at_memorization: (
+        float | None
+    )  # V, the sum of all squared weights, where it was measured
+    squares_at_generalization: float | None
+
+    @property
+    def cell(self) -> Cell:
+        return tuple(self.values.values())
 
     @property
     def followed(self) -> Followed:
@@ -40,6 +52,19 @@ class RunRecord:
         if self.grok_epoch is None:
             return Followed(Observation(self.last_epoch, False), self.last_epoch)
         return Followed(Observation(self.grok_epoch, True), max(self.num_epochs, self.last_epoch))
+
+    @property
+    def memorising(self) -> Observation:
+        """Memorised, or censored at the last epoch."""
+        return self._reaching(self.memorization_epoch)
+
+    @property
+    def generalising(self) -> Observation:
+        """Generalised, late or not, or censored at the last epoch."""
+        return self._reaching(self.generalization_epoch)
+
+    def _reaching(self, epoch: int | None) -> Observation:
+        return Observation(self.last_epoch if epoch is None else epoch, epoch is not None)
 
     @property
     def outcome_in_words(self) -> str:
@@ -85,6 +110,18 @@ class RunRecord:
         rate = self.learning_rate * self.weight_decay
         return float(f"{1 / rate:.12g}") if rate > 0 else math.inf
 
+    @property
+    def decay_time(self) -> float | None:
+        """log(V at memorisation / V at generalisation) / (learning rate * weight decay) in epochs.
+
+        What shrinking the weights takes, as arXiv 2605.18845 has it, from the run's own weights; None if
+        they were not measured or have not shrunk.
+        """
+        before, after = self.squares_at_memorization, self.squares_at_generalization
+        if before is None or after is None or not before > after > 0:
+            return None
+        return math.log(before / after) * self.timescale
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -111,7 +148,7 @@ class Sweep:
     """What a sweep's folder holds. `histories` is keyed by the records' directory."""
 
     directory: Path
-    axis: Axis
+    axes: tuple[Axis, ...]  # with the values that its runs have, in order
     runs: list[RunRecord]
     faults: list[Fault]
     warnings: list[str]
@@ -119,16 +156,51 @@ class Sweep:
     conditions: list[Condition]  # one, if all runs ran alike
     sessions: list[dict[str, Any]]  # wall times, see plan.add_session
 
-    def groups(self) -> dict[float, list[RunRecord]]:
-        """Runs by their value of the axis, ascending, each group by seed."""
-        groups: dict[float, list[RunRecord]] = {}
-        for run in sorted(self.runs, key=lambda r: (self.value(r), r.seed, r.directory)):
-            groups.setdefault(self.value(run), []).append(run)
-        return groups
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(axis.field for axis in self.axes)
 
-    def value(self, run: RunRecord) -> float:
-        """A run's value of the axis."""
-        return float(getattr(run, self.axis.field))
+    @property
+    def by_weight_decay(self) -> bool:
+        """Does weight decay vary, and nothing else?"""
+        return self.fields == (AXIS.field,)
+
+    @property
+    def name(self) -> str:
+        """Of its axes, in words: "train fraction x weight decay"."""
+        return " x ".join(axis.name for axis in self.axes)
+
+    @cached_property
+    def cells(self) -> dict[Cell, list[RunRecord]]:
+        """Runs by their values of the axes, in order, each cell by seed."""
+        order = [{value: place for place, value in enumerate(axis.values)} for axis in self.axes]
+
+        def place(run: RunRecord) -> list[int]:
+            return [places[value] for places, value in zip(order, run.cell, strict=True)]
+
+        cells: dict[Cell, list[RunRecord]] = {}
+        for run in sorted(self.runs, key=lambda r: (place(r), r.seed, r.directory)):
+            cells.setdefault(run.cell, []).append(run)
+        return cells
+
+    def panels(self) -> dict[Cell, dict[Cell, list[RunRecord]]]:
+        """The cells by their values of the axes after the first: what one figure can hold."""
+        panels: dict[Cell, dict[Cell, list[RunRecord]]] = {}
+        for cell, runs in self.cells.items():
+            panels.setdefault(cell[1:], {})[cell] = runs
+        return panels
+
+    def named(self, cell: Cell) -> str:
+        """A cell in words: "train fraction 0.3, weight decay 0.5"."""
+        return named(self.fields, cell)
+
+    def panel_named(self, rest: Cell) -> str:
+        """A panel in words: "weight decay 0.5"; empty where there is only one axis."""
+        return named(self.fields[1:], rest)
+
+    def label(self, cell: Cell) -> str:
+        """A cell within its panel: "0.3"."""
+        return value_words(cell[0])
 
     @property
     def is_whole(self) -> bool:
@@ -137,4 +209,9 @@ class Sweep:
         return not unread and all(run.outcome != DIVERGED for run in self.runs)
 
     def verdicts(self) -> list[Verdict]:
-        return judge_hypotheses({wd: [r.followed for r in g] for wd, g in self.groups().items()})
+        """Of a sweep of weight decay; of another axis nothing is claimed."""
+        if not self.by_weight_decay:
+            return []
+        return judge_hypotheses(
+            {wd: [run.followed for run in runs] for (wd,), runs in self.cells.items()}
+        )

@@ -6,13 +6,13 @@ no orphan keeps a run's folder locked.
 """
 
 import ctypes
+import filecmp
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from typing import Any, Protocol
 from grokking.detection import DIVERGED, GENERALISED, GROKKED
 from grokking.files import names
 from grokking.files.folder import run_files
+from grokking.sweeps.budget import Budget
 from grokking.sweeps.log import RunLog
 from grokking.sweeps.plan import PlannedRun
 from grokking.system.durations import clock
@@ -149,6 +150,20 @@ def ended_diverged(folder: Path) -> bool:
         return False
 
 
+def share_library(folder: Path) -> None:
+    """Make a run's copy of plotly.js one file with that of the sweep, where the disk has hard links."""
+    for copy in (folder / names.PICTURES).glob(names.LIBRARY.format("*")):
+        kept = folder.parent / names.PLOTS / copy.name
+        with suppress(OSError):
+            kept.parent.mkdir(exist_ok=True)
+            if not kept.exists():
+                os.link(copy, kept)
+            elif not kept.samefile(copy) and filecmp.cmp(kept, copy, shallow=False):
+                link = copy.with_name(f".{copy.name}")
+                os.link(kept, link)
+                os.replace(link, copy)
+
+
 def outcome_in_words(result: dict[str, Any]) -> str:
     """What became of a run, by its grokking.json."""
     generalized, collapsed = result["generalization_epoch"], result["collapse_epoch"]
@@ -171,13 +186,15 @@ class Runner:
         stop: StopRequest,
         screen: Screen,
         resume: str = "",
+        budget: Budget | None = None,
     ) -> None:
         self.directory, self.jobs, self.devices = directory, jobs, devices
-        self.stop, self.screen, self.resume = stop, screen, resume
+        self.stop, self.screen, self.resume, self.budget = stop, screen, resume, budget
         self.log = RunLog(directory)
         self.children: list[Child] = []
         self.failed: list[str] = []
         self.diverged: list[str] = []
+        self.left: list[str] = []  # for which the budget was too small
         self.finished = 0
 
     def work(self, runs: Sequence[PlannedRun]) -> list[str]:
@@ -185,11 +202,16 @@ class Runner:
 
         After a signal: the children get it too and are waited for, the rest is not started.
         """
-        waiting, warned = deque(runs), False
+        waiting, warned = list(runs), False
         with ended_together(self.children, PATIENCE_SECONDS):
             while self.children or (waiting and self.stop.number is None):
                 while waiting and len(self.children) < self.jobs and self.stop.number is None:
-                    self._start(waiting.popleft())
+                    affordable = next(filter(self._affords, waiting), None)
+                    if affordable is None:
+                        self.left, waiting = [run.name for run in waiting], []
+                        break
+                    waiting.remove(affordable)
+                    self._start(affordable)
                 if self.stop.number is not None and not warned:
                     warned = True
                     self._pass_on(self.stop.number)
@@ -199,6 +221,9 @@ class Runner:
                     self._ended(child)
                 self.screen.refresh([(c.run.name, c.folder / names.OUTPUT) for c in self.children])
         return self.failed
+
+    def _affords(self, run: PlannedRun) -> bool:
+        return self.budget is None or self.budget.allows(run)
 
     def _start(self, run: PlannedRun) -> None:
         taken = {child.slot for child in self.children}
@@ -224,6 +249,9 @@ class Runner:
         took = clock(time.monotonic() - child.began, hours=True)
         if code == 0 or (code == Diverged.exit_code and ended_diverged(child.folder)):
             self.finished += 1
+            share_library(child.folder)
+            if self.budget is not None:
+                self.budget.note(child.run, time.monotonic() - child.began)
             self._say(name, f"finished in {took}, {self._outcome(child)}")
         elif self.stop.number is not None and code in (128 + self.stop.number, -self.stop.number):
             self._say(name, f"interrupted after {took}")

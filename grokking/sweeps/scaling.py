@@ -7,7 +7,7 @@ decay (Efron 1979, Ann. Stat. 7:1, the bootstrap).
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from grokking.sweeps.survival import Observation, median_time
@@ -35,13 +35,13 @@ def fit(delays: Delays) -> Scaling | None:
     medians = _medians(delays)
     if len(medians) < 3:
         return None
-    slope, intercept = _line(medians)
+    slope, intercept = line(medians.items())
     rng = random.Random(SEED)
     drawn = [
         _medians({scale: rng.choices(runs, k=len(runs)) for scale, runs in delays.items()})
         for _ in range(DRAWS)
     ]
-    slopes = sorted(_line(draw)[0] for draw in drawn if len(draw) >= 2)
+    slopes = sorted(line(draw.items())[0] for draw in drawn if len(draw) >= 2)
     low, high = slopes[round(0.025 * (len(slopes) - 1))], slopes[round(0.975 * (len(slopes) - 1))]
     return Scaling(slope, (low, high), intercept, medians)
 
@@ -75,9 +75,9 @@ def _has_logarithm(timescale: float) -> bool:
     return 0 < timescale < math.inf
 
 
-def _line(medians: Mapping[float, int]) -> tuple[float, float]:
-    """(slope, intercept) of the least-squares line through the logarithms."""
-    x, y = ([math.log(v) for v in values] for values in (medians.keys(), medians.values()))
+def line(points: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """(slope, intercept) of the least-squares line through the logarithms of two or more points."""
+    x, y = zip(*((math.log(x), math.log(y)) for x, y in points), strict=True)
     x_mean, y_mean = math.fsum(x) / len(x), math.fsum(y) / len(y)
     products = math.fsum((a - x_mean) * (b - y_mean) for a, b in zip(x, y, strict=True))
     slope = products / math.fsum((a - x_mean) ** 2 for a in x)

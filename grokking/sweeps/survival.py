@@ -52,6 +52,14 @@ class PermutationTest(NamedTuple):
     draws: int | None
 
 
+class MedianInterval(NamedTuple):
+    """An interval of the median time; `high` is None where it lies beyond what was seen."""
+
+    low: int
+    high: int | None
+    coverage: float  # the least probability that it covers the median
+
+
 def _risk_table(observations: Sequence[Observation]) -> list[tuple[int, int, int]]:
     """(time, at risk, events) of each event time; who is censored at a time is at risk there."""
     times = sorted({time for time, event in observations if event})
@@ -78,6 +86,29 @@ def median_time(observations: Sequence[Observation]) -> int | None:
     """First time at which the Kaplan-Meier estimate is at most one half; None if it never is."""
     reached = (step.time for step in kaplan_meier(observations) if step.survival <= Fraction(1, 2))
     return next(reached, None)
+
+
+def median_interval(
+    observations: Sequence[Observation], level: float = 0.95
+) -> MedianInterval | None:
+    """Order-statistics interval of the median time (the sign test turned round): exact for any distribution.
+
+    The narrowest symmetric one that covers at least `level`; where so few runs have none, the widest, with
+    what that covers: of three runs, from the first to the last, 75 %. A censored run counts as early as it was
+    last seen at the lower end and as never at the upper one, which can only widen the interval. None for
+    fewer than two runs.
+    """
+    n = len(observations)
+    if n < 2:
+        return None
+    rank, outside = 1, 2 * Fraction(1, 2**n)
+    while rank < n // 2 and 1 - (more := outside + 2 * Fraction(math.comb(n, rank), 2**n)) >= level:
+        rank, outside = rank + 1, more
+    earliest = sorted(o.time for o in observations)
+    events = sorted(o.time for o in observations if o.event)
+    last = n - rank  # place of the upper order statistic
+    high = events[last] if last < len(events) else None
+    return MedianInterval(earliest[rank - 1], high, float(1 - outside))
 
 
 def log_rank(first: Sequence[Observation], second: Sequence[Observation]) -> LogRank | None:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from grokking.files import markdown
-from grokking.sweeps.axis import AXIS
+from grokking.sweeps.axis import AXIS, named, value_words, words
 from grokking.sweeps.verdicts import FAIL
 from grokking.system.durations import clock
 
-HEADER = (
-    AXIS.name,
+COLUMNS = (
     "grokked",
     "95 % interval",
     "grok epoch (range)",
@@ -21,30 +20,61 @@ HEADER = (
 )
 LEGEND = (
     "95 % interval: Wilson's, of the share that grokked. Grok epoch: median and range of the runs that "
-    "grokked. KM median, and delay from memorising to generalising: Kaplan-Meier medians, runs that did "
-    "not get there censored at their last epoch; a run that generalised first has a delay of 0. "
-    "Memorised, accuracy, time: medians; time is of the training loop."
+    "grokked. KM median, memorised, and delay from memorising to generalising: Kaplan-Meier medians, runs that "
+    "did not get there censored at their last epoch; a run that generalised first has a delay of 0. "
+    "Accuracy, time: medians; time is of the training loop."
 )
 Summary = dict[str, Any]
 
 
+def header(summary: Summary) -> list[str]:
+    """Of the table of cells: the axes, then what became of the runs."""
+    return [*(words(axis["field"]) for axis in axes_of(summary)), *COLUMNS]
+
+
 def rows(summary: Summary) -> list[list[str]]:
-    """One row of cells per value of the axis, under HEADER."""
-    return [_row(group) for group in summary[AXIS.key]]
+    """One row per cell, under header()."""
+    return [_row(cell) for cell in cells_of(summary)]
 
 
-def _row(group: Summary) -> list[str]:
-    low, high = group["success_rate_interval_95"]
+def axes_of(summary: Summary) -> list[Summary]:
+    """The axes of a sweep; an older summary, of a sweep of weight decay, does not name it."""
+    values = [group[AXIS.field] for group in summary.get(AXIS.key, [])]
+    return list(summary.get("axes", [{"field": AXIS.field, "values": values}]))
+
+
+def cells_of(summary: Summary) -> list[Summary]:
+    """The cells of a sweep, those of an older summary from its groups."""
+    if "cells" in summary:
+        return list(summary["cells"])
     return [
-        str(group[AXIS.field]),
-        f"{group['grokked']} of {group['runs']}",
+        {
+            **group,
+            "values": {AXIS.field: group[AXIS.field]},
+            "runs": [None] * group["runs"],
+            "grokked_share": group["success_rate"],
+            "grokked_share_interval_95": group["success_rate_interval_95"],
+            "memorization": {"median": group["memorization_epoch"]["median"], "followed_to": None},
+            "grok": group["kaplan_meier_grok_epoch"],
+            "delay": group["kaplan_meier_delay"],
+        }
+        for group in summary[AXIS.key]
+    ]
+
+
+def _row(cell: Summary) -> list[str]:
+    low, high = cell["grokked_share_interval_95"]
+    runs = len(cell["runs"])
+    return [
+        *map(value_words, cell["values"].values()),
+        f"{round(cell['grokked_share'] * runs)} of {runs}",
         f"{low:.0%}-{high:.0%}",
-        _with_range(group["grok_epoch"]),
-        _kaplan_meier(group["kaplan_meier_grok_epoch"]),
-        epoch_text(group["memorization_epoch"]["median"]),
-        _kaplan_meier(group["kaplan_meier_delay"]),
-        f"{_percent(group['final_training_accuracy'])} / {_percent(group['final_validation_accuracy'])}",
-        _time(group["seconds"]["median"]),
+        _with_range(cell["grok_epoch"]),
+        _kaplan_meier(cell["grok"]),
+        _kaplan_meier(cell["memorization"]),
+        _kaplan_meier(cell["delay"]),
+        f"{_percent(cell['final_training_accuracy'])} / {_percent(cell['final_validation_accuracy'])}",
+        _time(cell["seconds"]["median"]),
     ]
 
 
@@ -118,7 +148,7 @@ def scaling_line(summary: Summary) -> str:
     scaling, left_out = summary["delay_scaling"], _left_out_words(summary)
     if scaling is not None:
         return f"{_slope_words(scaling)}{left_out}"
-    if len(summary[AXIS.key]) < 3 or not left_out:
+    if len(cells_of(summary)) < 3 or not left_out:
         return ""
     return (
         "The median delay is not fitted: that takes three values of 1 / (learning rate x weight "
@@ -142,6 +172,33 @@ def _left_out_words(summary: Summary) -> str:
     reasons = [f"{scale} ({e['reason']})" for scale, e in zip(scales, entries, strict=True)]
     where = " Left out where 1 / (learning rate x weight decay) is"
     return f"{where} {', '.join(reasons)}." if reasons else ""
+
+
+LAW_HEADER = ("x", "at", "slope", "95 % interval", "cells", "left out")
+LAW_WORDS = {
+    "timescale": "1 / (learning rate x weight decay)",
+    "train_fraction": "train fraction",
+    "decay_time": "log(V memorised / V grokked) / (learning rate x weight decay)",
+}
+LAW_LEGEND = (
+    "The Kaplan-Meier median delay of each cell against what could explain it; a slope of 1 is exact "
+    "proportion. V: the sum of all squared weights, of each run's own history, at the epoch of memorising and "
+    "of generalising. The interval is from drawing the runs of every cell anew. Left out: cells without a "
+    "median delay above 0."
+)
+
+
+def law_rows(summary: Summary) -> list[list[str]]:
+    """One row per fitted law, under LAW_HEADER."""
+    rows = []
+    for law in summary["delay_laws"]:
+        low, high = law["slope_interval_95"]
+        at = named(tuple(law["at"]), tuple(law["at"].values())) or "-"
+        fitted = [f"{law['slope']:.2f}", f"{low:.2f} to {high:.2f}"]
+        rows.append(
+            [LAW_WORDS[law["law"]], at, *fitted, str(len(law["points"])), str(law["left_out"])]
+        )
+    return rows
 
 
 def condition_lines(summary: Summary) -> list[str]:
@@ -178,7 +235,7 @@ def problem_lines(summary: Summary) -> list[str]:
 def terminal_report(summary: Summary) -> str:
     """Table, verdicts and problems for a terminal."""
     blocks = [
-        aligned([HEADER, *rows(summary)]),
+        aligned([header(summary), *rows(summary)]),
         [verdict_line(verdict) for verdict in summary["verdicts"]],
         [scaling_line(summary)] if scaling_line(summary) else [],
         condition_lines(summary),
@@ -201,4 +258,6 @@ def markdown_report(summary: Summary) -> str:
     lines = [*(verdict_line(v) for v in summary["verdicts"]), scaling_line(summary)]
     lines += [*condition_lines(summary), *map(str.strip, problem_lines(summary))]
     notes = [f"- {line}" for line in lines if line]
-    return markdown.table(HEADER, rows(summary)) + "\n".join(["", LEGEND, "", *notes]) + "\n"
+    return (
+        markdown.table(header(summary), rows(summary)) + "\n".join(["", LEGEND, "", *notes]) + "\n"
+    )

@@ -25,7 +25,7 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # the file system has
 HELD = errno.EWOULDBLOCK
 ERRORS = (*NO_LOCKS, errno.EIO, errno.EINTR, HELD)  # EINTR: Python itself tries again, and hides it
 EVERY = 0  # instead of the number of a call
-PLAN = Plan(AXIS.over((1.0,)), (1, 2), (EPOCHS,), SETTINGS)
+PLAN = Plan((AXIS.over((1.0,)),), (1, 2), (EPOCHS,), SETTINGS)
 
 
 class Failure(NamedTuple):

@@ -60,7 +60,7 @@ def sweep_resumes(count: int, chance: random.Random, folder: Path) -> Outcome:
 
 def _templates(folder: Path) -> Templates:
     finished, stopped, outcomes = folder / "finished", {}, {}
-    plan = Plan(AXIS.over(DECAYS), SEEDS, (EPOCHS,) * len(DECAYS), SETTINGS)
+    plan = Plan((AXIS.over(DECAYS),), SEEDS, (EPOCHS,) * len(DECAYS), SETTINGS)
     finished.mkdir(parents=True)
     write_plan(finished, plan)
     ended, told = forked_sweep("--resume", finished, folder=folder)
@@ -80,7 +80,7 @@ def _templates(folder: Path) -> Templates:
 def _resume(directory: Path, templates: Templates, chance: random.Random) -> Iterator[str]:
     """What is wrong with two resumes of a mixture."""
     decays = tuple(chance.sample(DECAYS, 2))
-    plan = Plan(AXIS.over(decays), SEEDS, (EPOCHS, EPOCHS), SETTINGS)
+    plan = Plan((AXIS.over(decays),), SEEDS, (EPOCHS, EPOCHS), SETTINGS)
     directory.mkdir()
     write_plan(directory, plan)
     states = {r.name: _prepare(directory / r.name, r, templates, chance) for r in plan.runs()}

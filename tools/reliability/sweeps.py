@@ -77,7 +77,7 @@ def _unaccounted(directory: Path, mixture: Mixture, summary: dict[str, Any]) -> 
 
 
 def _experiment(known: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(known[key] for key in ("weight_decay", "seed", *EXPERIMENT) if key in known)
+    return tuple(known[key] for key in ("seed", *EXPERIMENT) if key in known)
 
 
 def _repeats(known: dict[str, Any], kept: dict[str, Any] | None) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
+from grokking.files import names
 from grokking.files.json_files import atomic_write_text
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import FONT, PAGE_COLORS
@@ -53,12 +54,27 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Linked:
+    """A cell of a table: (address relative to this page, text) each; without an address the text alone."""
+
+    links: Sequence[tuple[str, str]]
+
+
+TableCell = str | Linked
+
+
+@dataclass(frozen=True)
 class Table:
-    """A table whose first row of cells is `header`."""
+    """A table whose first row of cells is `header`; `ids` are those of its rows, if any.
+
+    One with a file's name for `csv` can be sorted by its columns, and saved under that name.
+    """
 
     caption: str
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[TableCell]]
+    ids: Sequence[str] = ()
+    csv: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +111,8 @@ class _Page:
 
     title: str
     scripts: list[str] = field(default_factory=list)
+    tables: int = 0  # that can be sorted
+    figures: int = 0
     widgets: set[str] = field(default_factory=set)
 
     def files(self, kind: str) -> str:
@@ -114,7 +132,7 @@ def write_page(
     page = _Page(title)
     body = "\n".join(_render(block, page) for block in blocks)
     library = ""
-    if page.scripts:
+    if page.figures or page.widgets:
         library = _inline_library() if plotly_js == "inline" else _shared_library(path.parent)
     atomic_write_text(path, _document(page, body, library))
     return path
@@ -158,7 +176,7 @@ def _variables() -> str:
 
 def shared_library_name() -> str:
     """File name of the shared copy of plotly.js, e.g. plotly-4.1.1.min.js."""
-    return f"plotly-{get_plotlyjs_version()}.min.js"
+    return names.LIBRARY.format(get_plotlyjs_version())
 
 
 @cache
@@ -190,12 +208,8 @@ def _render(block: Block, page: _Page) -> str:
         case Links(links):
             items = (f'<li><a href="{escape(to)}">{escape(text)}</a></li>' for to, text in links)
             return f"<ul>{''.join(items)}</ul>"
-        case Table(caption, header, rows):
-            body = "\n".join(_table_row("td", row) for row in rows)
-            return (
-                f'<div class="scroll"><table><caption>{escape(caption)}</caption>\n'
-                f"<thead>{_table_row('th', header)}</thead>\n<tbody>{body}</tbody></table></div>"
-            )
+        case Table():
+            return _table(block, page)
         case Figures(drawings, shares):
             widths = shares or [1.0] * len(drawings)
             parts = (_figure(d, share, page) for d, share in zip(drawings, widths, strict=True))
@@ -216,12 +230,37 @@ def _heading(text: str) -> str:
     return f"<h2>{escape(text)}</h2>" if text else ""
 
 
-def _table_row(tag: str, cells: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+def _table(table: Table, page: _Page) -> str:
+    ids = table.ids or [""] * len(table.rows)
+    body = "\n".join(_table_row("td", *row) for row in zip(table.rows, ids, strict=True))
+    name = ""
+    if table.csv:
+        page.tables += 1
+        name = f' id="table-{page.tables}"'
+        page.scripts.append(f'sortable("table-{page.tables}", {_script_json(table.csv)});')
+    return (
+        f'<div class="scroll"><table{name}><caption>{escape(table.caption)}</caption>\n'
+        f"<thead>{_table_row('th', table.header)}</thead>\n<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _table_row(tag: str, cells: Sequence[TableCell], name: str = "") -> str:
+    row = f'<tr id="{escape(name)}">' if name else "<tr>"
+    return row + "".join(f"<{tag}>{_cell(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def _cell(cell: TableCell) -> str:
+    if isinstance(cell, str):
+        return escape(cell)
+    return ", ".join(
+        f'<a href="{escape(to)}">{escape(text)}</a>' if to else escape(text)
+        for to, text in cell.links
+    )
 
 
 def _figure(drawing: Drawing, share: float, page: _Page) -> str:
-    name = f"figure-{len(page.scripts) + 1}"
+    page.figures += 1
+    name = f"figure-{page.figures}"
     figure, title, look_for, choice = drawing
     calls = [] if choice is None else [button._asdict() for button in choice.buttons]
     page.scripts.append(f'draw("{name}", {_script_json(figure)}, {_script_json(calls)});')

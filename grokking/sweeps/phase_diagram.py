@@ -1,0 +1,261 @@
+"""The phase diagram of two axes: a cell's outcome, and on a second view when it generalised.
+
+The phases are those of Liu et al. (2022, arXiv 2205.10343, section 4): comprehension, grokking, memorisation,
+confusion; here by the rule of detection.py. A letter stands in every cell, so that no reader needs the colours.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+
+from grokking.detection import DIVERGED, GENERALISED, GROKKED, LEARNING, MEMORISED
+from grokking.pictures.drawings import Button, Buttons, Drawing
+from grokking.pictures.style import (
+    BLACK,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    SEQUENTIAL,
+    SKY_BLUE,
+    TEMPLATE,
+)
+from grokking.sweeps.axis import named, value_words
+from grokking.sweeps.records import Cell, RunRecord, Sweep
+from grokking.sweeps.survival import median_interval, median_time
+from grokking.sweeps.tables import epoch_text
+
+
+class Phase(NamedTuple):
+    """How an outcome is drawn, and what Liu et al. call it."""
+
+    letter: str
+    color: str
+    ink: str
+    words: str
+
+
+PHASES = {
+    GENERALISED: Phase("C", GREEN, "white", "comprehension: generalised at once"),
+    GROKKED: Phase("G", SKY_BLUE, INK, "grokking: memorised, generalised late"),
+    MEMORISED: Phase("M", ORANGE, INK, "memorisation: not generalised by its last epoch"),
+    LEARNING: Phase("X", GREY, INK, "confusion: not even memorised by its last epoch"),
+    DIVERGED: Phase("D", BLACK, "white", "diverged"),
+}
+ROOMY = 10  # columns and lines up to which a cell has room for its counts
+
+
+def anchor(cell: Cell, cells: Sequence[Cell]) -> str:
+    """The id of a cell's row in the table below the diagram."""
+    return f"cell-{cells.index(cell)}"
+
+
+def leading_outcome(runs: Sequence[RunRecord]) -> str:
+    """The outcome of most runs; of equally many, that which comes first in PHASES."""
+    counts = Counter(run.outcome for run in runs)
+    return max(PHASES, key=lambda outcome: counts[outcome])
+
+
+def counts_in_words(runs: Sequence[RunRecord]) -> str:
+    """2 grokked, 1 memorised."""
+    counts = Counter(run.outcome for run in runs)
+    return ", ".join(f"{counts[outcome]} {outcome}" for outcome in PHASES if counts[outcome])
+
+
+def median_in_words(runs: Sequence[RunRecord]) -> str:
+    """Of the epoch of generalising: the Kaplan-Meier median with its interval, or beyond which it lies."""
+    followed = [run.generalising for run in runs]
+    median, interval = median_time(followed), median_interval(followed)
+    if median is None:
+        return f"not reached by epoch {max(o.time for o in followed):,}"
+    if interval is None:
+        return epoch_text(median)
+    high = "beyond the last epoch" if interval.high is None else f"to {interval.high:,}"
+    return (
+        f"{median:,}, interval from {interval.low:,} {high} (covers it in {interval.coverage:.1%})"
+    )
+
+
+def phase_diagrams(sweep: Sweep) -> list[Drawing]:
+    """The diagram of the first two axes, one for each value of the others."""
+    if len(sweep.axes) < 2:
+        return []
+    rests = dict.fromkeys(cell[2:] for cell in sweep.cells)
+    return [_diagram(sweep, rest) for rest in rests]
+
+
+def _diagram(sweep: Sweep, rest: Cell) -> Drawing:
+    across, up = sweep.axes[:2]
+    columns, lines = across.values, up.values
+    grid = [[sweep.cells.get((x, y, *rest)) for x in columns] for y in lines]
+    order, keys = list(PHASES), list(sweep.cells)
+    outcomes = [[None if not runs else leading_outcome(runs) for runs in line] for line in grid]
+    medians = [[_median(runs) for runs in line] for line in grid]
+    words = [
+        [
+            "" if not runs else _words(sweep, (x, y, *rest), runs)
+            for x, runs in zip(columns, line, strict=True)
+        ]
+        for y, line in zip(lines, grid, strict=True)
+    ]
+    links = [
+        [
+            f"#{anchor((x, y, *rest), keys)}" if runs else ""
+            for x, runs in zip(columns, line, strict=True)
+        ]
+        for y, line in zip(lines, grid, strict=True)
+    ]
+    roomy = max(len(columns), len(lines)) <= ROOMY
+    shared: dict[str, Any] = {
+        "x": list(range(len(columns))),
+        "y": list(range(len(lines))),
+        "customdata": [list(zip(*pair, strict=True)) for pair in zip(words, links, strict=True)],
+        "hovertemplate": "%{customdata[0]}<extra></extra>",
+        "xgap": 1,
+        "ygap": 1,
+        "hoverongaps": False,
+    }
+    figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
+    figure.add_heatmap(
+        z=[[None if o is None else order.index(o) for o in line] for line in outcomes],
+        text=[[_letters(runs, roomy) for runs in line] for line in grid],
+        texttemplate="%{text}",
+        textfont={"size": 12},
+        colorscale=_steps([PHASES[outcome].color for outcome in order]),
+        zmin=-0.5,
+        zmax=len(order) - 0.5,
+        showscale=False,
+        **shared,
+    )
+    known = [median for line in medians for median in line if median is not None]
+    figure.add_heatmap(
+        z=[[None if m is None else math.log10(max(m, 1)) for m in line] for line in medians],
+        text=[
+            [_epochs(m, runs, roomy) for m, runs in zip(*pair, strict=True)]
+            for pair in zip(medians, grid, strict=True)
+        ],
+        texttemplate="%{text}",
+        textfont={"size": 12},
+        colorscale=f"{SEQUENTIAL}_r",
+        colorbar=_epoch_bar(known),
+        visible=False,
+        **shared,
+    )
+    figure.add_traces([_key(PHASES[o]) for o in order if any(o in line for line in outcomes)])
+    _axes(figure, sweep)
+    keyed = [True] * (len(figure.data) - 2)
+    title = named(sweep.fields[2:], rest).capitalize() or f"Phase diagram: {sweep.name}"
+    look = _look_for(sweep, rest)
+    views = [
+        Button("Outcome", {"visible": [True, False, *keyed]}, {}, look),
+        Button(
+            "Median epoch",
+            {"visible": [False, True, *(not key for key in keyed)]},
+            {},
+            "Kaplan-Meier median of the epoch at which a cell's runs generalised, late or not; darker is "
+            "later. > marks a cell whose median was not reached by its last epoch.",
+        ),
+    ]
+    return Drawing(figure, title, look, Buttons("view", views))
+
+
+def _median(runs: Sequence[RunRecord] | None) -> int | None:
+    return median_time([run.generalising for run in runs]) if runs else None
+
+
+def _words(sweep: Sweep, cell: Cell, runs: Sequence[RunRecord]) -> str:
+    return (
+        f"{sweep.named(cell).replace(', ', '<br>')}<br>{len(runs)} runs: {counts_in_words(runs)}<br>"
+        f"generalised: median epoch {median_in_words(runs).replace(', interval', '<br>interval')}<br>"
+        "press for its runs"
+    )
+
+
+def _letters(runs: Sequence[RunRecord] | None, roomy: bool) -> str:
+    """G, or G 2/3 where not all agree and there is room."""
+    if not runs:
+        return ""
+    leading = leading_outcome(runs)
+    count = sum(run.outcome == leading for run in runs)
+    letter = PHASES[leading].letter
+    if count == len(runs):
+        return letter
+    return f"{letter}<br>{count}/{len(runs)}" if roomy else letter.lower()
+
+
+def _epochs(median: int | None, runs: Sequence[RunRecord] | None, roomy: bool) -> str:
+    if not runs:
+        return ""
+    if median is not None:
+        return _short(median) if roomy else ""
+    return ">"
+
+
+def _short(epoch: int) -> str:
+    """840, or 12k."""
+    return f"{epoch}" if epoch < 1_000 else f"{epoch / 1_000:.2g}k"
+
+
+def _steps(colors: Sequence[str]) -> list[tuple[float, str]]:
+    """A colour scale of equal steps."""
+    edges = [place / len(colors) for place in range(len(colors) + 1)]
+    return [
+        (edge, color)
+        for place, color in enumerate(colors)
+        for edge in (edges[place], edges[place + 1])
+    ]
+
+
+def _epoch_bar(medians: Sequence[int]) -> dict[str, Any]:
+    low, high = min(medians, default=1), max(medians, default=1)
+    powers = range(math.floor(math.log10(max(low, 1))), math.ceil(math.log10(max(high, 1))) + 1)
+    ticks = [digit * 10**power for power in powers for digit in (1, 2, 5)]
+    return {
+        "title": {"text": "epoch"},
+        "tickvals": [math.log10(tick) for tick in ticks],
+        "ticktext": [f"{tick:,}" for tick in ticks],
+        "thickness": 12,
+    }
+
+
+def _key(phase: Phase) -> go.Scatter:
+    """An entry of the legend."""
+    return go.Scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        name=f"{phase.letter} {phase.words}",
+        marker={"symbol": "square", "size": 14, "color": phase.color},
+    )
+
+
+def _axes(figure: go.Figure, sweep: Sweep) -> None:
+    for update, axis in zip(
+        (figure.update_xaxes, figure.update_yaxes), sweep.axes[:2], strict=True
+    ):
+        update(
+            title_text=axis.name,
+            tickvals=list(range(len(axis.values))),
+            ticktext=[value_words(value) for value in axis.values],
+            range=[-0.5, len(axis.values) - 0.5],
+            title_standoff=14,
+            showgrid=False,
+            ticks="",
+        )
+    figure.update_layout(
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
+        margin_b=110,
+    )
+
+
+def _look_for(sweep: Sweep, rest: Cell) -> str:
+    runs = [run for cell, of_cell in sweep.cells.items() if cell[2:] == rest for run in of_cell]
+    cells = sum(cell[2:] == rest for cell in sweep.cells)
+    return (
+        f"A cell is coloured by what became of most of its runs, its letter says the same; here {len(runs)} "
+        f"runs in {cells} cells: {counts_in_words(runs)}. A fraction, or a small letter, marks a cell whose "
+        "runs do not agree. Press a cell for its runs."
+    )
