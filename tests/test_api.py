@@ -376,7 +376,7 @@ def test_a_bar_shows_accuracies(tmp_path, capfd):
 def test_a_sweep_runs_every_combination_and_keeps_what_is_finished(tmp_path):
     values = {"weight_decay": [0.5, 1], "learning_rate": [2e-3]}
     sweep = grokking.sweep(values, [1], tmp_path, progress=False, **SETTINGS)
-    names = ["wd0.5_lr0.002_seed1", "wd1.0_lr0.002_seed1"]
+    names = [f"weight_decay{wd}_learning_rate0.002_seed1" for wd in (0.5, 1.0)]
     assert [run.folder.name for run in sweep.runs] == names
     assert [run.config.weight_decay for run in sweep.runs] == [0.5, 1.0]
     assert all(run.config.learning_rate == 2e-3 and run.config.seed == 1 for run in sweep.runs)
@@ -384,9 +384,26 @@ def test_a_sweep_runs_every_combination_and_keeps_what_is_finished(tmp_path):
     before = [(run.folder / "grokking.json").stat().st_mtime_ns for run in sweep.runs]
     again = grokking.sweep(values, [1], tmp_path, progress=False, **SETTINGS)
     assert [(run.folder / "grokking.json").stat().st_mtime_ns for run in again.runs] == before
-    for call in (lambda: sweep.cells, lambda: sweep.figure("phase_diagram")):
-        with pytest.raises(NotImplementedError, match="Sweeps over any setting"):
-            call()
+    assert [cell["values"]["weight_decay"] for cell in sweep.cells] == [0.5, 1.0]
+    assert [cell["runs"] for cell in sweep.cells] == [[name] for name in names]
+    assert {trace.type for trace in sweep.figure("phase_diagram").data} == {"heatmap", "scatter"}
+    assert sweep.figure("epochs").layout.xaxis.title.text == "weight decay"
+    with pytest.raises(
+        ValueError, match="no figure 'diagram', expected one of phase_diagram, epochs"
+    ):
+        sweep.figure("diagram")
+
+
+def test_the_figures_of_a_sweep_are_of_its_own_runs(tmp_path):
+    """Of those that were asked for, whatever else lies in the folder."""
+    grokking.sweep({"weight_decay": [0.5]}, [1], tmp_path, progress=False, **SETTINGS)
+    alone = grokking.sweep({"weight_decay": [2.0]}, [1, 2], tmp_path, progress=False, **SETTINGS)
+    (cell,) = alone.cells
+    assert (cell["values"], len(cell["runs"])) == ({"weight_decay": 2.0}, 2)
+    with pytest.raises(
+        ValueError, match="a phase diagram has two settings, here vary weight_decay"
+    ):
+        alone.figure("phase_diagram")
 
 
 def test_an_interrupted_sweep_lets_its_runs_save_and_goes_on(tmp_path, monkeypatch):
@@ -418,8 +435,8 @@ def test_an_interrupted_sweep_lets_its_runs_save_and_goes_on(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("vary", "changes", "error", "message"),
     [
-        ({}, {}, ValueError, "expected one or two settings with values"),
-        ({"weight_decay": []}, {}, ValueError, "expected one or two settings with values"),
+        ({}, {}, ValueError, "expected one to 3 settings with values"),
+        ({"weight_decay": []}, {}, ValueError, "expected one to 3 settings with values"),
         ({"wd": [1]}, {}, TypeError, r"sweep\(\) has no setting 'wd'; did you mean 'weight_decay'"),
         ({"weight_decay": [1, -1]}, {}, ValueError, "^weight_decay is -1, expected a number >= 0"),
         ({"seed": [1]}, {}, ValueError, "seed is given twice, or is the sweep's own"),

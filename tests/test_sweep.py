@@ -69,7 +69,9 @@ def planned(folder, *weight_decays):
     """The folder of a sweep that has not begun."""
     settings = {n: v for n, v in SMALL.items() if n != "GROK_NUM_EPOCHS"}
     folder.mkdir()
-    write_plan(folder, Plan((AXIS.over(weight_decays),), (42,), (12,) * len(weight_decays), settings))
+    write_plan(
+        folder, Plan((AXIS.over(weight_decays),), (42,), (12,) * len(weight_decays), settings)
+    )
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Many runs from Python, over the values of one or two settings; each in a process of its own."""
+"""Many runs from Python, over the values of one to three settings; each in a process of its own."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -6,25 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grokking import config
-from grokking.api.errors import not_yet, python_errors
+from grokking.api.errors import python_errors
 from grokking.api.run import Run, load
 from grokking.api.training import FIELDS, check_names, notebook_bar
-from grokking.laws import FILE
+from grokking.sweeps.axis import MOST, VARIABLE_FIELDS, folder_name
 from grokking.sweeps.plan import PlannedRun
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from grokking.sweeps import records
+
 OWN = ("seed", "folder", "resume", "overwrite")  # what `sweep` itself decides of a run
-LATER = "Sweeps over any setting"
+FIGURES = ("phase_diagram", "epochs")
 
 
 class Sweep:
     """The runs of `grokking.sweep`, in the order of the values, then of the seeds."""
 
-    def __init__(self, folder: Path, plan: Sequence[PlannedRun]) -> None:
+    def __init__(self, folder: Path, plan: Sequence[PlannedRun], fields: Sequence[str]) -> None:
         self.folder = folder
-        self._plan = plan
+        self._plan, self._fields = plan, fields
 
     def __repr__(self) -> str:
         return f"<grokking.Sweep {str(self.folder)!r}: {len(self._plan)} runs>"
@@ -35,13 +37,39 @@ class Sweep:
         return [load(self.folder / run.name) for run in self._plan]
 
     @property
-    def cells(self) -> Any:
-        """Groups of runs of the same values."""
-        raise not_yet("Sweep.cells", LATER)
+    def cells(self) -> list[dict[str, Any]]:
+        """Statistics of the runs of each combination of values, as `cells` of analysis_summary.json has them:
+        values, runs (folder names), outcomes, grokked_share with its 95 % interval, and Kaplan-Meier medians.
+        """
+        from grokking.sweeps.analysis import summarize_cells
+
+        return summarize_cells(self._read())
 
     def figure(self, name: str) -> "go.Figure":
-        """The phase diagram."""
-        raise not_yet(f"the figure {name!r}", LATER)
+        """`phase_diagram`, of two settings that vary, or `epochs`: when runs generalised, against the first.
+
+        ValueError for another name, and for a phase diagram of other than two settings.
+        """
+        from grokking.sweeps.against_axis import epoch_figure
+        from grokking.sweeps.phase_diagram import phase_diagrams
+
+        if name not in FIGURES:
+            raise ValueError(
+                f"a sweep has no figure {name!r}, expected one of {', '.join(FIGURES)}"
+            )
+        if name == "epochs":
+            return epoch_figure(self._read()).figure
+        if len(self._fields) != 2:
+            raise ValueError(
+                f"a phase diagram has two settings, here vary {', '.join(self._fields)}"
+            )
+        return phase_diagrams(self._read())[0].figure
+
+    def _read(self) -> "records.Sweep":
+        from grokking.sweeps.folder import read_sweep
+
+        with python_errors():
+            return read_sweep(self.folder, self._fields, [run.name for run in self._plan])
 
 
 def sweep(
@@ -55,17 +83,17 @@ def sweep(
 ) -> Sweep:
     """Train one run for every combination of values and seeds, in folders within `folder`.
 
-    `vary` has the values of one or two fields of Config, `settings` what all runs share. As many runs at
-    a time as there are cores, unless `jobs` says otherwise. Call it again, with more values or seeds if you
-    like: what is finished stays, what was interrupted goes on. A KeyboardInterrupt ends the runs, which save
-    their state first.
+    `vary` has the values of one to three fields of Config that decide weights, `settings` what all runs
+    share. As many runs at a time as there are cores, unless `jobs` says otherwise. Call it again, with more
+    values or seeds if you like: what is finished stays, what was interrupted goes on. A KeyboardInterrupt
+    ends the runs, which save their state first.
 
     TypeError and ValueError as of `grokking.train`, before anything is started; RuntimeError if runs failed.
     """
     check_names("sweep", {**vary, **settings})
     with python_errors():
         plan = planned(vary, seeds, settings)
-        finished = Sweep(Path(folder), plan)
+        finished = Sweep(Path(folder), plan, [FIELDS[name] for name in vary])
         carry_out(finished.folder, plan, jobs, progress)
     return finished
 
@@ -74,37 +102,34 @@ def planned(
     vary: Mapping[str, Sequence[Any]], seeds: Sequence[int], settings: Mapping[str, Any]
 ) -> list[PlannedRun]:
     """Every run with its folder's name, checked; ValueError for a grid that is none."""
-    if not 1 <= len(vary) <= 2 or not all(vary.values()) or not seeds:
+    if not 1 <= len(vary) <= MOST or not all(vary.values()) or not seeds:
         raise ValueError(
-            f"vary is {vary!r}, seeds are {seeds!r}, expected one or two settings with values"
+            f"vary is {vary!r}, seeds are {seeds!r}, expected one to {MOST} settings with values"
         )
     taken = [
         name for name in (*vary, *settings) if name in OWN or (name in vary and name in settings)
     ]
     if taken:
         raise ValueError(f"{taken[0]} is given twice, or is the sweep's own to choose")
+    control = next((name for name in vary if FIELDS[name] not in VARIABLE_FIELDS), None)
+    if control is not None:
+        raise ValueError(
+            f"{control} decides no weight of a run, so it cannot vary; give it to all runs"
+        )
     runs: dict[str, PlannedRun] = {}
     for values in product(*vary.values()):
         chosen = dict(zip(vary, values, strict=True))
         for seed in seeds:
             fields = {FIELDS[name]: value for name, value in {**settings, **chosen}.items()}
             loaded = config.from_values({**fields, "seed": seed})
-            name = "_".join([*map(short, chosen, chosen.values()), f"seed{seed}"])
+            varied = {FIELDS[field]: getattr(loaded.config, FIELDS[field]) for field in vary}
+            name = folder_name(varied, seed)
             variables = config.variables(loaded.config)
             del variables["GROK_ARTIFACTS_DIR"]
             if name in runs and runs[name].variables != variables:
                 raise ValueError(f"two runs would be called {name}; give their tables other names")
             runs[name] = PlannedRun(name, loaded.config.num_epochs, variables)
     return list(runs.values())
-
-
-def short(name: str, value: Any) -> str:
-    """`wd2.0` for weight_decay=2.0, as the folders of the command's sweeps are called."""
-    kind = type(getattr(config.Config, FIELDS[name]))
-    text = config.as_text(float(value) if kind is float else value)
-    if isinstance(text, str) and text.startswith(FILE):
-        text = Path(text.removeprefix(FILE)).name
-    return "".join(word[0] for word in name.split("_")) + str(text).replace(",", "-")
 
 
 def carry_out(folder: Path, plan: Sequence[PlannedRun], jobs: int | None, progress: bool) -> None:

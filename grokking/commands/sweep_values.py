@@ -8,7 +8,7 @@ from typing import Any
 
 from grokking.config import FIELDS
 from grokking.schema import FINITE, Kind, integer, is_finite
-from grokking.sweeps.axis import VARIABLE_FIELDS, Axis
+from grokking.sweeps.axis import VARIABLE_FIELDS, Axis, settled
 from grokking.system.errors import UserError
 
 MAX_RUNS = 10_000
@@ -81,7 +81,7 @@ def _value(option: str, text: str, field: str, kind: Kind) -> Any:
     value = kind.parse(text)
     if value is None:
         raise UserError(f"{option} has {text!r}, expected {kind.expected}")
-    return value + 0.0 if isinstance(value, float) else value  # -0 is 0
+    return settled(field, value)
 
 
 def _expanded(option: str, word: str) -> Iterator[str]:

@@ -11,10 +11,11 @@ import plotly.graph_objects as go
 from grokking.pictures.drawings import Button, Buttons, Drawing
 from grokking.pictures.style import TEMPLATE, Style, value_styles
 from grokking.sweeps.axis import Axis, value_words
-from grokking.sweeps.look import NOT_YET_GLYPH
+from grokking.sweeps.look import NOT_YET_GLYPH, evenly
 from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.survival import median_interval, median_time
 
+MOST_LINES = 8  # that a reader can tell apart
 LOOK_FOR = (
     "A line joins the Kaplan-Meier medians of the epoch of generalising, which is the grok epoch of a run that "
     "grokked; a bar is the interval of the median (of three runs from first to last, which covers it in 75 %, "
@@ -27,10 +28,14 @@ def epoch_figure(sweep: Sweep) -> Drawing:
     """One line per value of the axes after the first."""
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
     places = _places(sweep.axes[0])
-    looks = value_styles(sweep.panels())
-    for rest, cells in sweep.panels().items():
-        _add_line(figure, sweep, rest, cells, places, looks[rest])
-    figure.update_yaxes(title_text="epoch of generalising", title_standoff=14, tickformat=",", rangemode="tozero")
+    panels = sweep.panels()
+    drawn = [list(panels)[place] for place in evenly(len(panels), MOST_LINES)]
+    looks = value_styles(drawn)
+    for rest in drawn:
+        _add_line(figure, sweep, rest, panels[rest], places, looks[rest])
+    figure.update_yaxes(
+        title_text="epoch of generalising", title_standoff=14, tickformat=",", rangemode="tozero"
+    )
     figure.update_layout(
         legend={
             "title": {"text": " x ".join(axis.name for axis in sweep.axes[1:]), "side": "top"},
@@ -48,7 +53,8 @@ def epoch_figure(sweep: Sweep) -> Drawing:
         Button("Log epochs", {}, {"yaxis.type": "log", "yaxis.autorange": True}),
     ]
     title = f"When runs generalised, against {sweep.axes[0].name}"
-    return Drawing(figure, title, LOOK_FOR, Buttons("epoch axis", kinds))
+    some = f" {len(drawn)} of {len(panels)} lines are drawn." if len(drawn) < len(panels) else ""
+    return Drawing(figure, title, LOOK_FOR + some, Buttons("epoch axis", kinds))
 
 
 def _places(axis: Axis) -> dict[Any, float]:

@@ -30,7 +30,7 @@ def summarize_sweep(sweep: Sweep) -> dict[str, Any]:
         "runs_read": len(sweep.runs),
         "runs_not_counted": len(sweep.faults),
         "axes": [{"field": axis.field, "values": axis.values} for axis in sweep.axes],
-        "cells": [_summarize_cell(sweep, cell, runs) for cell, runs in sweep.cells.items()],
+        "cells": summarize_cells(sweep),
         **(_of_weight_decay(sweep) if sweep.by_weight_decay else {}),
         "delay_laws": [law.record() for law in delay_laws(sweep)],
         "delay_scaling": _scaling_record(delays),
@@ -42,6 +42,11 @@ def summarize_sweep(sweep: Sweep) -> dict[str, Any]:
         "conditions": [condition._asdict() for condition in sweep.conditions],
         "sessions": sweep.sessions,
     }
+
+
+def summarize_cells(sweep: Sweep) -> list[dict[str, Any]]:
+    """Statistics of each cell, in order."""
+    return [_summarize_cell(sweep, cell, runs) for cell, runs in sweep.cells.items()]
 
 
 def _summarize_cell(sweep: Sweep, cell: Cell, runs: Sequence[RunRecord]) -> dict[str, Any]:

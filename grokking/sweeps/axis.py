@@ -69,6 +69,11 @@ def words(field: str) -> str:
     return field if field.startswith("d_") else field.replace("_", " ")
 
 
+def settled(field: str, value: Any) -> Any:
+    """A value as the field has it: 1 of a real number is 1.0, and -0 is 0."""
+    return float(value) + 0.0 if isinstance(getattr(Config, field), float) else value
+
+
 def value_words(value: Any) -> str:
     """A value of an axis as text: a table by its file's name."""
     text = as_text(value)
@@ -86,6 +91,7 @@ def named(fields: Sequence[str], values: Sequence[Any]) -> str:
 def folder_name(values: Mapping[str, Any], seed: int) -> str:
     """The name of a run's folder: "wd1.0_seed42" where weight decay alone varies, else
     "train_fraction0.3_weight_decay1.0_seed42"."""
+    texts = {field: value_words(settled(field, value)) for field, value in values.items()}
     if list(values) == [AXIS.field]:
-        return f"wd{value_words(values[AXIS.field])}_seed{seed}"
-    return "_".join([*(f"{f}{value_words(v)}" for f, v in values.items()), f"seed{seed}"])
+        return f"wd{texts[AXIS.field]}_seed{seed}"
+    return "_".join([*(f"{field}{text}" for field, text in texts.items()), f"seed{seed}"])

@@ -9,7 +9,7 @@ from grokking.detection import THRESHOLD
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import GREY, MUTED, TEMPLATE
 from grokking.pictures.thinning import thinned
-from grokking.sweeps.look import marker, styles, sweep_drawing
+from grokking.sweeps.look import evenly, marker, style_of, sweep_drawing
 from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.survival import median_time
 
@@ -26,8 +26,7 @@ def drawn_runs(sweep: Sweep, limit: int = MOST_CURVES) -> list[RunRecord]:
     if len(sweep.runs) <= limit:
         return sweep.runs
     firsts = [runs[0] for runs in sweep.cells.values()]
-    step = max(1.0, len(firsts) / limit)
-    return [firsts[int(place * step)] for place in range(int(len(firsts) / step))]
+    return [firsts[place] for place in evenly(len(firsts), limit)]
 
 
 def accuracy_figures(sweep: Sweep) -> list[Drawing]:
@@ -45,7 +44,7 @@ def _accuracies(sweep: Sweep, rest: Cell, cells: Cells, drawn: set[str]) -> Draw
             x=[run.grok_epoch for run in grokked],
             y=[THRESHOLD] * len(grokked),
             mode="markers",
-            marker=marker(styles(sweep)[cell]),
+            marker=marker(style_of(sweep, cell)),
             legendgroup=sweep.label(cell),
             showlegend=False,
             text=[f"seed {run.seed}" for run in grokked],
@@ -106,7 +105,7 @@ def _curves(sweep: Sweep, cells: Cells, series: str) -> go.Figure:
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
     named: set[str] = set()
     for cell, runs in cells.items():
-        label, style = sweep.label(cell), styles(sweep)[cell]
+        label, style = sweep.label(cell), style_of(sweep, cell)
         for run in runs:
             line = {"color": style.color, "dash": style.dash, "width": 1.6}
             trace = _trace(sweep, run, series, line)
@@ -142,7 +141,7 @@ def _facet(sweep: Sweep, cell: Cell) -> Drawing:
     for run in sorted(sweep.runs, key=lambda r: r.cell == cell):  # grey first
         mine = run.cell == cell
         line = {
-            "color": styles(sweep)[cell].color if mine else GREY,
+            "color": style_of(sweep, cell).color if mine else GREY,
             "width": 1.8 if mine else 1,
         }
         trace = _trace(sweep, run, "validation_accuracies", line)

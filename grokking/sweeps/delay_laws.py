@@ -82,28 +82,43 @@ def _fit(
     cells: Sequence[Sequence[RunRecord]],
     x_of: Callable[[RunRecord], float | None],
 ) -> Law | None:
-    points = _points(cells, x_of)
+    whole = [tuple(range(len(runs))) for runs in cells]
+    places = [_Places(runs, x_of) for runs in cells]
+    points = _known(places, whole)
     if len({x for x, _ in points}) < 3:
         return None
     slope, intercept = line(points)
     rng = random.Random(SEED)
     drawn = (
-        _points([rng.choices(runs, k=len(runs)) for runs in cells], x_of) for _ in range(DRAWS)
+        _known(places, [tuple(sorted(rng.choices(runs, k=len(runs)))) for runs in whole])
+        for _ in range(DRAWS)
     )
     slopes = sorted(line(draw)[0] for draw in drawn if len({x for x, _ in draw}) >= 2)
     low, high = slopes[round(0.025 * (len(slopes) - 1))], slopes[round(0.975 * (len(slopes) - 1))]
     return Law(name, at, slope, (low, high), intercept, points, len(cells) - len(points))
 
 
-def _points(
-    cells: Sequence[Sequence[RunRecord]], x_of: Callable[[RunRecord], float | None]
-) -> list[tuple[float, int]]:
-    """(x, median delay) of the cells that have both, above zero and finite."""
-    points = []
-    for runs in cells:
-        known = [x for x in map(x_of, runs) if x is not None and 0 < x < math.inf]
-        delays = [run.observed_delay for run in runs]
-        delay = median_time([observed for observed in delays if observed is not None])
-        if known and delay is not None and delay > 0:
-            points.append((median(known), delay))
-    return sorted(points)
+Point = tuple[float, int]  # x and median delay of a cell
+
+
+class _Places(dict[tuple[int, ...], Point | None]):
+    """Where a cell lies by the runs that are drawn of it, their numbers ascending; each found once."""
+
+    def __init__(
+        self, runs: Sequence[RunRecord], x_of: Callable[[RunRecord], float | None]
+    ) -> None:
+        self.delays = [run.observed_delay for run in runs]
+        self.x = [x_of(run) for run in runs]
+
+    def __missing__(self, drawn: tuple[int, ...]) -> Point | None:
+        known = [x for place in drawn if (x := self.x[place]) is not None and 0 < x < math.inf]
+        delay = median_time([d for place in drawn if (d := self.delays[place]) is not None])
+        found = known and delay is not None and delay > 0 and median(known) < math.inf
+        self[drawn] = (median(known), delay) if found and delay is not None else None
+        return self[drawn]
+
+
+def _known(places: Sequence[_Places], drawn: Sequence[tuple[int, ...]]) -> list[Point]:
+    """The cells that have both, above zero and finite, ascending."""
+    points = [place[runs] for place, runs in zip(places, drawn, strict=True)]
+    return sorted(point for point in points if point is not None)

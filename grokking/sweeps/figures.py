@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import INK, MUTED, TEMPLATE, Style
 from grokking.sweeps.axis import value_words
-from grokking.sweeps.look import NEVER_GLYPH, NOT_YET_GLYPH, marker, styles, sweep_drawing
+from grokking.sweeps.look import NEVER_GLYPH, NOT_YET_GLYPH, marker, style_of, sweep_drawing
 from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.survival import kaplan_meier
 
@@ -22,7 +22,7 @@ def distribution_figure(sweep: Sweep) -> Drawing:
     cells = sweep.cells
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460, "showlegend": False})
     for position, (cell, runs) in enumerate(cells.items()):
-        for trace in _column(position, runs, styles(sweep)[cell]):
+        for trace in _column(position, runs, style_of(sweep, cell)):
             figure.add_trace(trace)
     figure.update_xaxes(
         title_text=sweep.name,
@@ -108,7 +108,7 @@ def survival_figures(sweep: Sweep) -> list[Drawing]:
 def _survival(sweep: Sweep, rest: Cell, cells: dict[Cell, list[RunRecord]]) -> Drawing:
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
     for cell, runs in cells.items():
-        style, label = styles(sweep)[cell], sweep.label(cell)
+        style, label = style_of(sweep, cell), sweep.label(cell)
         observations = [run.followed.observation for run in runs]
         steps = [(step.time, float(step.survival)) for step in kaplan_meier(observations)]
         start, end = (1, 1.0), (max(o.time for o in observations), steps[-1][1] if steps else 1.0)
@@ -161,7 +161,7 @@ def scaling_figure(sweep: Sweep, scaling: dict[str, Any]) -> Drawing:
             x=[run.timescale for run in known],
             y=[run.delay for run in known],
             mode="markers",
-            marker=marker(styles(sweep)[cell]),
+            marker=marker(style_of(sweep, cell)),
             name=", ".join(map(value_words, cell)),
             text=[f"seed {run.seed}" for run in known],
             hovertemplate=f"delay %{{y:,}} epochs<br>%{{text}}<extra>{sweep.named(cell)}</extra>",

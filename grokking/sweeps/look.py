@@ -1,5 +1,6 @@
 """What the figures of a sweep share: looks of the groups, legend, axis of epochs."""
 
+from functools import lru_cache
 from typing import Any
 
 import plotly.graph_objects as go
@@ -12,10 +13,20 @@ from grokking.sweeps.records import Cell, Sweep
 NOT_YET_GLYPH, NEVER_GLYPH = "arrow-bar-up", "asterisk-open"
 
 
-def styles(sweep: Sweep) -> dict[Cell, Style]:
-    """The look of each cell: that of its value of the first axis."""
-    looks = value_styles(sweep.axes[0].values)
-    return {cell: looks[cell[0]] for cell in sweep.cells}
+def style_of(sweep: Sweep, cell: Cell) -> Style:
+    """The look of a cell: that of its value of the first axis."""
+    return _looks(sweep.axes[0].values)[cell[0]]
+
+
+@lru_cache(maxsize=8)
+def _looks(values: Cell) -> dict[Any, Style]:
+    return value_styles(values)
+
+
+def evenly(count: int, limit: int) -> list[int]:
+    """Places of at most `limit` out of `count` things, both ends among them where there are two."""
+    kept = min(count, limit)
+    return [round(place * (count - 1) / max(1, kept - 1)) for place in range(kept)]
 
 
 def marker(style: Style) -> dict[str, Any]:

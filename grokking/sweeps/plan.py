@@ -12,7 +12,6 @@ from typing import Any
 
 from grokking.config import (
     VARIABLES,
-    Config,
     as_text,
     check_reference,
     load,
@@ -23,7 +22,15 @@ from grokking.files import names
 from grokking.files.table_copy import write_copy
 from grokking.laws import FILE, table_of
 from grokking.schema import AMOUNT, OBJECT, VERSION, WORD, Kind, Record
-from grokking.sweeps.axis import AXIS, MOST, VARIABLE_FIELDS, Axis, folder_name, value_words
+from grokking.sweeps.axis import (
+    AXIS,
+    MOST,
+    VARIABLE_FIELDS,
+    Axis,
+    folder_name,
+    settled,
+    value_words,
+)
 from grokking.system.errors import RunError, UserError
 
 RESERVED = (names.PLOTS, names.SLURM, names.DAMAGED, names.TABLES)  # folders of a sweep, no runs
@@ -194,7 +201,8 @@ def read_plan(directory: Path) -> Plan:
 def _recorded_axes(record: Record, directory: Path) -> tuple[Axis, ...]:
     """The axes of a sweep.json; those of a sweep of weight decay have no list of their own."""
     if "axes" not in record.values:
-        return (AXIS.over(map(float, record.series(AXIS.key, AXIS.kind))),)
+        values = record.series(AXIS.key, AXIS.kind)
+        return (AXIS.over(settled(AXIS.field, value) for value in values),)
     entries = record.series("axes", OBJECT)
     axes = []
     for number, content in enumerate(entries):
@@ -218,7 +226,7 @@ def _at_home(field: str, value: Any, directory: Path) -> Any:
     """A recorded value as the Config has it, a table as the copy of it in the sweep's folder."""
     if isinstance(value, str) and value.startswith(FILE):
         return f"{FILE}{directory.absolute() / names.TABLES / value_words(value)}"
-    return float(value) if isinstance(getattr(Config, field), float) else value
+    return settled(field, value)
 
 
 def read_sessions(directory: Path) -> list[dict[str, Any]]:

@@ -36,7 +36,9 @@ def mix(directory: Path, chance: random.Random) -> Mixture:
     mixture = Mixture()
     decays = chance.sample(_DECAYS, chance.randint(1, 3))
     decays += chance.sample(_ODD_DECAYS, chance.choice((0, 0, 0, 1)))
-    plan = Plan((AXIS.over(decays),), tuple(range(1, chance.randint(2, 5))), (10,) * len(decays), {})
+    plan = Plan(
+        (AXIS.over(decays),), tuple(range(1, chance.randint(2, 5))), (10,) * len(decays), {}
+    )
     for cell in plan.runs():
         _fill(directory / cell.name, cell.variables, mixture, chance)
     for name in chance.sample(NAMES, chance.randint(0, 3)):
