@@ -358,13 +358,14 @@ def test_a_budget_learns_from_runs_that_are_late():
 
 
 def test_the_copies_of_plotly_are_one_file(tmp_path):
+    kept = {}
     for run, content in (("a", "library"), ("b", "library"), ("c", "another")):
         (tmp_path / run / "visualizations").mkdir(parents=True)
         (tmp_path / run / "visualizations" / "plotly-1.0.min.js").write_text(content)
-        share_library(tmp_path / run)
+        share_library(tmp_path / run, kept)
     copies = [tmp_path / run / "visualizations" / "plotly-1.0.min.js" for run in "abc"]
-    kept = tmp_path / "plots" / "plotly-1.0.min.js"
-    assert [copy.samefile(kept) for copy in copies] == [True, True, False]
+    assert [copy.samefile(copies[0]) for copy in copies] == [True, True, False]
+    assert [len(list(copy.parent.iterdir())) for copy in copies] == [1, 1, 1]
     assert copies[2].read_text() == "another"
 
 

@@ -340,9 +340,9 @@ def test_a_sweep_over_tables_in_python_names_its_folders_by_their_files(table):
     found = grokking.sweep(
         vary, seeds=[1], folder="sw", num_epochs=2, progress=False, jobs=1, **TINY_TABLE
     )
-    assert [run.folder.name for run in found.runs] == ["tlaw.json_seed1", "tother.json_seed1"]
+    assert [run.folder.name for run in found.runs] == ["tasklaw.json_seed1", "taskother.json_seed1"]
     (table.parent / "more" / "law.json").write_text(json.dumps(OTHER_TABLE))
-    with pytest.raises(ValueError, match=r"two runs would be called tlaw\.json_seed42"):
+    with pytest.raises(ValueError, match=r"two runs would be called tasklaw\.json_seed42"):
         grokking.sweep({"task": ["file:law.json", "file:more/law.json"]}, folder="sw", **TINY_TABLE)
 
 

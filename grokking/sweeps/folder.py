@@ -36,6 +36,7 @@ def read_sweep(directory: Path, fields: Sequence[str] = (), names_of: Iterable[s
     plan, plan_faults = _planned(directory)
     fields = fields or ([axis.field for axis in plan.axes] if plan else [])
     read: dict[str, FinishedRun] = {}
+    tables: dict[str, str] = {}  # digest -> what its table is called here
     faults = []
     for folder in folders:
         try:
@@ -43,8 +44,9 @@ def read_sweep(directory: Path, fields: Sequence[str] = (), names_of: Iterable[s
             if run.imported is not None:
                 raise UserError("holds imported weights, whose settings are not known")
             if run.config["task"].startswith(FILE):  # what it is called says nothing of it
-                digest = read_copy(folder).digest[:12]
-                run.config["task"] = f"{value_words(run.config['task'])} (sha256 {digest})"
+                digest = read_copy(folder).digest
+                label = f"{value_words(run.config['task'])} (sha256 {digest[:12]})"
+                run.config["task"] = tables.setdefault(digest, label)
             read[folder.name] = run
         except UserError as error:
             faults.append(Fault(folder.name, str(error).removeprefix(f"{folder}/")))

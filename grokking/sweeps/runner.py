@@ -150,17 +150,14 @@ def ended_diverged(folder: Path) -> bool:
         return False
 
 
-def share_library(folder: Path) -> None:
-    """Make a run's copy of plotly.js one file with that of the sweep, where the disk has hard links."""
+def share_library(folder: Path, kept: dict[str, Path]) -> None:
+    """Make a run's copy of plotly.js one file with the first one `kept`, where the disk has hard links."""
     for copy in (folder / names.PICTURES).glob(names.LIBRARY.format("*")):
-        kept = folder.parent / names.PLOTS / copy.name
+        first = kept.setdefault(copy.name, copy)
         with suppress(OSError):
-            kept.parent.mkdir(exist_ok=True)
-            if not kept.exists():
-                os.link(copy, kept)
-            elif not kept.samefile(copy) and filecmp.cmp(kept, copy, shallow=False):
+            if not first.samefile(copy) and filecmp.cmp(first, copy, shallow=False):
                 link = copy.with_name(f".{copy.name}")
-                os.link(kept, link)
+                os.link(first, link)
                 os.replace(link, copy)
 
 
@@ -194,6 +191,7 @@ class Runner:
         self.children: list[Child] = []
         self.failed: list[str] = []
         self.diverged: list[str] = []
+        self.libraries: dict[str, Path] = {}  # the first copy of each plotly.js
         self.left: list[str] = []  # for which the budget was too small
         self.finished = 0
 
@@ -249,7 +247,7 @@ class Runner:
         took = clock(time.monotonic() - child.began, hours=True)
         if code == 0 or (code == Diverged.exit_code and ended_diverged(child.folder)):
             self.finished += 1
-            share_library(child.folder)
+            share_library(child.folder, self.libraries)
             if self.budget is not None:
                 self.budget.note(child.run, time.monotonic() - child.began)
             self._say(name, f"finished in {took}, {self._outcome(child)}")

@@ -18,16 +18,50 @@ def miscounted(summary: Record) -> Iterator[str]:
     runs, faults = summary["runs"], summary["faults"]
     if (summary["runs_read"], summary["runs_not_counted"]) != (len(runs), len(faults)):
         yield f"{summary['runs_read']} and {summary['runs_not_counted']} of {len(runs)}, {len(faults)}"
-    groups = {group["weight_decay"]: group for group in summary["weight_decays"]}
-    if list(groups) != sorted({run["weight_decay"] for run in runs}):
-        yield f"weight decays {list(groups)}"
-    for weight_decay, group in groups.items():
-        ours = _counted([run for run in runs if run["weight_decay"] == weight_decay])
-        wrong = {key: (group[key], value) for key, value in ours.items() if group[key] != value}
-        if wrong:
-            yield f"weight decay {weight_decay}: (told, counted) {wrong}"
-    if [verdict["hypothesis"] for verdict in summary["verdicts"]] != ["H1", "H2", "H3"]:
+    cells = {tuple(cell["values"].values()): cell for cell in summary["cells"]}
+    if list(cells) != sorted({tuple(run["values"].values()) for run in runs}):
+        yield f"cells {list(cells)}"
+    for values, cell in cells.items():
+        mine = [run for run in runs if tuple(run["values"].values()) == values]
+        yield from _differing(f"cell {values}", cell, _counted_cell(mine))
+    alone = [axis["field"] for axis in summary["axes"]] == ["weight_decay"]
+    if ("weight_decays" in summary) != alone:
+        yield f"axes {summary['axes']}, but groups by weight decay: {not alone}"
+    for group in summary.get("weight_decays", []):
+        mine = [run for run in runs if run["weight_decay"] == group["weight_decay"]]
+        yield from _differing(f"weight decay {group['weight_decay']}", group, _counted(mine))
+    expected = ["H1", "H2", "H3"] if alone else []
+    if [verdict["hypothesis"] for verdict in summary["verdicts"]] != expected:
         yield f"verdicts {summary['verdicts']}"
+
+
+def _differing(what: str, told: Record, counted: Record) -> Iterator[str]:
+    wrong = {key: (told[key], value) for key, value in counted.items() if told[key] != value}
+    if wrong:
+        yield f"{what}: (told, counted) {wrong}"
+
+
+def _counted_cell(runs: list[Record]) -> Record:
+    def spread(key: str) -> Record:
+        return _spread([run[key] for run in runs if run[key] is not None])
+
+    def reached(key: str) -> Record:
+        return _kaplan_meier(
+            [
+                (run["last_epoch"] if run[key] is None else run[key], run[key] is not None)
+                for run in runs
+            ]
+        )
+
+    keys = ("grok_epoch", "seconds", "final_training_accuracy", "final_validation_accuracy")
+    return {
+        "runs": [run["directory"] for run in runs],
+        "grokked_share": sum(run["grok_epoch"] is not None for run in runs) / len(runs),
+        "outcomes": dict(Counter(run["outcome"] for run in runs)),
+        "memorization": reached("memorization_epoch"),
+        "delay": _kaplan_meier([end for run in runs for end in _delay(run)]),
+        **{key: spread(key) for key in keys},
+    }
 
 
 def _counted(runs: list[Record]) -> Record:
