@@ -18,6 +18,7 @@ SUBCOMMANDS = {  # each a module of commands/
     "plot": "plot_sweep",
     "report": "report",
     "surface": "surface",
+    "branch": "branch",
     "visualize": "surfaces",
     "export": "export",
     "import": "import_run",
@@ -38,6 +39,7 @@ subcommands:
   plot SWEEP_DIR   its pages
   report RUN_DIR   tell the story of a run and hold it against the paper's figures
   surface RUN_DIR NEURON...   draw neurons at any recorded epoch
+  branch RUN_DIR --at EPOCH --output DIR [NAME=VALUE...]   go on from there with other settings
   visualize SURFACE.json   draw one exported surface
   export CHECKPOINT   write weights for TransformerLens, safetensors or numpy
   import FILE DIR  a run folder of weights that others have trained

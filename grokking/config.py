@@ -221,7 +221,7 @@ def recorded_kind(name: str) -> Kind:
 
 class Loaded(NamedTuple):
     config: Config
-    sources: dict[str, str]  # field -> "default", "environment" or "python"
+    sources: dict[str, str]  # field -> "default", "environment", "python" or "branch"
     unknown: tuple[str, ...] = ()  # GROK_ variables that are none of ours, and ignored
 
     @property

@@ -36,6 +36,14 @@ class Parser(argparse.ArgumentParser):
         environment(strict=False)
         return options
 
+    def parse_intermixed_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """Words and options in any order."""
+        options = super().parse_intermixed_args(args, namespace)
+        environment(strict=False)
+        return options
+
 
 def environment(strict: bool) -> Loaded:
     """The GROK_ variables of this process, with a line on stderr for those that are not ours."""

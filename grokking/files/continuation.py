@@ -21,6 +21,7 @@ from grokking.config import (
 )
 from grokking.detection import DIVERGED, watched
 from grokking.files import names
+from grokking.files.branches import command_to_resume
 from grokking.files.run_files import (
     FinishedRun,
     read_imported,
@@ -80,9 +81,10 @@ def check_same_experiment(directory: Path, old: Mapping[str, Any], config: Confi
         if name == "task" and then.startswith(FILE):
             then = f"{FILE}{directory / names.TASK}"
         own = getattr(config, name)
+        way = command_to_resume(directory) or setting_in_words(name, then)
         raise UserError(
             f"GROK_{name.upper()} is {'unset' if own is None else own}, but the run in {directory} has "
-            f"{'none' if then is None else then}; resume with {setting_in_words(name, then)}, or {ELSEWHERE}"
+            f"{'none' if then is None else then}; resume with {way}, or {ELSEWHERE}"
         )
 
 
@@ -107,7 +109,7 @@ def check_in_use(directory: Path, now: Mapping[str, Any], config: Config) -> boo
     changed = {
         name: before[name]
         for name in IN_USE
-        if before[name] is not None and _type(before[name]) != _type(now[name])
+        if before[name] is not None and kind_in_use(before[name]) != kind_in_use(now[name])
     }
     if changed and config.resume != INEXACT:
         differences = ", ".join(
@@ -121,7 +123,7 @@ def check_in_use(directory: Path, now: Mapping[str, Any], config: Config) -> boo
     return bool(changed)
 
 
-def _type(value: Any) -> Any:
+def kind_in_use(value: Any) -> Any:
     """A device without its number: every GPU of a kind computes the same."""
     return value.partition(":")[0] if isinstance(value, str) else value
 

@@ -50,6 +50,7 @@ RUN_FILES = (
     f"{names.PICTURES}/{names.LIBRARY.format('*')}",
     *(f"{names.PREVIOUS}{suffix}" for suffix in names.WEIGHTS),
     *(f"{names.LATEST}{suffix}" for suffix in names.WEIGHTS),
+    *(f"{names.FORK}{suffix}" for suffix in names.WEIGHTS),
     names.TASK,
     names.CONFIG,
 )

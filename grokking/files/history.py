@@ -1,7 +1,7 @@
 """The histories of a run: loss_history.json and accuracy_history.json. Torch-free."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +15,7 @@ from grokking.schema import (
 )
 
 Series = list[float | None]
+Probe = tuple[int, float | None, float | None, float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,28 @@ class History:
             for series in (self.training_accuracies, self.validation_losses)
         )
         return trained or not others
+
+    @property
+    def probes(self) -> list[Probe]:
+        """One tuple a probe: its epoch and its four values, in the order of the fields."""
+        columns = (getattr(self, field.name) for field in fields(self))
+        return list(zip(*columns, strict=True))
+
+    @property
+    def last(self) -> Probe:
+        """The last probe, of a history that has one."""
+        epoch, *values = (getattr(self, field.name)[-1] for field in fields(self))
+        return (epoch, *values)
+
+    def up_to(self, epoch: int) -> "History":
+        """The probes of the epochs up to this one."""
+        count = sum(e <= epoch for e in self.epochs)
+        return History(*(getattr(self, field.name)[:count] for field in fields(self)))
+
+    def since(self, epoch: int) -> "History":
+        """The last probe of the epochs up to this one, and all after it."""
+        count = sum(e <= epoch for e in self.epochs[1:])
+        return History(*(getattr(self, field.name)[count:] for field in fields(self)))
 
 
 _HISTORY_FILES = {names.LOSSES: "losses", names.ACCURACIES: "accuracies"}

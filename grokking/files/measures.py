@@ -86,6 +86,15 @@ def forget_after(directory: Path, epoch: int) -> None:
         atomic_write(path, lambda file: np.save(file, _with_digests(kept), allow_pickle=False))
 
 
+def copy_until(directory: Path, target: Path, epoch: int) -> None:
+    """Begin the measures of a branch with its run's rows up to `epoch`, if that has measured any."""
+    if not (directory / names.MEASURES).exists():
+        return
+    rows = read(directory)
+    kept = rows[rows["epoch"] <= epoch]
+    append(target, [kept if _has_digests(rows.dtype) else _with_digests(kept)])
+
+
 def read(directory: Path) -> Rows:
     """All rows of a run's measures.npy, [n]; UserError names a file that is missing or damaged.
 

@@ -9,6 +9,7 @@ RESULT = "grokking.json"  # the last file that a run writes
 LOSSES, ACCURACIES = "loss_history.json", "accuracy_history.json"
 MEASURES = "measures.npy"
 LATEST, PREVIOUS = "checkpoint_latest", "checkpoint_previous"  # with one of WEIGHTS
+FORK = "checkpoint_fork"  # of a branch: the state that it began with, with one of WEIGHTS
 LABELED = "checkpoint_labeled"
 TRAJECTORY = "trajectory"
 SURFACE = "activation_surface_neuron_{}"  # .json, and .html of its page

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grokking.config import FIELDS, Config, recorded_kind, split_seed_of
+from grokking.config import FIELDS, Config, Loaded, recorded_kind, split_seed_of
 from grokking.detection import OUTCOMES, outcome
 from grokking.files import names
 from grokking.files.history import History, read_history
@@ -50,6 +50,16 @@ UNKNOWN = {"value": None, "source": "unknown"}
 def read_config(directory: Path) -> dict[str, Any]:
     """Field -> value of a run's config.json; a field that an older file lacks has its default."""
     return {**asdict(Config()), **{k: e["value"] for k, e in read_settings(directory).items()}}
+
+
+def read_loaded(directory: Path) -> Loaded:
+    """The Config of the run in a folder, and where each value came from."""
+    values, entries = read_config(directory), read_settings(directory)
+    fields = {name: values[name] for name in FIELDS}
+    if isinstance(fields["neurons"], list):
+        fields["neurons"] = tuple(fields["neurons"])
+    sources = {name: str(entries.get(name, {}).get("source", "default")) for name in FIELDS}
+    return Loaded(Config(**fields), sources)
 
 
 def read_task(directory: Path) -> "Task":

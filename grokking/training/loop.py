@@ -118,6 +118,8 @@ def advance(state: TrainingState, engine: Engine, step: TrainingStep | None) -> 
         lost = lost or not math.isfinite(begun.score.loss)
         begun.loss.backward()  # type: ignore[no-untyped-call]
         state.optimizer.step(rate_at(state.epoch * len(parts) + number, config))
+        if state.clamp is not None:
+            state.clamp.apply(state.model)
     state.epoch += 1
     return lost
 

@@ -116,12 +116,14 @@ class Recorder:
 def newest_checkpoint(directory: Path) -> tuple[dict[str, Any] | None, str]:
     """The newest intact resumable checkpoint (None: there is none) and what was wrong with a newer one.
 
-    A damaged checkpoint_latest.pt is replaced by the previous one at once, so that the
-    next save cannot push the only intact one out.
+    The oldest of a branch is the state that it began with. A damaged checkpoint_latest.pt is replaced by
+    the previous one at once, so that the next save cannot push the only intact one out.
     """
-    latest, previous = (directory / f"{name}.pt" for name in (names.LATEST, names.PREVIOUS))
+    latest, previous, fork = (
+        directory / f"{name}.pt" for name in (names.LATEST, names.PREVIOUS, names.FORK)
+    )
     faults = []
-    for path in (latest, previous):
+    for path in (latest, previous, fork):
         try:
             record = load_checkpoint(path) if path.exists() else None
         except Damaged as error:

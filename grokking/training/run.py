@@ -1,7 +1,7 @@
 """One run from its configuration to its last file: claim the folder, train, export, say what happened."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from logging import getLogger
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from grokking.config import Config, Loaded, as_record, as_text, command_line, task_of
 from grokking.detection import DETECTION_RULE, DIVERGED, LATENESS, THRESHOLD, Detection, detect
 from grokking.files import measures, names, trajectory
+from grokking.files.branches import Branch, check_begun, command_to_resume, read_branch
 from grokking.files.continuation import (
     ELSEWHERE,
     check_in_use,
@@ -85,7 +86,9 @@ def train_run(loaded: Loaded, watching: Callable[[int, int], Watcher], stop: Sto
         finally:
             watcher.close()
         if stop.number is not None:
-            again = command_line(loaded.chosen | {"resume": True, "overwrite": None})
+            again = command_to_resume(directory) or command_line(
+                loaded.chosen | {"resume": True, "overwrite": None}
+            )
             where = f"saved at epoch {state.epoch}; continue with: {again}"
             return Ended(stop.exit_code, f"{stop.name}: {where}")
         return Ended(0, export(state, engine, recorder, directory))
@@ -152,6 +155,7 @@ def about_finished(finished: FinishedRun, config: Config) -> Ended:
 def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingState:
     """The newest intact checkpoint in the folder, or epoch 0; config.json then tells of this start."""
     config, task = loaded.config, task_of(loaded.config)
+    check_begun(directory)
     record, fault = newest_checkpoint(directory)
     if fault:
         log.warning(f"{fault}; continuing from the one before")
@@ -184,25 +188,33 @@ def describe_run(
     inexact: bool = False,
 ) -> None:
     """Write config.json: every setting, and on what each start and resume of the run was computed."""
-    settings, earlier = as_record(loaded.config), []
+    settings, earlier, branch = as_record(loaded.config), [], None
     if (directory / names.CONFIG).exists():
-        earlier = read_starts(directory)
+        earlier, branch = read_starts(directory), read_branch(directory)
         if task.table:  # the same one, whatever its file is called by now
             settings["task"] = read_config(directory)["task"]
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     start = {"epoch": epoch, "time": now, "inexact": inexact, **machine.described()}
-    fields = {
-        name: {
-            "value": value,
-            "source": loaded.sources[name],
-            "variable": f"GROK_{name.upper()}",
-        }
-        for name, value in settings.items()
-    }
-    content = {"schema_version": VERSION, "config": fields, **machine.described()}
+    starts = [*earlier, start]
     if task.table:
         write_copy(directory, task.table)
-    write_json(directory / names.CONFIG, {**content, "starts": [*earlier, start]})
+    content = config_record(settings, loaded.sources, starts, branch)
+    write_json(directory / names.CONFIG, {**content, **machine.described()})
+
+
+def config_record(
+    settings: Mapping[str, Any],
+    sources: Mapping[str, str],
+    starts: Sequence[Mapping[str, Any]],
+    branch: Branch | None,
+) -> dict[str, Any]:
+    """The content of config.json: the settings, where each came from, and every start."""
+    fields = {
+        name: {"value": value, "source": sources[name], "variable": f"GROK_{name.upper()}"}
+        for name, value in settings.items()
+    }
+    content = {"schema_version": VERSION, "config": fields, "starts": starts}
+    return content if branch is None else {**content, "branch": branch._asdict()}
 
 
 def start_line(config: Config, task: Task, machine: Machine) -> str:

@@ -12,6 +12,7 @@ from grokking.detection import HALFWAY, MEMORIZED, Watch
 from grokking.files.history import History
 from grokking.model.transformer import Transformer
 from grokking.task import Task
+from grokking.training.clamp import Clamp
 from grokking.training.optimizers import Optimizer
 from grokking.training.split import (
     Split,
@@ -39,6 +40,7 @@ class TrainingState:
     reached: dict[str, int] = field(default_factory=dict)  # label -> epoch
     kept: dict[int, Weights] = field(default_factory=dict)  # epoch -> weights of candidates
     seconds: float = 0.0  # spent in the training loop, probes included
+    clamp: Clamp | None = None  # of a branch that holds the norm of its weights
 
 
 def new_state(config: Config, device: torch.device, task: Task | None = None) -> TrainingState:
@@ -79,6 +81,7 @@ def to_record(state: TrainingState) -> dict[str, Any]:
         "history": _columns(state.history),
         "kept": {str(epoch): weights for epoch, weights in state.kept.items()},
         "seconds": state.seconds,
+        **({} if state.clamp is None else {"clamp": state.clamp._asdict()}),
     }
 
 
@@ -92,6 +95,7 @@ def from_record(
     state.split = split_after(state.task, record["train_pairs"])
     state.epoch, state.seconds = record["epoch"], record["seconds"]
     state.kept = {int(epoch): weights for epoch, weights in record["kept"].items()}
+    state.clamp = Clamp(**record["clamp"]) if "clamp" in record else None
     columns = {name: column.tolist() for name, column in record["history"].items()}
     for values in zip(*columns.values(), strict=True):
         append_probe(state, *values)
@@ -121,6 +125,12 @@ def append_probe(
         state.reached.setdefault("memorization", epoch)
     if validation_accuracy > HALFWAY:
         state.reached.setdefault("grokking", epoch)
+
+
+def history_of(record: dict[str, Any]) -> History:
+    """The history in a checkpoint, as its run writes it."""
+    epochs, *series = (column.tolist() for column in record["history"].values())
+    return History(epochs, *([None if math.isnan(v) else v for v in one] for one in series))
 
 
 def _columns(history: History) -> dict[str, Tensor]:
