@@ -226,7 +226,7 @@ def test_figures_are_plotlys(run):
 @pytest.mark.parametrize(
     ("call", "issue"),
     [
-        (lambda run: run.branch(at=3, folder="x", weight_decay=0.0), "Sweeps over any setting"),
+        (lambda run: run.figure("phase_diagram"), "Sweeps over any setting"),
         (lambda run: run.figure("attention"), "The figures that everyone shows"),
         (lambda run: run.final.figure("attention"), "The figures that everyone shows"),
     ],

@@ -10,6 +10,7 @@ from grokking.system.errors import RunError, UserError
 ARGUMENTS = {
     "artifacts_dir": "folder"
 }  # a Config field -> what `train` calls it, where that differs
+_OPTIONS = {"--inexact": "exact=False", "--at": "at", "--output": "folder"}  # of `grokking branch`
 _VARIABLE = re.compile(r"GROK_([A-Z0-9_]+)(?:=(\S*[^\s,;.]))?")
 
 
@@ -37,6 +38,8 @@ def in_python(message: str) -> str:
         on = value == "1" and isinstance(FIELDS.get(name, FIELDS["seed"]).default, bool)
         return f"{name}={'True' if on else value}"
 
+    for option, name in _OPTIONS.items():
+        message = message.replace(option, name)
     return _VARIABLE.sub(argument, message)
 
 

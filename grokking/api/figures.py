@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 from grokking.analysis.scenes import Circle
 from grokking.api.errors import not_yet
 from grokking.api.run import Run
+from grokking.files.branches import other_arm
 from grokking.files.run_files import read_task
 from grokking.files.surfaces import surfaces_of
 from grokking.pictures.drawings import Drawing
@@ -25,7 +26,7 @@ def run_figure(run: Run, name: str) -> go.Figure:
     if name == "curves":
         from grokking.pictures.figures.history import history_figure
 
-        return titled(history_figure(run.probes, run.phases))
+        return titled(history_figure(run.probes, run.phases, other_arm(run.folder, run.probes)))
     if name in LATER:
         raise not_yet(f"the figure {name!r}", LATER[name])
     if name not in RUN_FIGURES:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grokking import config
-from grokking.api.errors import not_yet, python_errors
+from grokking.api.errors import python_errors
 from grokking.config import Config
 from grokking.detection import detect
 from grokking.files import history, names, run_files, trajectory
@@ -168,9 +168,33 @@ class Run:
 
         return investigate(self.folder)
 
-    def branch(self, at: int, folder: str | Path, **changes: Any) -> "Run":
-        """A run that forks from this one."""
-        raise not_yet("Run.branch", "Sweeps over any setting")
+    def branch(
+        self,
+        at: int,
+        folder: str | Path,
+        *,
+        exact: bool = True,
+        resume: bool = False,
+        progress: bool = True,
+        **changes: Any,
+    ) -> "Run":
+        """Go on from the full state of epoch `at` into a folder, with changed settings; returns that run.
+
+        `changes`: weight_decay, learning_rate, beta1, beta2, optimizer (with fresh moments), num_epochs, and
+        clamp_norm=m, which holds the sum of all squared weights at m times what it was. Without any it is
+        the control arm. The state is found by training again, on what this run was computed with, and
+        whatever is recorded on the way must come out bit for bit; `exact=False` begins with the weights
+        recorded at that epoch and fresh moments. `resume` goes on with that branch, where it was interrupted.
+
+        TypeError for a name that no branch can change, ValueError for a value that cannot be, and for a
+        run that does not come out as it was recorded.
+        """
+        from grokking.api.training import branch_here, check_changes
+
+        check_changes(changes)
+        with self._errors():
+            branch_here(self.folder, at, Path(folder), changes, exact, resume, progress)
+        return Run(folder)
 
     def figure(self, name: str) -> "go.Figure":
         """A plotly figure of the run: curves, progress, spectrum or circles.

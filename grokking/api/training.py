@@ -2,14 +2,19 @@
 
 import difflib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from grokking import config
 from grokking.api.errors import ARGUMENTS, python_errors
 from grokking.api.run import Run, load
+from grokking.files import branches, names, run_files
+from grokking.files.folder import check_folder
 from grokking.files.history import History
+from grokking.schema import EPOCH
+from grokking.system.errors import UserError
 from grokking.system.foreign_names import ALIASES
 from grokking.system.signals import StopRequest
 
@@ -49,20 +54,69 @@ def check_names(caller: str, settings: dict[str, Any]) -> None:
 
 
 def train_here(loaded: config.Loaded, progress: bool) -> None:
-    """The run of a Config, in this thread; what it sets of torch is as before afterwards."""
+    """The run of a Config, in this thread."""
     from grokking.kernels import choice
-    from grokking.system.errors import Diverged
 
     choice.check(loaded.config.kernel)
+    with threads_kept():
+        from grokking.training.run import train_run
+
+        train_run(loaded, Bar if progress else Silent, StopRequest())
+
+
+def check_changes(changes: dict[str, Any]) -> None:
+    """TypeError for a keyword that no branch can change."""
+    try:
+        for name in changes:
+            branches.check_name(name)
+    except UserError as error:
+        raise TypeError(f"branch(): {error}") from error
+
+
+def branch_here(
+    run: Path,
+    at: int,
+    folder: Path,
+    changes: dict[str, Any],
+    exact: bool,
+    resume: bool,
+    progress: bool,
+) -> None:
+    """A branch of a run, in this thread; or, with `resume`, the one that is in the folder."""
+    branches.check_changes(changes)
+    if not EPOCH.accepts(at):
+        raise UserError(f"at is {at!r}, expected {EPOCH.expected}")
+    settings = run_files.read_loaded(run)
+    begun = resume and (folder / names.CONFIG).exists() and not branches.is_cut_off(folder)
+    if begun:
+        branches.check_same_branch(folder, at, branches.real_changes(settings.config, changes))
+    elif run_files.read_imported(run) is None:
+        branches.changed(settings, at, changes)
+        check_folder(folder, "folder")
+        branches.check_target(folder, "choose another folder, or go on with it by resume=True")
+    watching, stop = Bar if progress else Silent, StopRequest()
+    with threads_kept():
+        from grokking.training.branch import fork_state, train_branch, write_branch
+
+        if not begun:
+            fork = fork_state(run, at, watching, stop, exact)
+            assert fork is not None  # nothing asks it to stop
+            write_branch(fork, folder, changes)
+        train_branch(folder, watching, stop)
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """What training sets of torch is as before afterwards; a run that diverges has ended, in its files."""
     import torch
 
-    from grokking.training.run import train_run
+    from grokking.system.errors import Diverged
 
     threads = torch.get_num_threads()
     try:
-        train_run(loaded, Bar if progress else Silent, StopRequest())
+        yield
     except Diverged:
-        pass  # one of the outcomes, and in the run's files
+        pass
     finally:
         torch.set_num_threads(threads)
 

@@ -14,11 +14,11 @@ from grokking.files.branches import (
     CHANGEABLE,
     changed,
     check_begun,
-    is_cut_off,
+    check_target,
     parse_changes,
     read_branch,
 )
-from grokking.files.folder import check_folder, check_free
+from grokking.files.folder import check_folder
 from grokking.files.json_files import check_writable
 from grokking.files.run_files import read_imported, read_loaded
 from grokking.schema import EPOCH
@@ -111,8 +111,9 @@ def _asked(options: Namespace) -> tuple[Path, int, Path, dict[str, object]]:
     if read_imported(run) is None:
         changed(read_loaded(run), at, changes)
     check_folder(directory, "--output")
-    if not is_cut_off(directory):
-        check_free(directory, "choose another folder with --output, or go on with it: --resume DIR")
+    check_target(
+        directory, "choose another folder with --output; --resume DIR goes on with a branch"
+    )
     check_writable(directory, "choose another folder with --output")
     return run, at, directory, changes
 

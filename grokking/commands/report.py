@@ -18,6 +18,7 @@ from grokking.analysis.report_card import judge_run
 from grokking.commands.cli import Parser
 from grokking.config import NEURON_LIST, departures, load
 from grokking.files import names
+from grokking.files.branches import other_arm
 from grokking.files.continuation import command_to_go_on
 from grokking.files.history import read_history
 from grokking.files.json_files import check_writable, write_json
@@ -143,6 +144,7 @@ def write_report(
         rows,
         links(output),
         outlook(record, directory, "."),
+        None if history is None else other_arm(directory, history),
     )
     write_report_page(output / names.REPORT, story)
     return record, rows

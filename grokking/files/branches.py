@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from grokking.config import FIELDS, UNUSED, Config, Loaded
 from grokking.files import names
+from grokking.files.folder import check_free
 from grokking.files.history import History, read_history
 from grokking.files.json_files import read_record
 from grokking.schema import (
@@ -135,6 +136,19 @@ def changed(loaded: Loaded, at: int, changes: Changes) -> Loaded:
     return Loaded(config, sources)
 
 
+def check_same_branch(directory: Path, at: int, changes: Changes) -> None:
+    """UserError if the folder holds no branch, or one of another epoch or with other changes."""
+    branch = read_branch(directory)
+    if branch is None:
+        raise UserError(f"{directory} holds a run that is no branch; choose another folder")
+    if (branch.at, branch.changes) != (at, changes):
+        own = ", ".join(f"{name}={value}" for name, value in branch.changes.items()) or "no change"
+        raise UserError(
+            f"{directory} holds a branch at epoch {branch.at} with {own}; ask for the same to go on with it, "
+            "or choose another folder"
+        )
+
+
 # --- a branch that goes on ---------------------------------------------------------------------
 
 
@@ -151,6 +165,12 @@ def is_cut_off(directory: Path) -> bool:
         return False
     states = (names.LATEST, names.PREVIOUS, names.FORK)
     return not any((directory / f"{name}.pt").exists() for name in states)
+
+
+def check_target(directory: Path, advice: str) -> None:
+    """UserError if the folder holds a run; a branch that was cut off while it was made may be replaced."""
+    if not is_cut_off(directory):
+        check_free(directory, advice)
 
 
 def check_begun(directory: Path) -> None:

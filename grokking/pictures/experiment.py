@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokking.config import FIELDS, departures, training_pairs
+from grokking.files.branches import read_branch
 from grokking.files.run_files import read_config, read_imported, read_starts, read_task
+from grokking.pictures.branch_sentences import branch_told
 from grokking.task import Task
 
 LISTED = 6  # values that are named one by one; those beyond are counted
@@ -30,13 +32,14 @@ def describe_experiment(folders: Sequence[Path], epochs: Sequence[int]) -> Exper
     """
     if len(folders) == 1 and (imported := read_imported(folders[0])) is not None:
         return _describe_imported(folders[0], epochs[0], imported)
+    branch = read_branch(folders[0]) if len(folders) == 1 else None
     configs = [read_config(folder) for folder in folders]
     starts = [start for folder in folders for start in read_starts(folder)]
     tasks = [read_task(folder) for folder in folders]
     return Experiment(
         _title(tasks, configs, epochs),
         [*_settings(tasks, configs, epochs), *_conditions(starts)],
-        [_departures(configs)],
+        [_departures(configs), *([] if branch is None else [branch_told(branch)])],
     )
 
 

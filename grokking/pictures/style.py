@@ -52,6 +52,8 @@ class Style(NamedTuple):
 TRAINING = Style(BLUE, "dot", "circle")
 VALIDATION = Style(VERMILLION, "solid", "square")
 
+OTHER_ARM = "#9aa3af"  # of the run beside its branch, which has the colours
+
 Named = tuple[str, Style]
 S = TypeVar("S")
 V = TypeVar("V")

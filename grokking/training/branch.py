@@ -24,13 +24,13 @@ from grokking.files.branches import (
     Changes,
     changed,
     check_begun,
-    is_cut_off,
+    check_target,
     read_branch,
     real_changes,
     relative,
 )
 from grokking.files.checkpoint import load_checkpoint, save_checkpoint
-from grokking.files.folder import check_free, claimed, clear
+from grokking.files.folder import claimed, clear
 from grokking.files.history import write_history
 from grokking.files.json_files import write_json
 from grokking.files.run_files import read_config, read_imported, read_loaded, read_starts, read_task
@@ -139,12 +139,6 @@ def _from_weights(run: Path, config: Config, at: int) -> tuple[TrainingState, Co
 # --- writing a branch --------------------------------------------------------------------------
 
 
-def check_target(directory: Path) -> None:
-    """UserError if the folder of a branch holds a run; one that was cut off while it was made may go."""
-    if not is_cut_off(directory):
-        check_free(directory, ELSEWHERE)
-
-
 def write_branch(fork: Fork, directory: Path, changes: Changes) -> None:
     """Make the folder of a branch: all that its run had at the fork, and the state that it begins with.
 
@@ -166,7 +160,7 @@ def write_branch(fork: Fork, directory: Path, changes: Changes) -> None:
         fork.exact,
     )
     with claimed(directory):
-        check_target(directory)
+        check_target(directory, ELSEWHERE)
         clear(directory)
         try:
             _write(fork, directory, loaded, branch)

@@ -147,6 +147,7 @@ class Recorded:
     weights: dict[int, list[Path]]  # epoch -> files
 
     def __post_init__(self) -> None:
+        self.compared = 0  # recorded weights, so far
         self.probes: dict[int, Probe] = {probe[0]: probe for probe in self.history.probes}
 
     def check_history(self, state: TrainingState) -> None:
@@ -173,6 +174,7 @@ class Recorded:
             for name, weight in own.items():
                 if not same_bits(weight, recorded.get(name)):
                     raise self.differs(state.epoch, f"{name} in {path}")
+            self.compared += 1
 
     def differs(self, epoch: int, what: str) -> UserError:
         return UserError(
@@ -228,7 +230,10 @@ def replay(
     recorded = Recorded(run, history.up_to(at), recorded_weights(run, at))
     if base is not None:
         recorded.check_history(state)
-    log.info(f"replaying {run} to epoch {at:,} from epoch {begin:,}; nothing is written until then")
+    if begin < at:
+        log.info(
+            f"replaying {run} to epoch {at:,} from epoch {begin:,}; nothing is written until then"
+        )
     engine = choose_engine(task, state.split, machine.device, machine.backend)
     watcher = watching(begin, at)
     try:
@@ -238,7 +243,13 @@ def replay(
         raise recorded.differs(state.epoch, "it diverged") from error
     finally:
         watcher.close()
-    return None if stop.number is not None else (state, pinned)
+    if stop.number is not None:
+        return None
+    log.info(
+        f"epoch {at:,} of {run} stands: {recorded.compared} recorded weights and {len(state.history.epochs):,} "
+        "probes on the way came out bit for bit"
+    )
+    return state, pinned
 
 
 def _begun(
@@ -260,7 +271,7 @@ def _train_again(
     stop: StopRequest,
 ) -> None:
     """Up to epoch `at`, probing where the run has probed; the state at `at` has not stepped on."""
-    in_batches, lost = state.config.batch_size is not None, False
+    begin, in_batches, lost = state.epoch, state.config.batch_size is not None, False
     while True:
         probed = state.epoch in recorded.probes and state.epoch not in state.history.epochs[-1:]
         if state.epoch == at and not probed:
@@ -279,7 +290,7 @@ def _train_again(
             recorded.check_probe(state)
         recorded.check_weights(state)
         state.kept = {e: w for e, w in state.kept.items() if e in state.watch.waiting}
-        if state.history.epochs:
+        if state.epoch > begin:
             watcher.update(state.epoch, state.history)
         if state.epoch == at or stop.number is not None:
             return

@@ -32,6 +32,7 @@ from grokking.files.surfaces import Surface, surfaces_of, write_surface
 from grokking.files.table_copy import write_copy
 from grokking.kernels.backend import Backend
 from grokking.kernels.choice import choose_backend, choose_device
+from grokking.pictures.branch_sentences import branch_told
 from grokking.pictures.experiment import Experiment
 from grokking.pictures.introduction import run_described
 from grokking.pictures.pages.run import write_run_pages
@@ -175,8 +176,16 @@ def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingSta
     measures.forget_after(directory, state.epoch)
     trajectory.forget_after(directory, state.epoch)
     describe_run(loaded, task, directory, machine, state.epoch, inexact)
-    log.info(f"resuming {directory} at epoch {state.epoch}")
+    log.info(opening(directory, state))
     return state
+
+
+def opening(directory: Path, state: TrainingState) -> str:
+    """What a run goes on from: its own checkpoint, or as a branch from its fork."""
+    branch = read_branch(directory)
+    if branch is not None and state.epoch == branch.at:
+        return branch_told(branch)
+    return f"resuming {directory} at epoch {state.epoch}"
 
 
 def describe_run(

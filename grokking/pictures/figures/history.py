@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from grokking.files.branches import Arm
 from grokking.files.history import History
+from grokking.pictures.branch_sentences import arm_told
 from grokking.pictures.drawings import Drawing, epoch_axis, epoch_buttons
 from grokking.pictures.outcome_sentences import gap, outcome_title
-from grokking.pictures.style import TEMPLATE, curve, epoch_lines, parts
+from grokking.pictures.style import OTHER_ARM, TEMPLATE, curve, epoch_lines, parts
 
 _AXES = {  # kind of axis -> what it shows
     "log": "The log axis begins at the first probe after epoch 0.",
@@ -17,29 +20,29 @@ _AXES = {  # kind of axis -> what it shows
 }
 
 
-def history_figure(history: History, phases: Mapping[str, Any]) -> Drawing:
+def history_figure(
+    history: History, phases: Mapping[str, Any], other: Arm | None = None
+) -> Drawing:
     """Loss (log axis) and accuracy against epoch, log or linear by a button.
 
     `phases` is as grokking.json has it. A value that was not finite leaves a gap. The axis stays
-    linear for a history with too little after epoch 0, which a logarithmic one cannot show.
+    linear for a history with too little after epoch 0, which a logarithmic one cannot show. Of a branch
+    `other` is the run that it forks from: behind its own curves, in grey.
     """
     kind = "log" if sum(epoch > 0 for epoch in history.epochs) > 1 else "linear"
-    looks = {kind: f"{gap(phases)} {told}" for kind, told in _AXES.items()}
+    told = "" if other is None else f" {arm_told(other)}"
+    looks = {kind: f"{gap(phases)} {axis}{told}" for kind, axis in _AXES.items()}
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.09)
-    epochs = np.array(history.epochs, dtype=np.int64)
-    panels = (
-        (1, "loss %{y:.3g}", history.training_losses, history.validation_losses),
-        (2, "accuracy %{y:.2%}", history.training_accuracies, history.validation_accuracies),
-    )
-    for row, hover, *both in panels:
-        for (name, style), series in parts(history.has_split, both):
-            figure.add_trace(curve(name, style, epochs, series, hover, legend=row == 2), row, 1)
+    both_shown = other is not None and other.history is not None
+    if other is not None and other.history is not None:
+        _add_curves(figure, other.history, ", run", OTHER_ARM)
+    _add_curves(figure, history, ", branch" if both_shown else "")
     figure.layout.template = TEMPLATE  # which update_layout would copy part by part
     figure.update_layout(
         height=600,
         legend={"orientation": "h", "x": 0, "y": 1.05, "yanchor": "bottom"},
         margin={"l": 8, "r": 32, "t": 76, "b": 8},
-        shapes=_marks(phases),
+        shapes=[*_marks(phases), *_fork(other, history)],
         yaxis={"type": "log", "title": {"text": "loss"}, "exponentformat": "power", "nticks": 6},
         yaxis2={"range": [-0.03, 1.03], "tickformat": ".0%", "title": {"text": "accuracy"}},
         xaxis=epoch_axis(kind, decades=True),
@@ -52,6 +55,28 @@ def history_figure(history: History, phases: Mapping[str, Any]) -> Drawing:
         looks[kind],
         buttons if kind == "log" else None,
     )
+
+
+def _add_curves(figure: go.Figure, history: History, arm: str, color: str | None = None) -> None:
+    """The curves of one arm, in a colour of its own if it has one; `arm` goes behind their names."""
+    epochs = np.array(history.epochs, dtype=np.int64)
+    panels = (
+        (1, "loss %{y:.3g}", history.training_losses, history.validation_losses),
+        (2, "accuracy %{y:.2%}", history.training_accuracies, history.validation_accuracies),
+    )
+    for row, hover, *both in panels:
+        for (name, style), series in parts(history.has_split, both):
+            look = style if color is None else style._replace(color=color)
+            drawn = curve(f"{name}{arm}", look, epochs, series, hover, legend=row == 2)
+            figure.add_trace(drawn, row, 1)
+
+
+def _fork(other: Arm | None, history: History) -> list[dict[str, Any]]:
+    """Within the upper panel, where there is room beside it."""
+    if other is None:
+        return []
+    anchor = "left" if 4 * other.at < history.epochs[-1] else "right"
+    return epoch_lines([(f"fork at {other.at:,}", other.at, "x", anchor, "middle")])
 
 
 def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:

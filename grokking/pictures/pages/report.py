@@ -13,6 +13,7 @@ from grokking.analysis.phases import Phases
 from grokking.analysis.progress_measures import ProgressMeasures
 from grokking.analysis.scenes import Circle, Film, Gallery, Scenes
 from grokking.analysis.spectra import are_few
+from grokking.files.branches import Arm
 from grokking.files.history import History, Series
 from grokking.files.surfaces import Surface
 from grokking.pictures.experiment import Experiment
@@ -56,6 +57,7 @@ class Story:
     rows: Sequence[Row]
     links: Sequence[tuple[str, str]]
     caution: Sequence[str]  # sentences that stand before the card
+    other: Arm | None = None  # of a branch, the run that it forks from
 
 
 class Chapter(NamedTuple):
@@ -84,7 +86,7 @@ def chapters(story: Story) -> list[Chapter]:
     """Those that need what the run does not have are left out."""
     scenes, chapters = story.scenes, []
     if story.history is not None:
-        chapters.append(_curves(story.history, story.detected))
+        chapters.append(_curves(story.history, story.detected, story.other))
     if story.measures is not None and story.phases is not None:
         task = scenes.gallery.task
         chapters.append(_measures(story.measures, story.phases, task, story.detected))
@@ -97,14 +99,14 @@ def chapters(story: Story) -> list[Chapter]:
     return [*chapters, _card(story.rows, story.caution)]
 
 
-def _curves(history: History, detected: Mapping[str, Any]) -> Chapter:
+def _curves(history: History, detected: Mapping[str, Any], other: Arm | None) -> Chapter:
     both = {
         "loss": (history.training_losses, history.validation_losses),
         "accuracy": (history.training_accuracies, history.validation_accuracies),
     }
     columns = _columns(history.has_split, both)
     title = outcome_title(detected)
-    drawing = history_figure(history, detected)._replace(title="")
+    drawing = history_figure(history, detected, other)._replace(title="")
     data = _series("losses and accuracies", history.epochs, columns)
     return Chapter(f"{title[0].upper()}{title[1:]}", [], [Figures([drawing]), data])
 

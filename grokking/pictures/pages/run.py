@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from grokking.files import names
+from grokking.files.branches import other_arm
 from grokking.files.history import History
 from grokking.files.surfaces import Surface
 from grokking.pictures.experiment import Experiment
@@ -34,7 +35,7 @@ def write_run_pages(
     """
     folder = directory / names.PICTURES
     folder.mkdir(parents=True, exist_ok=True)
-    training = history_figure(history, phases)
+    training = history_figure(history, phases, other_arm(directory, history))
     first = introduce(described)
     pages = [
         write_page(

@@ -1,0 +1,42 @@
+"""What a branch is, in words, from its config.json. Torch-free."""
+
+from typing import Any
+
+from grokking.files.branches import CLAMP, Arm, Branch
+
+
+def branch_told(branch: Branch) -> str:
+    """A sentence: of which run and epoch, and what changes there."""
+    changes = changes_told(branch)
+    if not changes:
+        changes = "nothing changes" + (": the control arm" if branch.exact else "")
+    began = "" if branch.exact else " It began with recorded weights and fresh moments: not exact."
+    return f"This is a branch of {branch.name} at epoch {branch.at:,}: {changes}.{began}"
+
+
+def changes_told(branch: Branch) -> str:
+    """What changes at the fork: "weight decay 0 in place of 1"; empty for the control arm."""
+    return ", ".join(
+        _clamp_told(new)
+        if name == CLAMP
+        else f"{name.replace('_', ' ')} {_shown(new)} in place of {_shown(branch.before[name])}"
+        for name, new in branch.changes.items()
+    )
+
+
+def _clamp_told(factor: float) -> str:
+    held = "as it was" if factor == 1 else f"at {factor:g} times what it was"
+    return f"the sum of all squared weights held {held}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def arm_told(arm: Arm) -> str:
+    """What the curves of the other arm are, or why there are none."""
+    if arm.history is None:
+        return f"The run that it forks from is not shown: {arm.missing}."
+    return f"Grey: the run that it forks from, from epoch {arm.at:,} on."
