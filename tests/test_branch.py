@@ -569,14 +569,14 @@ def test_pages_show_both_arms_and_say_what_the_branch_is(run, tmp_path):
     ):
         page = (folder / name).read_text()
         assert told in page
-        assert "Grey: the run that it forks from, from epoch 10 on." in page
-        for text in ("validation, branch", "validation, run", "fork at 10"):
+        assert "Grey: the original run, from epoch 10 on." in page
+        for text in ("validation, branch", "validation, original", "fork at 10"):
             assert text in page
     figure = grokking.load(folder).figure("curves")
     arms = {trace.name: trace for trace in figure.data}
     history = read_history(run)
-    assert list(arms["validation, run"].x) == history.epochs[AT:]
-    assert list(arms["validation, run"].y) == history.validation_accuracies[AT:]
+    assert list(arms["validation, original"].x) == history.epochs[AT:]
+    assert list(arms["validation, original"].y) == history.validation_accuracies[AT:]
     assert list(arms["validation, branch"].x) == read_history(folder).epochs
 
 
@@ -592,8 +592,8 @@ def test_without_its_run_a_branch_says_so(run, tmp_path, gone):
     write_report(folder, output=folder)
     page = (folder / "report.html").read_text()
     why = "is no longer where it was (../run)" if gone else "holds another run now (../run)"
-    assert f"The run that it forks from is not shown: its folder {why}." in page
-    assert "validation, run" not in page
+    assert f"The original run is not shown: its folder {why}." in page
+    assert "validation, original" not in page
 
 
 def test_both_can_move_together(run, tmp_path):

@@ -19,9 +19,13 @@ def changes_told(branch: Branch) -> str:
     return ", ".join(
         _clamp_told(new)
         if name == CLAMP
-        else f"{name.replace('_', ' ')} {_shown(new)} in place of {_shown(branch.before[name])}"
+        else f"{_words(name)} {_shown(new)} in place of {_shown(branch.before[name])}"
         for name, new in branch.changes.items()
     )
+
+
+def _words(name: str) -> str:
+    return "last epoch" if name == "num_epochs" else name.replace("_", " ")
 
 
 def _clamp_told(factor: float) -> str:
@@ -38,5 +42,5 @@ def _shown(value: Any) -> str:
 def arm_told(arm: Arm) -> str:
     """What the curves of the other arm are, or why there are none."""
     if arm.history is None:
-        return f"The run that it forks from is not shown: {arm.missing}."
-    return f"Grey: the run that it forks from, from epoch {arm.at:,} on."
+        return f"The original run is not shown: {arm.missing}."
+    return f"Grey: the original run, from epoch {arm.at:,} on."

@@ -27,7 +27,7 @@ from grokking.files.continuation import (
 from grokking.files.folder import check_free, claimed, clear, forget_report, forget_results
 from grokking.files.history import History
 from grokking.files.json_files import write_json
-from grokking.files.run_files import FinishedRun, read_config, read_starts
+from grokking.files.run_files import FinishedRun, read_config, read_starts, read_task
 from grokking.files.surfaces import Surface, surfaces_of, write_surface
 from grokking.files.table_copy import write_copy
 from grokking.kernels.backend import Backend
@@ -172,6 +172,9 @@ def open_state(loaded: Loaded, directory: Path, machine: Machine) -> TrainingSta
     check_same_experiment(directory, record["config"], config)
     check_reached(directory, record["epoch"], config)
     inexact = check_in_use(directory, machine.described(), config)
+    task = (
+        read_task(directory) if task.table else task
+    )  # by the name that its table had at the start
     state = from_record(record, config, machine.device, task)
     measures.forget_after(directory, state.epoch)
     trajectory.forget_after(directory, state.epoch)

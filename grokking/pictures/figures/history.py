@@ -35,7 +35,7 @@ def history_figure(
     figure = make_subplots(rows=2, shared_xaxes=True, vertical_spacing=0.09)
     both_shown = other is not None and other.history is not None
     if other is not None and other.history is not None:
-        _add_curves(figure, other.history, ", run", OTHER_ARM)
+        _add_curves(figure, other.history, ", original", OTHER_ARM)
     _add_curves(figure, history, ", branch" if both_shown else "")
     figure.layout.template = TEMPLATE  # which update_layout would copy part by part
     figure.update_layout(
@@ -72,11 +72,11 @@ def _add_curves(figure: go.Figure, history: History, arm: str, color: str | None
 
 
 def _fork(other: Arm | None, history: History) -> list[dict[str, Any]]:
-    """Within the upper panel, where there is room beside it."""
+    """Named at the foot of the upper panel, on the side where there is room."""
     if other is None:
         return []
     anchor = "left" if 4 * other.at < history.epochs[-1] else "right"
-    return epoch_lines([(f"fork at {other.at:,}", other.at, "x", anchor, "middle")])
+    return epoch_lines([(f"fork at {other.at:,}", other.at, "x", anchor, "start")])
 
 
 def _marks(phases: Mapping[str, Any]) -> list[dict[str, Any]]:
