@@ -172,6 +172,21 @@ def test_variables_of_the_environment_do_not_apply(run, tmp_path, monkeypatch):
     assert_same_run(tmp_path / "control", run)
 
 
+def test_it_is_computed_as_the_run_was_whatever_auto_comes_to_here(run, tmp_path):
+    record = read_json(run / "config.json")
+    record["config"]["kernel"]["value"], record["config"]["threads"]["value"] = "auto", None
+    write_json(run / "config.json", record)
+    assert branch(run, "--at", AT, "--output", tmp_path / "control") == 0
+    assert_same_run(tmp_path / "control", run)
+    made = read_json(tmp_path / "control" / "config.json")
+    assert [(s["kernel"], s["threads"]) for s in made["starts"]] == 2 * [("torch", 1)]
+    assert made["config"]["kernel"] == {
+        "value": "torch",
+        "source": "branch",
+        "variable": "GROK_KERNEL",
+    }
+
+
 def test_a_table_and_a_split_of_its_own_and_random_answers(tmp_path):
     table = tmp_path / "table.json"
     table.write_text(str([[(a * b + 1) % 7 for b in range(7)] for a in range(7)]))

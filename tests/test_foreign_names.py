@@ -72,6 +72,7 @@ COMMANDS = {
     "sweep": ["-m", "grokking", "sweep", "--dry-run"],
     "report": ["-m", "grokking", "report", "absent"],
     "export": ["-m", "grokking", "export", "absent"],
+    "branch": ["-m", "grokking", "branch", "absent", "--at", "3", "--output", "absent"],
     "doctor": ["-m", "grokking", "doctor"],
     "run": ["-m", "grokking"],
     "visualize": [str(ROOT / "scripts" / "visualize_activation_surface.py"), "absent"],
