@@ -339,9 +339,12 @@ def test_a_stopped_branch_goes_on_bit_for_bit(run, tmp_path, stopped, changes, c
     assert branch(run, *changes, "--at", AT, "--output", cut) == 128 + signal.SIGTERM
     assert f"continue with: python -m grokking branch --resume {cut}\n" in capsys.readouterr().err
     assert load_checkpoint(cut / "checkpoint_latest.pt")["epoch"] == 17
+    at_fork = squares(weights(run, AT))
     shutil.move(run, tmp_path / "elsewhere")  # it goes on without its run
     assert branch("--resume", cut) == 0
     assert_same_run(cut, whole)
+    if changes:
+        assert squares(weights(cut)) == pytest.approx(at_fork, rel=1e-6)
     assert read_json(cut / "config.json")["branch"] == read_json(whole / "config.json")["branch"]
     assert branch("--resume", cut) == 0
     assert "finished; nothing to do" in capsys.readouterr().out
