@@ -552,6 +552,8 @@ def test_a_run_over_by_its_stop_rule_is_forked_earlier(run, tmp_path, capsys, mo
     for at in (2, 4):  # before the label `grokked` was confirmed, and after
         assert branch(folder, "--at", at, "--output", tmp_path / f"b{at}") == 0
         assert_same_run(tmp_path / f"b{at}", folder)
+        kept = load_checkpoint(tmp_path / f"b{at}" / FORK)["kept"]  # of candidates, until decided
+        assert list(kept) == (["0", "1", "2"] if at == 2 else [])
 
 
 # --- branches of branches ----------------------------------------------------------------------
