@@ -681,3 +681,71 @@ def test_every_name_that_can_change_is_read_from_words():
     changes = parse_changes([f"{name}={text}" for name, text in values.items()])
     branches.check_changes(changes)
     assert changes["num_epochs"] == 30 and changes["optimizer"] == "sgd"
+
+
+# --- a folder of branches ----------------------------------------------------------------------
+
+
+def test_a_folder_of_branches_is_a_sweep_of_what_they_change(run, tmp_path, capsys):
+    """Its cells are the values, its control arm the run, and nothing is claimed of weight decay."""
+    from grokking.sweeps.analysis import analyze
+
+    arms = tmp_path / "arms"
+    words = [str(run), "--at", "20", "--output", str(arms), "--vary", "weight_decay=0:2:1"]
+    assert command.main(words) == 0
+    assert sorted(path.name for path in arms.glob("wd*")) == [
+        f"wd{wd}_seed42" for wd in ("0.0", "1.0", "2.0")
+    ]
+    assert "branch 3 of 3: wd2.0_seed42" in capsys.readouterr().out
+    own = load_checkpoint(run / "checkpoint_latest.pt")["model"]
+    for decay, same in ((0.0, False), (1.0, True), (2.0, False)):
+        other = load_checkpoint(arms / f"wd{decay}_seed42" / "checkpoint_latest.pt")["model"]
+        assert all(torch.equal(own[name], other[name]) for name in own) == same
+    sweep, summary = analyze(arms)
+    assert [cell["values"] for cell in summary["cells"]] == [
+        {"weight_decay": decay} for decay in (0.0, 1.0, 2.0)
+    ]
+    assert sweep.warnings == [] and summary["verdicts"] == [] and summary["delay_laws"] == []
+    assert (arms / "plots" / "index.html").exists()
+    assert command.main(["--resume", str(arms)]) == 0
+
+
+def test_a_branch_is_no_repetition_of_a_run_with_its_settings(run, tmp_path):
+    """It had other weights up to the fork, or another norm after it."""
+    from grokking.sweeps.folder import read_sweep
+
+    shutil.copytree(run, tmp_path / "s" / "run")
+    for name, change in {"late": "weight_decay=2", "held": "clamp_norm=1"}.items():
+        assert (
+            command.main([str(run), "--at", "20", "--output", str(tmp_path / "s" / name), change])
+            == 0
+        )
+    found = read_sweep(tmp_path / "s")
+    fields = ("weight_decay", "clamp_norm", "forked_at")
+    assert sorted(found.fields) == sorted(fields)
+    assert {r.directory: tuple(r.values[name] for name in fields) for r in found.runs} == {
+        "run": (1.0, None, None),
+        "late": (2.0, None, 20),
+        "held": (1.0, 1.0, 20),
+    }
+    assert found.faults == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--vary", "weight_decay=1", "weight_decay=2"],
+            "--vary names weight_decay, which is given twice",
+        ),
+        (["--vary", "num_epochs=90,100"], "--vary names num_epochs, which is one for all branches"),
+        (["--vary", "seed=1"], "a branch cannot change 'seed'"),
+        (["--vary", "clamp_norm=0,1"], "--vary has '0', expected a number > 0"),
+        (["--vary", "weight_decay"], "--vary is 'weight_decay', expected NAME=VALUES"),
+    ],
+)
+def test_a_wrong_folder_of_branches_is_told_and_nothing_is_written(run, tmp_path, words, message):
+    output = tmp_path / "arms"
+    with pytest.raises(UserError) as caught:
+        command.main([str(run), "--at", "20", "--output", str(output), *words])
+    assert message in str(caught.value) and not output.exists()

@@ -307,6 +307,7 @@ def records(draw):
         seconds=draw(amounts),
         epochs_per_second=draw(amounts),
         values={"weight_decay": weight_decay},
+        forked_at=None,
         squares_at_memorization=draw(amounts),
         squares_at_generalization=draw(amounts),
     )

@@ -19,11 +19,17 @@ HOW = "VALUES are a list (0.3,1,3), a range FROM:TO:STEP or log:FROM:TO:COUNT"
 
 def axis_of(option: str, text: str) -> Axis:
     """The axis of NAME=VALUES; UserError in one line for what is none."""
-    name, equals, listed = text.partition("=")
+    name, values = name_and_values(option, text)
+    field = field_of(option, name)
+    return Axis(field, tuple(values_of(option, values, field)))
+
+
+def name_and_values(option: str, text: str) -> tuple[str, str]:
+    """Both sides of NAME=VALUES."""
+    name, equals, values = text.partition("=")
     if not equals:
         raise UserError(f"{option} is {text!r}, expected NAME=VALUES; {HOW}")
-    field = field_of(option, name)
-    return Axis(field, tuple(values_of(option, listed, field)))
+    return name, values
 
 
 def field_of(option: str, name: str) -> str:
@@ -44,12 +50,21 @@ def field_of(option: str, name: str) -> str:
 
 def values_of(option: str, text: str, field: str, unique: bool = True) -> list[Any]:
     """A list separated by commas or spaces, each value as the variable of that field accepts it."""
-    kind: Kind = FIELDS[field].metadata["kind"]
-    of_numbers = is_finite(FIELDS[field].default) or FIELDS[field].default is None
+    default, kind = FIELDS[field].default, FIELDS[field].metadata["kind"]
+    if default is None:
+        kind = kind._replace(parse=lambda word: UNSET if word == UNSET else kind.parse(word))
+    found = listed(option, text, kind, is_finite(default) or default is None, unique)
+    return [None if value == UNSET else settled(field, value) for value in found]
+
+
+def listed(option: str, text: str, kind: Kind, numbers: bool, unique: bool = True) -> list[Any]:
+    """The values of such a list, each of this kind; ranges are of `numbers`."""
     values: list[Any] = []
-    for word in re.split(r"[\s,]+" if of_numbers else r"\s*,\s*", text.strip()):
-        for entry in _expanded(option, word) if of_numbers else [word]:
-            value = _value(option, entry, field, kind)
+    for word in re.split(r"[\s,]+" if numbers else r"\s*,\s*", text.strip()):
+        for entry in _expanded(option, word) if numbers else [word]:
+            value = kind.parse(entry)
+            if value is None:
+                raise UserError(f"{option} has {entry!r}, expected {kind.expected}")
             if unique and value in values:
                 raise UserError(f"{option} names {entry} twice, expected each value once")
             values.append(value)
@@ -73,15 +88,6 @@ def seeds_of(text: str) -> list[int]:
             )
         words += map(str, range(first, last + 1))
     return values_of("--seeds", " ".join(words), "seed")
-
-
-def _value(option: str, text: str, field: str, kind: Kind) -> Any:
-    if text == UNSET and FIELDS[field].default is None:
-        return None
-    value = kind.parse(text)
-    if value is None:
-        raise UserError(f"{option} has {text!r}, expected {kind.expected}")
-    return settled(field, value)
 
 
 def _expanded(option: str, word: str) -> Iterator[str]:

@@ -59,7 +59,7 @@ def epoch_figure(sweep: Sweep) -> Drawing:
 
 def _places(axis: Axis) -> dict[Any, float]:
     """Where the values stand: numbers at themselves, others beside each other."""
-    if axis.is_number and None not in axis.values:
+    if axis.is_of_numbers:
         return {value: float(value) for value in axis.values}
     return {value: float(place) for place, value in enumerate(axis.values)}
 
@@ -154,7 +154,7 @@ def _label(figure: go.Figure, axis: Axis, places: dict[Any, float]) -> None:
     """The axis below, logarithmic where the values are."""
     at = sorted(places.values())
     ratios = [b / a for a, b in pairwise(at)] if at[0] > 0 else []
-    logarithmic = axis.is_number and bool(ratios) and max(at) / min(at) >= 8
+    logarithmic = axis.is_of_numbers and bool(ratios) and max(at) / min(at) >= 8
     crowded = logarithmic and min(ratios) < 1.2
     figure.update_xaxes(
         title_text=axis.name,

@@ -23,7 +23,8 @@ RATES = {"weight_decay", "learning_rate"}  # axes whose delays may be pooled by 
 
 def summarize_sweep(sweep: Sweep) -> dict[str, Any]:
     """Everything that analysis_summary.json holds."""
-    delays = _delays(sweep.runs) if {*sweep.fields} <= RATES else {}
+    pooled = {*sweep.fields} <= RATES and not sweep.has_branches
+    delays = _delays(sweep.runs) if pooled else {}
     return {
         "schema_version": VERSION,
         "sweep": sweep.directory.resolve().name,

@@ -10,7 +10,7 @@ from typing import Any
 
 from grokking.config import FIELDS, IDENTITY, Config, as_text
 from grokking.laws import FILE
-from grokking.schema import Kind
+from grokking.schema import Kind, is_finite
 
 MOST = 3  # axes of a sweep, beside the one of its controls
 VARIABLE_FIELDS = tuple(name for name in IDENTITY if name != "seed")  # a seed is none of them
@@ -53,8 +53,8 @@ class Axis:
         return getattr(Config, self.field)
 
     @property
-    def is_number(self) -> bool:
-        return isinstance(self.baseline, (int, float)) or self.field == "batch_size"
+    def is_of_numbers(self) -> bool:
+        return all(map(is_finite, self.values))
 
     def over(self, values: Iterable[Any]) -> "Axis":
         """The same axis with other values."""
@@ -71,7 +71,7 @@ def words(field: str) -> str:
 
 def settled(field: str, value: Any) -> Any:
     """A value as the field has it: 1 of a real number is 1.0, and -0 is 0."""
-    return float(value) + 0.0 if isinstance(getattr(Config, field), float) else value
+    return float(value) + 0.0 if isinstance(getattr(Config, field, None), float) else value
 
 
 def value_words(value: Any) -> str:

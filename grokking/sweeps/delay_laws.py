@@ -54,7 +54,12 @@ LAWS: Mapping[str, tuple[tuple[str, ...], Callable[[RunRecord], float | None]]] 
 
 
 def delay_laws(sweep: Sweep) -> list[Law]:
-    """Every law that an axis of the sweep moves, at each value of its other axes; three cells at least."""
+    """Every law that an axis of the sweep moves, at each value of its other axes; three cells at least.
+
+    None of branches, which did not memorise under the settings that they have.
+    """
+    if sweep.has_branches:
+        return []
     return [
         law
         for name, (fields, x_of) in LAWS.items()

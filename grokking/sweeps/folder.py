@@ -11,6 +11,7 @@ from typing import Any
 from grokking.config import IDENTITY, split_seed_of
 from grokking.detection import DIVERGED, GENERALISED, delay
 from grokking.files import names
+from grokking.files.branches import CLAMP, read_branch
 from grokking.files.run_files import FinishedRun, read_run
 from grokking.files.table_copy import read_copy
 from grokking.laws import FILE
@@ -20,8 +21,9 @@ from grokking.sweeps.plan import RESERVED, Plan, read_plan, read_sessions
 from grokking.sweeps.records import Condition, Fault, RunRecord, Sweep
 from grokking.system.errors import UserError
 
-# What makes two runs the same experiment, but for the seeds.
-EXPERIMENT = tuple(name for name in IDENTITY if name not in ("seed", "split_seed"))
+# What makes two runs the same experiment, but for the seeds; of a branch, too, where it forked and its clamp.
+FORKED = "forked_at"
+EXPERIMENT = (*(name for name in IDENTITY if name not in ("seed", "split_seed")), FORKED, CLAMP)
 NAMED = 3  # runs that a warning names one by one; those beyond are counted
 
 
@@ -37,6 +39,7 @@ def read_sweep(directory: Path, fields: Sequence[str] = (), names_of: Iterable[s
     fields = fields or ([axis.field for axis in plan.axes] if plan else [])
     read: dict[str, FinishedRun] = {}
     tables: dict[str, str] = {}  # digest -> what its table is called here
+    changed: dict[str, None] = {}  # by the branches among them, in order
     faults = []
     for folder in folders:
         try:
@@ -47,6 +50,10 @@ def read_sweep(directory: Path, fields: Sequence[str] = (), names_of: Iterable[s
                 digest = read_copy(folder).digest
                 label = f"{value_words(run.config['task'])} (sha256 {digest[:12]})"
                 run.config["task"] = tables.setdefault(digest, label)
+            branch = read_branch(folder)
+            if branch is not None:
+                run.config.update({FORKED: branch.at, CLAMP: branch.changes.get(CLAMP)})
+                changed.update(dict.fromkeys(branch.changes))
             read[folder.name] = run
         except UserError as error:
             faults.append(Fault(folder.name, str(error).removeprefix(f"{folder}/")))
@@ -59,7 +66,7 @@ def read_sweep(directory: Path, fields: Sequence[str] = (), names_of: Iterable[s
         for name, kept in duplicates.items()
     ]
     kept = {name: run for name, run in read.items() if name not in duplicates}
-    axes, warnings = _axes(fields, list(kept.values()))
+    axes, warnings = _axes([*fields, *_varied(changed, kept.values())], list(kept.values()))
     return Sweep(
         directory,
         axes,
@@ -115,6 +122,16 @@ def _axes(fields: Sequence[str], runs: Sequence[FinishedRun]) -> tuple[tuple[Axi
     chosen = [*fields, *found] or [AXIS.field]
     axes = [Axis(name, _distinct(run.config.get(name) for run in runs)) for name in chosen]
     return tuple(axes), warnings
+
+
+def _varied(changed: Iterable[str], branches: Iterable[FinishedRun]) -> list[str]:
+    """Of the changes that branches make, those in which they differ: what their folder is about."""
+    configs = [run.config for run in branches]
+    return [
+        name
+        for name in changed
+        if name in EXPERIMENT and len({config.get(name) for config in configs}) > 1
+    ]
 
 
 def _distinct(values: Iterable[Any]) -> tuple[Any, ...]:
@@ -218,6 +235,7 @@ def _record(name: str, run: FinishedRun, axes: Sequence[Axis], folder: Path) -> 
         seconds=result["seconds"],
         epochs_per_second=result["epochs_per_second"],
         values={axis.field: config.get(axis.field) for axis in axes},
+        forked_at=config.get(FORKED),
         squares_at_memorization=squares.get(memorized),
         squares_at_generalization=squares.get(generalized),
     )

@@ -37,6 +37,7 @@ class RunRecord:
     seconds: float | None
     epochs_per_second: float | None
     values: dict[str, Any]  # of the sweep's axes, by field
+    forked_at: int | None  # the epoch of a branch's fork
     squares_at_memorization: (
         float | None
     )  # V, the sum of all squared weights, where it was measured
@@ -162,8 +163,13 @@ class Sweep:
 
     @property
     def by_weight_decay(self) -> bool:
-        """Does weight decay vary, and nothing else?"""
-        return self.fields == (AXIS.field,)
+        """Does weight decay vary, from the start of every run, and nothing else?"""
+        return self.fields == (AXIS.field,) and not self.has_branches
+
+    @property
+    def has_branches(self) -> bool:
+        """Has a run of it begun under other settings than its own?"""
+        return any(run.forked_at is not None for run in self.runs)
 
     @property
     def name(self) -> str:

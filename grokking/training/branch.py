@@ -5,6 +5,7 @@ write_branch(fork, folder, {"weight_decay": 0.0})   # as often as wanted
 train_branch(folder, watching, stop)
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -201,9 +202,19 @@ def _copy_weights(fork: Fork, directory: Path) -> None:
             target = directory / path.relative_to(fork.run)
             target.parent.mkdir(exist_ok=True)
             with suppress(FileNotFoundError):  # a run in progress thins its trajectory
-                shutil.copyfile(path, target)
+                _copy(path, target)
     except OSError as error:
         raise RunError(f"cannot copy the weights of {fork.run}: {error.strerror}") from error
+
+
+def _copy(path: Path, target: Path) -> None:
+    """The same file under another name, where the disk has hard links: no recorded file is ever changed."""
+    try:
+        os.link(path, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def _first_record(fork: Fork, loaded: Loaded, changes: Changes) -> dict[str, Any]:
