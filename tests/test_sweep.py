@@ -343,3 +343,56 @@ def test_one_task_of_an_array_runs_its_run_alone(finished, tmp_path):
     assert not (tmp_path / "array" / "plots").exists()
     beyond = sweep("--resume", "array", "--run", "2", cwd=tmp_path)
     assert (beyond.returncode, beyond.stderr) == (2, "error: --run is 2, expected 0 to 1\n")
+
+
+GRID = ("--vary", "train_fraction=0.3,0.5", "--vary", "weight_decay=1,2", "--seeds", "1-2")
+
+
+def test_a_grid_that_was_killed_resumes_and_ends_as_one_that_was_not(tmp_path):
+    """Eight runs of two settings; the second sitting has what the first has left of them."""
+    quick = {**LONG, "GROK_NUM_EPOCHS": "40"}
+    whole = sweep(*GRID, "--no-reports", "--output", "whole", cwd=tmp_path, **quick)
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    expected, *_ = [line for line in whole.stdout.splitlines() if line.startswith("expected")]
+    assert re.match(
+        rf"expected: {CLOCK} for 8 runs, \d+ at a time at \d+( to \d+)? epochs/s", expected
+    )
+    process = begin(
+        *(*GRID, "--no-reports", "--no-estimate", "--jobs", "1", "--output", "cut"),
+        cwd=tmp_path,
+        **quick,
+        **held_at(MIDDLE),
+    )
+    first = tmp_path / "cut" / "train_fraction0.3_weight_decay1.0_seed1"
+    wait_until((first / "trajectory" / MIDDLE).exists, process)
+    process.kill()
+    process.wait()
+    resumed = sweep("--resume", "cut", "--no-reports", cwd=tmp_path, **quick)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    runs = [path.name for path in (tmp_path / "whole").glob("train_fraction*")]
+    assert len(runs) == 8
+    for run in runs:
+        assert weights(tmp_path / "cut" / run, "final") == weights(
+            tmp_path / "whole" / run, "final"
+        )
+    cells = [
+        json.loads((tmp_path / folder / "analysis_summary.json").read_text())["cells"]
+        for folder in ("whole", "cut")
+    ]
+    for ours, theirs in zip(*cells, strict=True):
+        assert ours | {"seconds": None} == theirs | {"seconds": None}
+
+
+def test_a_sweep_of_too_few_hours_says_what_is_left_and_goes_on(tmp_path):
+    done = sweep(
+        *GRID, "--no-reports", "--max-hours", "1e-9", "--output", "s", cwd=tmp_path, **LONG
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 of 8 runs are left, which would not have ended within 1e-09 hours" in done.stdout
+    assert not list((tmp_path / "s").glob("train_fraction*"))
+    command = done.stdout.split("go on with: ")[-1].strip()
+    assert command.endswith("--resume s")
+    on = sweep("--resume", "s", "--no-reports", "--max-hours", "1", cwd=tmp_path, **LONG)
+    assert on.returncode == 0, on.stdout + on.stderr
+    assert len(list((tmp_path / "s").glob("train_fraction*/grokking.json"))) == 8
+    assert "are left" not in on.stdout

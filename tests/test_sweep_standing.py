@@ -46,7 +46,7 @@ def analysed(directory):
     """As in a sweep, without its pages."""
     from grokking.sweeps.analysis import analyze
 
-    return analyze(directory)[0].is_whole
+    return analyze(directory)[0].is_whole()
 
 
 def resume(folder, *options):

@@ -201,7 +201,7 @@ def _carry_out(
         folders = [directory / run.name for run in runs]
         for complaint in write_reports(folders, resources.jobs, plan.environment):
             print(complaint, file=sys.stderr)
-    well = alone or analyze_and_plot(directory)
+    well = alone or analyze_and_plot(directory, runner.left)
     if failed:
         print(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; again: {again}")
     if runner.left:
@@ -229,10 +229,10 @@ def _unfinished(runs: Sequence[PlannedRun], directory: Path, log: RunLog) -> lis
     return [run for run in runs if not is_finished(directory / run.name, run)]
 
 
-def analyze_and_plot(directory: Path) -> bool:
+def analyze_and_plot(directory: Path, left: Sequence[str] = ()) -> bool:
     """The two scripts that follow a sweep; what stands in their way is said, not raised.
 
-    True if every run could be read and none has diverged.
+    True if every run could be read, but for those that are `left` to do, and none has diverged.
     """
     try:
         from grokking.sweeps.analysis import analyze
@@ -242,13 +242,13 @@ def analyze_and_plot(directory: Path) -> bool:
         sweep, summary = analyze(directory)
         print(f"\n{terminal_report(summary)}\n")
         print(f"open {write_sweep_pages(sweep, summary)}")
-        return sweep.is_whole
+        return sweep.is_whole(left)
     except ImportError as error:
         print(f"no plots: {error}; pip install -r scripts/requirements.txt", file=sys.stderr)
         return True
     except UserError as error:
         print(f"not analysed: {error}", file=sys.stderr)
-        return False
+        return bool(left)
 
 
 def _start_line(

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         prog=program(),
         description="Train one run per combination of the values of one to three settings, and seed, then "
         "analyse and plot them. GROK_ variables other than the sweep's own reach every run.",
-        epilog="exit codes: 0 done; 1 a run failed; 2 wrong input; 128+n signal n",
+        epilog="exit codes: 0 done, or --max-hours are used up; 1 a run failed; 2 wrong input; 128+n signal n",
         allow_abbrev=False,
     )
     sweep.set_defaults(program=program())

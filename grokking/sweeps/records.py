@@ -1,6 +1,7 @@
 """What is known of a sweep once its folder has been read: runs, faults, histories, conditions."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -208,10 +209,9 @@ class Sweep:
         """A cell within its panel: "0.3"."""
         return value_words(cell[0])
 
-    @property
-    def is_whole(self) -> bool:
-        """Could every run be read, and has none diverged?"""
-        unread = any(not fault.repeats for fault in self.faults)
+    def is_whole(self, left: Sequence[str] = ()) -> bool:
+        """Could every run be read, but for those that are `left` to do, and has none diverged?"""
+        unread = any(not (fault.repeats or fault.directory in left) for fault in self.faults)
         return not unread and all(run.outcome != DIVERGED for run in self.runs)
 
     def verdicts(self) -> list[Verdict]:

@@ -23,7 +23,15 @@ from grokking.config import Config
 from grokking.files.json_files import atomic_write_text, read_json
 from grokking.files.markdown import table as markdown
 from grokking.laws import NAMES
-from grokking.sweeps.tables import markdown_report, scaling_line
+from grokking.sweeps.axis import words
+from grokking.sweeps.phase_diagram import PHASES
+from grokking.sweeps.tables import (
+    LAW_HEADER,
+    condition_lines,
+    law_rows,
+    markdown_report,
+    scaling_line,
+)
 from grokking.system.errors import UserError
 from grokking.task import make_task
 from tools.gpu import resources, roofline
@@ -32,7 +40,7 @@ from tools.gpu import tables as gpu_tables
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     *("README.md", "docs/NOTES.md", "docs/RELIABILITY.md", "docs/sweep.md", "docs/cuda.md"),
-    "docs/tasks.md",
+    *("docs/tasks.md", "docs/phases.md"),
     "docs/results/report_cards.md",
 )
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -344,6 +352,105 @@ def delays(results: Path) -> str:
     return f"{table}\n{scaling_line(summary)}\n"
 
 
+def phase_diagram(results: Path) -> str:
+    """The cells of phase_diagram.json, a row per value of its first axis: letter, count, median epoch."""
+    summary = read_json(results / "phase_diagram.json")
+    across, up = summary["axes"][1], summary["axes"][0]
+    cells = {tuple(cell["values"].values()): cell for cell in summary["cells"]}
+    rows = [
+        [f"**{line}**", *(_phase(cells.get((line, column))) for column in across["values"])]
+        for line in up["values"]
+    ]
+    header = [f"{words(up['field'])} \\ {words(across['field'])}", *map(str, across["values"])]
+    return f"{markdown(header, rows)}\n{_conditions(summary)}\n"
+
+
+def _phase(cell: Mapping[str, Any] | None) -> str:
+    """G 2/3 at 1,230: the outcome of most runs, how many those are, and when half had generalised."""
+    if cell is None:
+        return ""
+    leading = max(PHASES, key=lambda outcome: cell["outcomes"].get(outcome, 0))
+    count, median_epoch = cell["outcomes"][leading], cell["generalization"]["median"]
+    when = (
+        f"> {cell['generalization']['followed_to']:,}"
+        if median_epoch is None
+        else f"{median_epoch:,}"
+    )
+    return f"{PHASES[leading].letter} {count}/{len(cell['runs'])}, {when}"
+
+
+def _conditions(summary: Mapping[str, Any]) -> str:
+    return " ".join(f"{line[0].upper()}{line[1:]}." for line in condition_lines(dict(summary)))
+
+
+def phase_laws(results: Path) -> str:
+    """What the delays of phase_diagram.json follow, at each train fraction."""
+    return markdown(LAW_HEADER, law_rows(read_json(results / "phase_diagram.json")))
+
+
+def fractions(results: Path) -> str:
+    """The sweep over the train fraction at p = 113: a row per fraction."""
+    summary = read_json(results / "fractions.json")
+    rows = []
+    for cell in summary["cells"]:
+        (fraction,) = cell["values"].values()
+        told, interval = cell["generalization"], cell["generalization"]["interval"]
+        high = "beyond" if interval["high"] is None else f"{interval['high']:,}"
+        outcomes = ", ".join(f"{count} {outcome}" for outcome, count in cell["outcomes"].items())
+        rows.append(
+            [
+                str(fraction),
+                outcomes,
+                f"{told['median']:,}" if told["median"] else f"> {told['followed_to']:,}",
+                f"{interval['low']:,} to {high} ({interval['coverage']:.0%})",
+                epoch(cell["memorization"]["median"]),
+                f"{cell['delay']['median']:,}" if cell["delay"]["median"] is not None else "-",
+            ]
+        )
+    header = [
+        "train fraction",
+        "runs",
+        "generalised: KM median",
+        "interval of it",
+        "memorised",
+        "delay",
+    ]
+    laws = law_rows(summary)
+    table = f"{markdown(header, rows)}\n"
+    return f"{table}{markdown(LAW_HEADER, laws)}\n{_conditions(summary)}\n"
+
+
+def branches(results: Path) -> str:
+    """The arms of branches.json beside the run that they fork from."""
+    record = read_json(results / "branches.json")
+    rows = [["the run itself", *_arm(record["run"], record["arms"][0]["at"])]]
+    for arm in record["arms"]:
+        changes = ", ".join(f"{name} = {value:g}" for name, value in arm["changes"].items())
+        rows.append([changes or "no change: the control arm", *_arm(arm, arm["at"])])
+    control = next(arm["compared"] for arm in record["arms"] if "compared" in arm)
+    equal = all(
+        control[key] for key in ("histories_equal", "measures_equal", "last_checkpoint_equal")
+    )
+    header = ["from epoch {:,} on".format(record["arms"][0]["at"]), "outcome", "grok epoch"]
+    header += ["validation accuracy at the end", "V at the fork", "V at the end"]
+    return (
+        f"{markdown(header, rows)}\nV: the sum of all squared weights. The control arm: "
+        f"{control['recorded_epochs_equal']} of {control['recorded_epochs']} recorded weights, "
+        f"{'all' if equal else 'NOT all'} of {control['probes']:,} probes, measures and the last checkpoint "
+        f"equal to the run's, bit for bit. {machine(record)}{note(record)}\n"
+    )
+
+
+def _arm(arm: Mapping[str, Any], fork: int) -> list[str]:
+    return [
+        arm["outcome"],
+        epoch(arm["grok_epoch"]),
+        f"{arm['final_validation_accuracy']:.1%} at {arm['final_epoch']:,}",
+        f"{arm['squares_at_fork']:,.0f}",
+        f"{arm['squares_at_end']:,.0f}",
+    ]
+
+
 def bench(results: Path) -> str:
     """The best implementation against its peers, in ratios of medians."""
     record = read_json(results / "bench.json")
@@ -445,6 +552,10 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "sweep": sweep,
     "extended_sweep": extended_sweep,
     "delays": delays,
+    "phase_diagram": phase_diagram,
+    "phase_laws": phase_laws,
+    "fractions": fractions,
+    "branches": branches,
     "bench": bench,
     "reliability": reliability,
     "promises": promises,
