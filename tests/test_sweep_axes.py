@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,11 +21,13 @@ from grokking.files.json_files import read_json
 from grokking.sweeps.analysis import analyze
 from grokking.sweeps.axis import Axis
 from grokking.sweeps.budget import Budget
+from grokking.sweeps.delay_laws import delay_laws
 from grokking.sweeps.estimate import Forecast, Measurement, between, work_of
 from grokking.sweeps.folder import read_sweep
 from grokking.sweeps.pages import write_sweep_pages
 from grokking.sweeps.phase_diagram import PHASES, leading_outcome, phase_diagrams
 from grokking.sweeps.plan import Plan, PlannedRun, read_plan, write_plan
+from grokking.sweeps.records import RunRecord, Sweep
 from grokking.sweeps.runner import Runner, share_library
 from grokking.sweeps.survival import Observation, median_interval, median_time
 from grokking.system.errors import UserError
@@ -367,6 +370,97 @@ def test_the_copies_of_plotly_are_one_file(tmp_path):
     assert [copy.samefile(copies[0]) for copy in copies] == [True, True, False]
     assert [len(list(copy.parent.iterdir())) for copy in copies] == [1, 1, 1]
     assert copies[2].read_text() == "another"
+
+
+# --- what the delay follows -------------------------------------------------------------------
+
+
+def record_of(decay, fraction, seed, delay, shrunk, rate=1e-3):
+    """A run that memorised at 100, generalised `delay` later, and shrank by `shrunk` meanwhile."""
+    values = {"train_fraction": fraction, "weight_decay": decay}
+    end = 100 + delay
+    return RunRecord(
+        directory=f"{values}{seed}",
+        weight_decay=decay,
+        seed=seed,
+        learning_rate=rate,
+        num_epochs=10**6,
+        last_epoch=10**6,
+        outcome="grokked",
+        collapse_epoch=None,
+        grokked=True,
+        grok_epoch=end,
+        memorization_epoch=100,
+        generalization_epoch=end,
+        delay=delay,
+        final_training_accuracy=1.0,
+        final_validation_accuracy=1.0,
+        seconds=1.0,
+        epochs_per_second=1.0,
+        values=values,
+        forked_at=None,
+        squares_at_memorization=1_000.0,
+        squares_at_generalization=1_000.0 / shrunk,
+    )
+
+
+def test_laws_find_the_powers_that_the_runs_were_made_with():
+    """Delay = log(shrinkage) / (2 lr wd), the shrinkage itself a power of the decay; and fraction^-2."""
+    runs = []
+    for decay, fraction, seed in itertools.product((0.5, 1.0, 2.0, 4.0), (0.3, 0.6), range(3)):
+        shrunk = math.exp(2 / decay**0.5) ** (0.3 / fraction) ** 2
+        delay = round(math.log(shrunk) / (2 * 1e-3 * decay))
+        runs.append(record_of(decay, fraction, seed, delay, shrunk))
+    axes = (Axis("train_fraction", (0.3, 0.6)), Axis("weight_decay", (0.5, 1.0, 2.0, 4.0)))
+    laws = {
+        (law.name, *law.at.values()): law
+        for law in delay_laws(Sweep(Path("s"), axes, runs, [], [], {}, [], []))
+    }
+    assert set(laws) == {(name, f) for name in ("timescale", "decay_time") for f in (0.3, 0.6)}
+    for fraction in (0.3, 0.6):
+        assert laws["timescale", fraction].slope == pytest.approx(1.5, abs=0.02)
+        assert laws["decay_time", fraction].slope == pytest.approx(1.0, abs=0.01)
+        assert laws["decay_time", fraction].median_ratio == pytest.approx(0.5, abs=0.01)
+        low, high = laws["decay_time", fraction].slope_interval_95
+        assert low <= 1.0 + 1e-2 and high >= 1.0 - 1e-2
+    three = [
+        record_of(1.0, f, s, round(1_000 / f**2), 2.0) for f in (0.2, 0.4, 0.8) for s in (0, 1)
+    ]
+    axes = (Axis("train_fraction", (0.2, 0.4, 0.8)), Axis("weight_decay", (1.0,)))
+    found = delay_laws(Sweep(Path("s"), axes, three, [], [], {}, [], []))
+    (law,) = [law for law in found if law.name == "train_fraction"]
+    assert law.slope == pytest.approx(-2, abs=0.01) and law.at == {"weight_decay": 1.0}
+
+
+def test_a_cell_without_a_median_is_left_out_of_a_law_and_counted():
+    runs = [record_of(decay, 0.3, 1, round(1_000 / decay), 2.0) for decay in (0.5, 1.0, 2.0)]
+    late = record_of(0.1, 0.3, 1, 9_999, 2.0)
+    runs.append(
+        replace(late, generalization_epoch=None, grok_epoch=None, grokked=False, delay=None)
+    )
+    axes = (Axis("train_fraction", (0.3,)), Axis("weight_decay", (0.1, 0.5, 1.0, 2.0)))
+    laws = delay_laws(Sweep(Path("s"), axes, runs, [], [], {}, [], []))
+    assert {law.name: (len(law.points), law.left_out) for law in laws} == {
+        "timescale": (3, 1),
+        "decay_time": (3, 1),
+    }
+    fork = [replace(run, forked_at=50) for run in runs]
+    assert delay_laws(Sweep(Path("s"), axes, fork, [], [], {}, [], [])) == []
+
+
+def test_the_shrinkage_is_that_of_the_runs_own_measures(tmp_path):
+    """Read from measures.npy at the epochs of memorising and of generalising."""
+    import numpy as np
+
+    from grokking.files import measures
+
+    run = write_run(tmp_path, 2.0, 1, 1_000, last_epoch=2_000)
+    rows = np.zeros(3, measures.with_digest([("epoch", "<i8"), ("squares_total", "<f8")]))
+    rows["epoch"], rows["squares_total"] = (150, 1_000, 2_000), (800.0, 200.0, 100.0)
+    measures.append(run, [rows])
+    (record,) = read_sweep(tmp_path).runs
+    assert (record.squares_at_memorization, record.squares_at_generalization) == (800.0, 200.0)
+    assert record.decay_time == pytest.approx(math.log(4) / (1e-3 * 2.0))
 
 
 # --- what it shows ----------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def sweep(finished, tmp_path, monkeypatch):
     return shutil.copytree(finished, tmp_path / "sweep")
 
 
-def analysed(directory):
+def analysed(directory, left=()):
     """As in a sweep, without its pages."""
     from grokking.sweeps.analysis import analyze
 

@@ -50,9 +50,10 @@ def field_of(option: str, name: str) -> str:
 
 def values_of(option: str, text: str, field: str, unique: bool = True) -> list[Any]:
     """A list separated by commas or spaces, each value as the variable of that field accepts it."""
-    default, kind = FIELDS[field].default, FIELDS[field].metadata["kind"]
+    default, own = FIELDS[field].default, FIELDS[field].metadata["kind"]
+    kind: Kind = own
     if default is None:
-        kind = kind._replace(parse=lambda word: UNSET if word == UNSET else kind.parse(word))
+        kind = own._replace(parse=lambda word: UNSET if word == UNSET else own.parse(word))
     found = listed(option, text, kind, is_finite(default) or default is None, unique)
     return [None if value == UNSET else settled(field, value) for value in found]
 

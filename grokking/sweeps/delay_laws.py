@@ -3,7 +3,8 @@
     timescale        1 / (learning rate * weight decay), AdamW's time to forget
     train_fraction   the share of the questions that is trained on
     decay_time       log(V at memorisation / V at generalisation) / (learning rate * weight decay), of each
-                     run's own weights: V is the sum of all their squares (arXiv 2605.18845, 2603.13331)
+                     run's own weights: V is the sum of all their squares (arXiv 2603.13331). Weights that
+                     nothing but decay moved would take half of it; it is known afterwards only
 
 A law is fitted along the axes that move it, at fixed values of the others; a slope of 1 would be exact
 proportion. A cell's place is the median of its runs', its height the Kaplan-Meier median delay. The spread
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from grokking.files.json_files import finite_or_none
 from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.scaling import DRAWS, SEED, line
 from grokking.sweeps.survival import median_time
@@ -34,16 +36,15 @@ class Law:
     slope_interval_95: tuple[float, float]
     intercept: float
     points: list[tuple[float, int]]  # (x, median delay in epochs) of each cell, ascending
+    median_ratio: float  # of delay to x, over the cells
     left_out: int  # cells of the panel without a median or an x
 
     def record(self) -> dict[str, Any]:
         """As analysis_summary.json has it."""
         points = [{"x": x, "median_delay": delay} for x, delay in self.points]
-        return {
-            "law": self.name,
-            **{k: v for k, v in vars(self).items() if k != "name"},
-            "points": points,
-        }
+        told = {key: value for key, value in vars(self).items() if key != "name"}
+        ratio = finite_or_none(self.median_ratio)
+        return {"law": self.name, **told, "points": points, "median_ratio": ratio}
 
 
 LAWS: Mapping[str, tuple[tuple[str, ...], Callable[[RunRecord], float | None]]] = {
@@ -100,7 +101,8 @@ def _fit(
     )
     slopes = sorted(line(draw)[0] for draw in drawn if len({x for x, _ in draw}) >= 2)
     low, high = slopes[round(0.025 * (len(slopes) - 1))], slopes[round(0.975 * (len(slopes) - 1))]
-    return Law(name, at, slope, (low, high), intercept, points, len(cells) - len(points))
+    ratio = median(delay / x for x, delay in points)
+    return Law(name, at, slope, (low, high), intercept, points, ratio, len(cells) - len(points))
 
 
 Point = tuple[float, int]  # x and median delay of a cell

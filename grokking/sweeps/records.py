@@ -116,8 +116,8 @@ class RunRecord:
     def decay_time(self) -> float | None:
         """log(V at memorisation / V at generalisation) / (learning rate * weight decay) in epochs.
 
-        What shrinking the weights takes, as arXiv 2605.18845 has it, from the run's own weights; None if
-        they were not measured or have not shrunk.
+        What shrinking the weights takes (arXiv 2603.13331), from the run's own weights; None if they were
+        not measured or have not shrunk.
         """
         before, after = self.squares_at_memorization, self.squares_at_generalization
         if before is None or after is None or not before > after > 0:

@@ -174,7 +174,7 @@ def _left_out_words(summary: Summary) -> str:
     return f"{where} {', '.join(reasons)}." if reasons else ""
 
 
-LAW_HEADER = ("x", "at", "slope", "95 % interval", "cells", "left out")
+LAW_HEADER = ("x", "at", "slope", "95 % interval", "delay / x", "cells", "left out")
 LAW_WORDS = {
     "timescale": "1 / (learning rate x weight decay)",
     "train_fraction": "train fraction",
@@ -183,7 +183,8 @@ LAW_WORDS = {
 LAW_LEGEND = (
     "The Kaplan-Meier median delay of each cell against what could explain it; a slope of 1 is exact "
     "proportion. V: the sum of all squared weights, of each run's own history, at the epoch of memorising and "
-    "of generalising. The interval is from drawing the runs of every cell anew. Left out: cells without a "
+    "of generalising; weights that nothing but decay moved would take half of that time. The interval is from "
+    "drawing the runs of every cell anew; delay / x is the median of the cells. Left out: cells without a "
     "median delay above 0."
 )
 
@@ -195,10 +196,13 @@ def law_rows(summary: Summary) -> list[list[str]]:
         low, high = law["slope_interval_95"]
         at = named(tuple(law["at"]), tuple(law["at"].values())) or "-"
         fitted = [f"{law['slope']:.2f}", f"{low:.2f} to {high:.2f}"]
-        rows.append(
-            [LAW_WORDS[law["law"]], at, *fitted, str(len(law["points"])), str(law["left_out"])]
-        )
+        counts = [str(len(law["points"])), str(law["left_out"])]
+        rows.append([LAW_WORDS[law["law"]], at, *fitted, _ratio(law["median_ratio"]), *counts])
     return rows
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def condition_lines(summary: Summary) -> list[str]:

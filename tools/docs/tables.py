@@ -23,7 +23,7 @@ from grokking.config import Config
 from grokking.files.json_files import atomic_write_text, read_json
 from grokking.files.markdown import table as markdown
 from grokking.laws import NAMES
-from grokking.sweeps.axis import words
+from grokking.sweeps.axis import words as field_words
 from grokking.sweeps.phase_diagram import PHASES
 from grokking.sweeps.tables import (
     LAW_HEADER,
@@ -361,7 +361,10 @@ def phase_diagram(results: Path) -> str:
         [f"**{line}**", *(_phase(cells.get((line, column))) for column in across["values"])]
         for line in up["values"]
     ]
-    header = [f"{words(up['field'])} \\ {words(across['field'])}", *map(str, across["values"])]
+    header = [
+        f"{field_words(up['field'])} \\ {field_words(across['field'])}",
+        *map(str, across["values"]),
+    ]
     return f"{markdown(header, rows)}\n{_conditions(summary)}\n"
 
 
