@@ -7,12 +7,9 @@
                      nothing but decay moved would take half of it; it is known afterwards only
 
 A law is fitted along the axes that move it, at fixed values of the others; a slope of 1 would be exact
-proportion. A cell's place is the median of its runs', its height the Kaplan-Meier median delay. The spread
-comes from drawing the runs of every cell anew (Efron 1979, the bootstrap).
+proportion. A cell's x is the median of its runs', its height the Kaplan-Meier median delay.
 """
 
-import math
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -20,8 +17,7 @@ from typing import Any
 
 from grokking.files.json_files import finite_or_none
 from grokking.sweeps.records import Cell, RunRecord, Sweep
-from grokking.sweeps.scaling import DRAWS, SEED, line
-from grokking.sweeps.survival import median_time
+from grokking.sweeps.scaling import Place, fit_line
 
 RATES = ("weight_decay", "learning_rate")
 
@@ -88,44 +84,11 @@ def _fit(
     cells: Sequence[Sequence[RunRecord]],
     x_of: Callable[[RunRecord], float | None],
 ) -> Law | None:
-    whole = [tuple(range(len(runs))) for runs in cells]
-    places = [_Places(runs, x_of) for runs in cells]
-    points = _known(places, whole)
-    if len({x for x, _ in points}) < 3:
+    places = [
+        Place([x_of(run) for run in runs], [run.observed_delay for run in runs]) for runs in cells
+    ]
+    found = fit_line(places)
+    if found is None:
         return None
-    slope, intercept = line(points)
-    rng = random.Random(SEED)
-    drawn = (
-        _known(places, [tuple(sorted(rng.choices(runs, k=len(runs)))) for runs in whole])
-        for _ in range(DRAWS)
-    )
-    slopes = sorted(line(draw)[0] for draw in drawn if len({x for x, _ in draw}) >= 2)
-    low, high = slopes[round(0.025 * (len(slopes) - 1))], slopes[round(0.975 * (len(slopes) - 1))]
-    ratio = median(delay / x for x, delay in points)
-    return Law(name, at, slope, (low, high), intercept, points, ratio, len(cells) - len(points))
-
-
-Point = tuple[float, int]  # x and median delay of a cell
-
-
-class _Places(dict[tuple[int, ...], Point | None]):
-    """Where a cell lies by the runs that are drawn of it, their numbers ascending; each found once."""
-
-    def __init__(
-        self, runs: Sequence[RunRecord], x_of: Callable[[RunRecord], float | None]
-    ) -> None:
-        self.delays = [run.observed_delay for run in runs]
-        self.x = [x_of(run) for run in runs]
-
-    def __missing__(self, drawn: tuple[int, ...]) -> Point | None:
-        known = [x for place in drawn if (x := self.x[place]) is not None and 0 < x < math.inf]
-        delay = median_time([d for place in drawn if (d := self.delays[place]) is not None])
-        found = known and delay is not None and delay > 0 and median(known) < math.inf
-        self[drawn] = (median(known), delay) if found and delay is not None else None
-        return self[drawn]
-
-
-def _known(places: Sequence[_Places], drawn: Sequence[tuple[int, ...]]) -> list[Point]:
-    """The cells that have both, above zero and finite, ascending."""
-    points = [place[runs] for place, runs in zip(places, drawn, strict=True)]
-    return sorted(point for point in points if point is not None)
+    ratio = median(delay / x for x, delay in found.points)
+    return Law(name, at, *found, ratio, len(cells) - len(found.points))
