@@ -152,7 +152,7 @@ def test_strict_validation_holds_for_what_does_not_vary(monkeypatch):
     with pytest.raises(
         UserError, match="GROK_MODULUS is 59, but the reference experiment uses 113"
     ):
-        plan("--vary", "train_fraction=0.3,0.5")
+        plan("--vary", "train_fraction=0.5,0.6")  # every run of which departs on purpose
 
 
 def test_a_grid_of_more_than_twenty_runs_records_no_trajectory_and_writes_no_reports(monkeypatch):
@@ -588,6 +588,20 @@ def test_the_phase_diagram_has_every_cell_with_its_outcome_and_median(tmp_path):
     assert {trace.name[0] for trace in drawing.figure.data[2:]} == {
         PHASES[leading_outcome(runs)].letter for runs in sweep.cells.values()
     }
+
+
+def test_a_cell_has_the_outcome_of_most_of_its_runs(tmp_path):
+    for seed, grok in enumerate((None, None, 1_000, None, 1_000, 1_000, 1_000)):
+        write_run(tmp_path, 1.0 if seed < 3 else 2.0, seed, grok, last_epoch=3_000)
+    outcomes = {wd: leading_outcome(runs) for (wd,), runs in read_sweep(tmp_path).cells.items()}
+    assert outcomes == {1.0: "memorised", 2.0: "grokked"}
+
+
+def test_runs_that_are_left_to_do_are_no_fault_of_a_sweep(tmp_path):
+    write_plan(tmp_path, Plan((Axis("weight_decay", (1.0,)),), (1, 2), (100,), {}))
+    write_run(tmp_path, 1.0, 1, None, last_epoch=100)
+    sweep = read_sweep(tmp_path)
+    assert sweep.is_whole(["wd1.0_seed2"]) and not sweep.is_whole()
 
 
 def test_a_third_axis_makes_a_diagram_for_each_of_its_values_and_one_axis_none(tmp_path):
