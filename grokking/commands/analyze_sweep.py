@@ -12,7 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the report, write analysis_summary.json. Without arguments it is the script."""
     parser = Parser(
         prog="analyze_weight_decay_sweep.py" if arguments is None else "grokking analyze",
-        description="Statistics and verdicts of a weight-decay sweep; writes DIR/analysis_summary.json.",
+        description="Statistics and verdicts of a sweep; writes DIR/analysis_summary.json.",
         epilog="exit codes: 0 at least one run could be read, whatever the verdicts; 2 none could",
     )
     parser.add_argument(

@@ -13,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Analyse the sweep anew and draw its pages. Without arguments it is the script."""
     parser = Parser(
         prog="plot_sweep_comparison.py" if arguments is None else "grokking plot",
-        description="Draw a weight-decay sweep: writes pages into DIR/plots/, index.html first to open.",
+        description="Draw a sweep: writes pages into DIR/plots/, index.html first to open.",
         epilog="exit codes: 0 done; 1 the disk refused; 2 not a single run could be read",
     )
     parser.add_argument(
