@@ -6,8 +6,8 @@ confusion; here by the rule of detection.py. A letter stands in every cell, so t
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import plotly.graph_objects as go
 
@@ -28,6 +28,8 @@ from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.survival import median_interval, median_time
 from grokking.sweeps.tables import epoch_text
 
+Runs = Sequence[RunRecord]
+
 
 class Phase(NamedTuple):
     """How an outcome is drawn, and what Liu et al. call it."""
@@ -45,6 +47,11 @@ PHASES = {
     LEARNING: Phase("X", GREY, INK, "confusion: not even memorised by its last epoch"),
     DIVERGED: Phase("D", BLACK, "white", "diverged"),
 }
+LATER = (
+    "Kaplan-Meier median of the epoch at which a cell's runs generalised, late or not; darker is later. > marks "
+    "a cell whose median was not reached by its last epoch."
+)
+T = TypeVar("T")
 ROOMY = 10  # columns and lines up to which a cell has room for its counts
 
 
@@ -53,19 +60,19 @@ def anchor(cell: Cell, cells: Sequence[Cell]) -> str:
     return f"cell-{cells.index(cell)}"
 
 
-def leading_outcome(runs: Sequence[RunRecord]) -> str:
+def leading_outcome(runs: Runs) -> str:
     """The outcome of most runs; of equally many, that which comes first in PHASES."""
     counts = Counter(run.outcome for run in runs)
     return max(PHASES, key=lambda outcome: counts[outcome])
 
 
-def counts_in_words(runs: Sequence[RunRecord]) -> str:
+def counts_in_words(runs: Runs) -> str:
     """2 grokked, 1 memorised."""
     counts = Counter(run.outcome for run in runs)
     return ", ".join(f"{counts[outcome]} {outcome}" for outcome in PHASES if counts[outcome])
 
 
-def median_in_words(runs: Sequence[RunRecord]) -> str:
+def median_in_words(runs: Runs) -> str:
     """Of the epoch of generalising: the Kaplan-Meier median with its interval, or beyond which it lies."""
     followed = [run.generalising for run in runs]
     median, interval = median_time(followed), median_interval(followed)
@@ -87,86 +94,89 @@ def phase_diagrams(sweep: Sweep) -> list[Drawing]:
     return [_diagram(sweep, rest) for rest in rests]
 
 
+class _Grid(NamedTuple):
+    """The cells of one diagram, a line of them for each value of the second axis."""
+
+    sweep: Sweep
+    rest: Cell  # the values of the axes after the second
+
+    @property
+    def lines(self) -> list[list[tuple[Cell, Runs]]]:
+        across, up = self.sweep.axes[:2]
+        cells = [[(x, y, *self.rest) for x in across.values] for y in up.values]
+        return [[(cell, self.sweep.cells.get(cell, [])) for cell in line] for line in cells]
+
+    def each(self, of: Callable[[Cell, Runs], T], empty: T) -> list[list[T]]:
+        """What `of` says of each cell; `empty` where there is none."""
+        return [[of(cell, runs) if runs else empty for cell, runs in line] for line in self.lines]
+
+    @property
+    def is_roomy(self) -> bool:
+        """Is there room for counts in a cell?"""
+        return max(len(axis.values) for axis in self.sweep.axes[:2]) <= ROOMY
+
+
 def _diagram(sweep: Sweep, rest: Cell) -> Drawing:
-    across, up = sweep.axes[:2]
-    columns, lines = across.values, up.values
-    grid = [[sweep.cells.get((x, y, *rest)) for x in columns] for y in lines]
-    order, keys = list(PHASES), list(sweep.cells)
-    outcomes = [[None if not runs else leading_outcome(runs) for runs in line] for line in grid]
-    medians = [[_median(runs) for runs in line] for line in grid]
-    words = [
-        [
-            "" if not runs else _words(sweep, (x, y, *rest), runs)
-            for x, runs in zip(columns, line, strict=True)
-        ]
-        for y, line in zip(lines, grid, strict=True)
-    ]
-    links = [
-        [
-            f"#{anchor((x, y, *rest), keys)}" if runs else ""
-            for x, runs in zip(columns, line, strict=True)
-        ]
-        for y, line in zip(lines, grid, strict=True)
-    ]
-    roomy = max(len(columns), len(lines)) <= ROOMY
-    shared: dict[str, Any] = {
-        "x": list(range(len(columns))),
-        "y": list(range(len(lines))),
-        "customdata": [list(zip(*pair, strict=True)) for pair in zip(words, links, strict=True)],
-        "hovertemplate": "%{customdata[0]}<extra></extra>",
-        "xgap": 1,
-        "ygap": 1,
-        "hoverongaps": False,
-    }
+    grid, order = _Grid(sweep, rest), list(PHASES)
+    outcomes = grid.each(lambda _, runs: leading_outcome(runs), "")
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
     figure.add_heatmap(
-        z=[[None if o is None else order.index(o) for o in line] for line in outcomes],
-        text=[[_letters(runs, roomy) for runs in line] for line in grid],
-        texttemplate="%{text}",
-        textfont={"size": 12},
+        z=grid.each(lambda _, runs: order.index(leading_outcome(runs)), None),
+        text=grid.each(lambda _, runs: _letters(runs, grid.is_roomy), ""),
         colorscale=_steps([PHASES[outcome].color for outcome in order]),
         zmin=-0.5,
         zmax=len(order) - 0.5,
         showscale=False,
-        **shared,
+        **_shared(grid),
     )
-    known = [median for line in medians for median in line if median is not None]
     figure.add_heatmap(
-        z=[[None if m is None else math.log10(max(m, 1)) for m in line] for line in medians],
-        text=[
-            [_epochs(m, runs, roomy) for m, runs in zip(*pair, strict=True)]
-            for pair in zip(medians, grid, strict=True)
-        ],
-        texttemplate="%{text}",
-        textfont={"size": 12},
+        z=grid.each(lambda _, runs: _logarithm(_median(runs)), None),
+        text=grid.each(lambda _, runs: _epochs(_median(runs), grid.is_roomy), ""),
         colorscale=f"{SEQUENTIAL}_r",
-        colorbar=_epoch_bar(known),
+        colorbar=_epoch_bar([m for line in grid.lines for _, runs in line if (m := _median(runs))]),
         visible=False,
-        **shared,
+        **_shared(grid),
     )
-    figure.add_traces([_key(PHASES[o]) for o in order if any(o in line for line in outcomes)])
+    keys = [_key(PHASES[o]) for o in order if any(o in line for line in outcomes)]
+    figure.add_traces(keys)
     _axes(figure, sweep)
-    keyed = [True] * (len(figure.data) - 2)
     title = named(sweep.fields[2:], rest).capitalize() or f"Phase diagram: {sweep.name}"
-    look = _look_for(sweep, rest)
+    look_for = _look_for(sweep, rest)
     views = [
-        Button("Outcome", {"visible": [True, False, *keyed]}, {}, look),
-        Button(
-            "Median epoch",
-            {"visible": [False, True, *(not key for key in keyed)]},
-            {},
-            "Kaplan-Meier median of the epoch at which a cell's runs generalised, late or not; darker is "
-            "later. > marks a cell whose median was not reached by its last epoch.",
-        ),
+        Button("Outcome", {"visible": [True, False, *[True] * len(keys)]}, {}, look_for),
+        Button("Median epoch", {"visible": [False, True, *[False] * len(keys)]}, {}, LATER),
     ]
-    return Drawing(figure, title, look, Buttons("view", views))
+    return Drawing(figure, title, look_for, Buttons("view", views))
 
 
-def _median(runs: Sequence[RunRecord] | None) -> int | None:
-    return median_time([run.generalising for run in runs]) if runs else None
+def _shared(grid: _Grid) -> dict[str, Any]:
+    """What both views of a diagram have: places, gaps, and what a cell says and leads to."""
+    keys = list(grid.sweep.cells)
+    across, up = grid.sweep.axes[:2]
+    return {
+        "x": list(range(len(across.values))),
+        "y": list(range(len(up.values))),
+        "customdata": grid.each(
+            lambda cell, runs: (_words(grid.sweep, cell, runs), f"#{anchor(cell, keys)}"), ("", "")
+        ),
+        "hovertemplate": "%{customdata[0]}<extra></extra>",
+        "texttemplate": "%{text}",
+        "textfont": {"size": 12},
+        "xgap": 1,
+        "ygap": 1,
+        "hoverongaps": False,
+    }
 
 
-def _words(sweep: Sweep, cell: Cell, runs: Sequence[RunRecord]) -> str:
+def _median(runs: Runs) -> int | None:
+    return median_time([run.generalising for run in runs])
+
+
+def _logarithm(epoch: int | None) -> float | None:
+    return None if epoch is None else math.log10(max(epoch, 1))
+
+
+def _words(sweep: Sweep, cell: Cell, runs: Runs) -> str:
     return (
         f"{sweep.named(cell).replace(', ', '<br>')}<br>{len(runs)} runs: {counts_in_words(runs)}<br>"
         f"generalised: median epoch {median_in_words(runs).replace(', interval', '<br>interval')}<br>"
@@ -174,10 +184,8 @@ def _words(sweep: Sweep, cell: Cell, runs: Sequence[RunRecord]) -> str:
     )
 
 
-def _letters(runs: Sequence[RunRecord] | None, roomy: bool) -> str:
-    """G, or G 2/3 where not all agree and there is room."""
-    if not runs:
-        return ""
+def _letters(runs: Runs, roomy: bool) -> str:
+    """G, or with 2/3 below it where not all agree and there is room."""
     leading = leading_outcome(runs)
     count = sum(run.outcome == leading for run in runs)
     letter = PHASES[leading].letter
@@ -186,12 +194,10 @@ def _letters(runs: Sequence[RunRecord] | None, roomy: bool) -> str:
     return f"{letter}<br>{count}/{len(runs)}" if roomy else letter.lower()
 
 
-def _epochs(median: int | None, runs: Sequence[RunRecord] | None, roomy: bool) -> str:
-    if not runs:
-        return ""
-    if median is not None:
-        return _short(median) if roomy else ""
-    return ">"
+def _epochs(median: int | None, roomy: bool) -> str:
+    if median is None:
+        return ">"
+    return _short(median) if roomy else ""
 
 
 def _short(epoch: int) -> str:
