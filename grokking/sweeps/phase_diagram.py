@@ -48,8 +48,8 @@ PHASES = {
     DIVERGED: Phase("D", BLACK, "white", "diverged"),
 }
 LATER = (
-    "Kaplan-Meier median of the epoch at which a cell's runs generalised, late or not; darker is later. > marks "
-    "a cell whose median was not reached by its last epoch."
+    "Kaplan-Meier median of the epoch at which a cell's runs generalised, late or not; darker is later. > "
+    "marks a cell whose median was not reached by its last epoch."
 )
 T = TypeVar("T")
 ROOMY = 10  # columns and lines up to which a cell has room for its counts
