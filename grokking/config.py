@@ -231,11 +231,11 @@ class Loaded(NamedTuple):
         return {name: getattr(self.config, name) for name in names}
 
 
-def load(environ: Mapping[str, str], strict: bool = True) -> Loaded:
+def load(environ: Mapping[str, str], strict: bool = True, together: bool = True) -> Loaded:
     """Read the GROK_* variables; UserError in one line for the first that is wrong.
 
     An empty variable is an unset one. `strict`: departures from the reference experiment are
-    refused unless GROK_SKIP_VALIDATION=1.
+    refused unless GROK_SKIP_VALIDATION=1. `together`: so are values that cannot be together.
     """
     values: dict[str, Any] = {}
     unknown = []
@@ -252,7 +252,7 @@ def load(environ: Mapping[str, str], strict: bool = True) -> Loaded:
         if value is None:
             raise UserError(f"{variable} is {text!r}, expected {kind.expected}")
         values[VARIABLES[variable]] = value
-    loaded = _checked(values, "environment", tuple(unknown))
+    loaded = _checked(values, "environment", tuple(unknown), together)
     if strict and not loaded.config.skip_validation:
         check_reference(loaded.config)
     return loaded
@@ -268,20 +268,23 @@ def from_values(values: Mapping[str, Any]) -> Loaded:
     return _checked({**fields, "skip_validation": True}, "python", ())
 
 
-def _checked(values: dict[str, Any], source: str, unknown: tuple[str, ...]) -> Loaded:
+def _checked(
+    values: dict[str, Any], source: str, unknown: tuple[str, ...], together: bool = True
+) -> Loaded:
     fixed = own_modulus(values.get("task", Config.task))
-    if fixed is not None and values.get("modulus", fixed) != fixed:
+    if together and fixed is not None and values.get("modulus", fixed) != fixed:
         raise UserError(
             f"GROK_MODULUS is {values['modulus']}, but GROK_TASK={values['task']} has {fixed}; leave it unset"
         )
     config = Config(**({} if fixed is None else {"modulus": fixed}) | values)
     for name in UNUSED.get(config.optimizer, ()):
-        if name in values:
+        if together and name in values:
             raise UserError(
                 f"GROK_{name.upper()} is set, but GROK_OPTIMIZER={config.optimizer} has no use for it; "
                 "leave it unset"
             )
-    _check_together(config)
+    if together:
+        _check_together(config)
     sources = {name: source if name in values else "default" for name in FIELDS}
     return Loaded(config, sources, unknown)
 

@@ -441,6 +441,21 @@ def test_an_interrupted_sweep_lets_its_runs_save_and_goes_on(tmp_path, monkeypat
         ({"weight_decay": [1, -1]}, {}, ValueError, "^weight_decay is -1, expected a number >= 0"),
         ({"seed": [1]}, {}, ValueError, "seed is given twice, or is the sweep's own"),
         ({"weight_decay": [1]}, {"weight_decay": 2.0}, ValueError, "weight_decay is given twice"),
+        (
+            {"weight_decay": 1.0},
+            {},
+            ValueError,
+            "weight_decay is 1.0, expected a sequence of values",
+        ),
+        ({"weight_decay": np.array([1, 1.0])}, {}, ValueError, "weight_decay has 1.0 twice"),
+        ({"weight_decay": [1]}, {"jobs": -1}, ValueError, "jobs is -1, expected an integer >= 1"),
+        (
+            {"weight_decay": [1]},
+            {"seeds": 5},
+            ValueError,
+            "seeds is 5, expected a sequence of values",
+        ),
+        ({"kernel": ["torch"]}, {}, ValueError, "kernel decides no weight of a run"),
     ],
 )
 def test_a_wrong_sweep_starts_nothing(tmp_path, vary, changes, error, message):

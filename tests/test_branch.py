@@ -749,3 +749,84 @@ def test_a_wrong_folder_of_branches_is_told_and_nothing_is_written(run, tmp_path
     with pytest.raises(UserError) as caught:
         command.main([str(run), "--at", "20", "--output", str(output), *words])
     assert message in str(caught.value) and not output.exists()
+
+
+def test_branches_of_unlike_runs_are_no_repetitions(run, tmp_path):
+    """Of another origin, of recorded weights only, or with a norm that a branch before them holds."""
+    from grokking.sweeps.analysis import analyze
+
+    other = tmp_path / "other"
+    assert train(other, GROK_WEIGHT_DECAY="3", GROK_SKIP_VALIDATION="1") == 0
+    inside = tmp_path / "s"
+    assert branch(run, "--at", "20", "--output", inside / "one", "weight_decay=2") == 0
+    assert branch(other, "--at", "20", "--output", inside / "two", "weight_decay=2") == 0
+    held = inside / "held"
+    assert branch(run, "--at", "18", "--output", held, "clamp_norm=0.5", "weight_decay=2") == 0
+    assert branch(held, "--at", "20", "--output", inside / "still_held") == 0
+    assert read_branch(inside / "still_held").clamp == 0.5
+    at = sorted(int(p.stem[-6:]) for p in (run / "trajectory").glob("epoch_*.pt"))[-2]
+    assert (
+        branch(run, "--at", at, "--output", inside / "inexact", "--inexact", "weight_decay=2") == 0
+    )
+    sweep, summary = analyze(inside)
+    assert sweep.faults == [] and len(sweep.runs) == 5
+    assert all(len(cell["runs"]) == 1 for cell in summary["cells"])
+
+
+def test_the_pages_of_branches_say_what_they_are(run, tmp_path):
+    arms = tmp_path / "arms"
+    assert branch(run, "--at", "20", "--output", arms, "--vary", "weight_decay=0,2") == 0
+    for page in (arms / "plots").glob("*.html"):
+        assert "These runs are branches of run at epoch 20" in page.read_text(), page.name
+
+
+def test_a_folder_of_branches_is_made_whole_by_resuming(run, tmp_path, capsys):
+    """An arm that was cut off while it was made, one that is gone, and one that diverged."""
+    arms = tmp_path / "arms"
+    assert (
+        branch(run, "--at", "20", "--output", arms, "--vary", "learning_rate=0.001,1e30,0.002") == 1
+    )
+    names = ["learning_rate0.001_seed42", "learning_rate1e+30_seed42", "learning_rate0.002_seed42"]
+    assert [read_grokking(arms / name)["outcome"] for name in names][1] == "diverged"
+    assert (arms / "plots" / "index.html").exists()
+    shutil.rmtree(arms / names[0])
+    for path in (arms / names[2]).glob("checkpoint_*.pt"):
+        path.unlink()
+    (arms / names[2] / "grokking.json").unlink()
+    capsys.readouterr()
+    assert branch("--resume", arms) == 1  # the diverged one stays so
+    assert all((arms / name / "grokking.json").exists() for name in names)
+    assert branch("--resume", arms) == 1
+    shutil.rmtree(arms / names[1])
+    record = read_json(arms / "branches.json")
+    del record["changes"][names[1]]
+    write_json(arms / "branches.json", record)
+    assert branch("--resume", arms) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"changes": {"../x": {}}}, "'changes' names the folder '../x', expected a name within"),
+        ({"changes": {"x": {"seed": 1}}}, "a branch cannot change 'seed'"),
+        ({"at": -1}, "'at' is -1, expected an epoch"),
+        ({"changes": []}, "'changes' is a list, expected an object"),
+    ],
+)
+def test_a_damaged_plan_of_branches_is_named(run, tmp_path, capsys, change, message):
+    branches.write_arms(tmp_path / "arms", branches.Arms("../run", 20, True, {"a": {}}))
+    record = read_json(tmp_path / "arms" / "branches.json")
+    write_json(tmp_path / "arms" / "branches.json", record | change)
+    assert message in refused(capsys, "--resume", tmp_path / "arms")
+
+
+def test_a_branch_is_not_written_among_other_files(run, tmp_path, capsys):
+    """As into the folder of a sweep, which would then be read as one run."""
+    (tmp_path / "sweep" / "wd1.0_seed1").mkdir(parents=True)
+    before = contents(tmp_path)
+    assert "is not empty; choose another folder" in refused(
+        capsys, run, "--at", "20", "--output", tmp_path / "sweep"
+    )
+    assert contents(tmp_path) == before
+    with pytest.raises(ValueError, match="is not empty"):
+        grokking.load(run).branch(at=20, folder=tmp_path / "sweep", progress=False)

@@ -363,7 +363,7 @@ def test_a_grid_that_was_killed_resumes_and_ends_as_one_that_was_not(tmp_path):
         **quick,
         **held_at(MIDDLE),
     )
-    first = tmp_path / "cut" / "train_fraction0.3_weight_decay1.0_seed1"
+    first = tmp_path / "cut" / "train_fraction0.5_weight_decay1.0_seed1"  # the dearest goes first
     wait_until((first / "trajectory" / MIDDLE).exists, process)
     process.kill()
     process.wait()
@@ -388,11 +388,11 @@ def test_a_sweep_of_too_few_hours_says_what_is_left_and_goes_on(tmp_path):
         *GRID, "--no-reports", "--max-hours", "1e-9", "--output", "s", cwd=tmp_path, **LONG
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 of 8 runs are left, which would not have ended within 1e-09 hours" in done.stdout
+    assert "8 of 8 runs left, which would not have ended within 1e-09 hours" in done.stdout
     assert not list((tmp_path / "s").glob("train_fraction*"))
     command = done.stdout.split("go on with: ")[-1].strip()
     assert command.endswith("--resume s")
     on = sweep("--resume", "s", "--no-reports", "--max-hours", "1", cwd=tmp_path, **LONG)
     assert on.returncode == 0, on.stdout + on.stderr
     assert len(list((tmp_path / "s").glob("train_fraction*/grokking.json"))) == 8
-    assert "are left" not in on.stdout
+    assert " left, which" not in on.stdout

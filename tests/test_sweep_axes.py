@@ -18,6 +18,7 @@ from grokking.commands.sweep_options import parse, plan_from, writes_reports
 from grokking.commands.sweep_values import axis_of, seeds_of
 from grokking.config import Config, load
 from grokking.files.json_files import read_json
+from grokking.pictures.pages.page import Table, write_page
 from grokking.sweeps.analysis import analyze
 from grokking.sweeps.axis import Axis
 from grokking.sweeps.budget import Budget
@@ -463,6 +464,53 @@ def test_the_shrinkage_is_that_of_the_runs_own_measures(tmp_path):
     assert record.decay_time == pytest.approx(math.log(4) / (1e-3 * 2.0))
 
 
+# --- what it counts ---------------------------------------------------------------------------
+
+
+def test_a_run_that_diverged_is_not_one_that_might_yet_grok(tmp_path):
+    """It counts as watched to its planned end, where it has not grokked."""
+    for seed, last in ((1, 10), (2, 12)):
+        run = write_run(tmp_path, 1.0, seed, None, last_epoch=last, every=1, num_epochs=10_000)
+        result = json.loads((run / "grokking.json").read_text()) | {"outcome": "diverged"}
+        (run / "grokking.json").write_text(json.dumps(result))
+    write_run(tmp_path, 1.0, 3, 5_000)
+    (cell,) = analyze(tmp_path)[1]["cells"]
+    assert cell["outcomes"] == {"diverged": 2, "grokked": 1}
+    assert cell["grok"] == {
+        "median": None,
+        "followed_to": 10_000,
+        "interval": {"low": 5_000, "high": None, "coverage": 0.75},
+    }
+    assert cell["generalization"]["median"] is None
+
+
+def test_what_a_task_or_an_optimizer_decides_is_no_axis(tmp_path):
+    """The modulus of S_5, and a beta that SGD has no use for."""
+    write_run(tmp_path, 1.0, 1, None, last_epoch=100, name="a")
+    write_run(tmp_path, 1.0, 1, None, last_epoch=100, name="b", task="s5", modulus=120)
+    write_run(tmp_path, 1.0, 1, None, 100, name="c", optimizer="sgd", beta2=0.5)
+    assert read_sweep(tmp_path).fields == ("task", "optimizer")
+    write_run(tmp_path, 1.0, 1, None, 100, name="d", modulus=59)
+    assert read_sweep(tmp_path).fields == ("task", "optimizer", "modulus")
+
+
+def test_a_run_is_planned_once():
+    with pytest.raises(UserError, match="split_seed1_seed1 and split_seedunset_seed1 would be one"):
+        plan("--vary", "split_seed=unset,1", "--seeds", "1-2")
+
+
+def test_variables_are_together_with_what_varies_not_with_its_default(monkeypatch):
+    monkeypatch.setenv("GROK_NUM_HEADS", "3")
+    monkeypatch.setenv("GROK_SKIP_VALIDATION", "1")
+    assert len(plan("--vary", "d_model=6,12", "--seeds", "1").runs()) == 2
+    with pytest.raises(UserError, match="the run d_model128_seed1 cannot be: GROK_NUM_HEADS is 3"):
+        plan("--vary", "d_model=6,128", "--seeds", "1")
+
+
+def test_steps_cost_beside_their_pairs():
+    assert work_of(Config(batch_size=10)) > 10 * work_of(Config())
+
+
 # --- what it shows ----------------------------------------------------------------------------
 
 
@@ -644,12 +692,39 @@ def test_four_hundred_cells_are_drawn_within_three_seconds(tmp_path, chromium):
             "{points: [{customdata: document.querySelector('.plot').data[0].customdata[0][0]}]})"
         )
         target = "document.querySelector('tr:target')"
+        page.settle()
         assert page.evaluate(f"{target}.cells[0].textContent") == "0.1"
         assert (
             page.evaluate(f"{target}.querySelector('a').getAttribute('href')")
             == "../run0/report.html"
         )
         assert page.errors == []
+
+
+def test_columns_sort_as_what_they_hold(tmp_path, chromium):
+    """Clocks by time, names by the numbers in them, what is open after what is known."""
+    words = [
+        "7:58",
+        "1:02:03",
+        "0:30",
+        "> 5,000",
+        "5,000",
+        "620",
+        "-",
+        "s5",
+        "add",
+        "rate10",
+        "rate9",
+    ]
+    table = Table("t", ["c"], [[word] for word in words], (), "t.csv")
+    page_of = write_page(tmp_path / "page.html", "t", [table], "shared")
+    with chromium.open(page_of) as page:
+        page.press("c")
+        found = page.evaluate("[...document.querySelectorAll('tbody tr')].map(r => r.textContent)")
+    assert found == [
+        *("0:30", "7:58", "620", "1:02:03", "5,000", "> 5,000"),
+        *("-", "add", "rate9", "rate10", "s5"),
+    ]
 
 
 def test_a_table_sorts_by_number_and_is_saved_as_shown(tmp_path, chromium):

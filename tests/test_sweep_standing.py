@@ -74,7 +74,7 @@ def test_a_damaged_run_is_named_kept_aside_and_run_again(sweep, capsys, name, co
     assert (
         f"{NAMES[0]} is damaged and runs again; it lies in damaged/{NAMES[0]} now: {name}: " in said
     )
-    assert "1 runs (1 finished before are kept)" in said
+    assert "1 run (1 finished before are kept)" in said
     assert (sweep / "damaged" / NAMES[0] / name).read_text() == content
     assert read_grokking(sweep / NAMES[0])["final_epoch"] == 24
     assert (

@@ -1,6 +1,6 @@
 """Many runs from Python, over the values of one to three settings; each in a process of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from grokking import config
 from grokking.api.errors import python_errors
 from grokking.api.run import Run, load
 from grokking.api.training import FIELDS, check_names, notebook_bar
+from grokking.schema import integer
 from grokking.sweeps.axis import MOST, VARIABLE_FIELDS, folder_name
 from grokking.sweeps.plan import PlannedRun
 
@@ -63,7 +64,10 @@ class Sweep:
             raise ValueError(
                 f"a phase diagram has two settings, here vary {', '.join(self._fields)}"
             )
-        return phase_diagrams(self._read())[0].figure
+        diagrams = phase_diagrams(self._read())
+        if len(diagrams) != 1:
+            raise ValueError("the runs differ in more than two settings; see `cells`")
+        return diagrams[0].figure
 
     def _read(self) -> "records.Sweep":
         from grokking.sweeps.folder import read_sweep
@@ -91,11 +95,28 @@ def sweep(
     TypeError and ValueError as of `grokking.train`, before anything is started; RuntimeError if runs failed.
     """
     check_names("sweep", {**vary, **settings})
+    vary, seeds = (
+        {name: plain(name, values) for name, values in vary.items()},
+        plain("seeds", seeds),
+    )
+    if jobs is not None and not integer(1).accepts(jobs):
+        raise ValueError(f"jobs is {jobs!r}, expected {integer(1).expected} or None")
     with python_errors():
         plan = planned(vary, seeds, settings)
         finished = Sweep(Path(folder), plan, [FIELDS[name] for name in vary])
         carry_out(finished.folder, plan, jobs, progress)
     return finished
+
+
+def plain(name: str, values: Any) -> list[Any]:
+    """A list of Python's own values of any sequence of them, numpy's too, each once."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(f"{name} is {values!r}, expected a sequence of values")
+    own = [value.item() if hasattr(value, "item") else value for value in values]
+    twice = next((value for place, value in enumerate(own) if value in own[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{name} has {twice!r} twice, expected each value once")
+    return own
 
 
 def planned(

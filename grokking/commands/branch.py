@@ -18,19 +18,24 @@ from grokking.config import Loaded
 from grokking.files import names
 from grokking.files.branches import (
     CHANGEABLE,
+    Arms,
     changed,
     check_begun,
     check_name,
     check_target,
+    is_cut_off,
     parse_changes,
+    read_arms,
     read_branch,
+    relative,
+    write_arms,
 )
 from grokking.files.folder import check_folder
 from grokking.files.json_files import check_writable
 from grokking.files.run_files import read_imported, read_loaded
 from grokking.schema import EPOCH
 from grokking.sweeps.axis import MOST, folder_name
-from grokking.system.errors import Diverged, UserError
+from grokking.system.errors import Diverged, RunError, UserError
 from grokking.system.signals import StopRequest, graceful
 
 DESCRIPTION = (
@@ -87,10 +92,10 @@ def _resume(options: Namespace) -> int:
         raise UserError(
             "--resume takes the branch as it is, expected no RUN, --at, --output, --vary or change"
         )
-    together = _branches_in(directory)
-    if together:
+    arms = read_arms(directory)
+    if arms is not None:
         with graceful() as stop:
-            return _train_all(directory, together, stop, options.inexact)
+            return _resume_all(directory, arms, stop, options.inexact)
     if not (directory / names.CONFIG).exists() or read_branch(directory) is None:
         raise UserError(f"--resume is {directory}, which holds no branch")
     check_begun(directory)
@@ -108,17 +113,31 @@ def _begin(options: Namespace) -> int:
         if fork is None:
             print(f"{stop.name}: stopped while replaying; nothing was written", file=sys.stderr)
             return stop.exit_code
+        if options.vary:
+            by_name = {folder.name: changes for folder, changes in arms.items()}
+            write_arms(directory, Arms(relative(run, directory), at, fork.exact, by_name))
         for folder, changes in arms.items():
             write_branch(fork, folder, changes)
         return _train_all(directory, list(arms), stop) if options.vary else _train(directory, stop)
 
 
-def _branches_in(directory: Path) -> list[Path]:
-    """The folders of branches within a folder that is none itself."""
-    if (directory / names.CONFIG).exists() or not directory.is_dir():
-        return []
-    inside = (path for path in sorted(directory.iterdir()) if (path / names.CONFIG).exists())
-    return [path for path in inside if read_branch(path) is not None]
+def _resume_all(directory: Path, arms: Arms, stop: StopRequest, inexact: bool) -> int:
+    """Go on with a folder of branches; those that were not yet made come from the run once more."""
+    folders = {directory / name: changes for name, changes in arms.changes.items()}
+    absent = [
+        folder for folder in folders if is_cut_off(folder) or not (folder / names.CONFIG).exists()
+    ]
+    if absent:
+        from grokking.commands.progress import Progress
+        from grokking.training.branch import fork_state, write_branch
+
+        fork = fork_state(directory / arms.run, arms.at, Progress, stop, exact=arms.exact)
+        if fork is None:
+            print(f"{stop.name}: stopped while replaying; nothing was written", file=sys.stderr)
+            return stop.exit_code
+        for folder in absent:
+            write_branch(fork, folder, folders[folder])
+    return _train_all(directory, list(folders), stop, inexact)
 
 
 def _train_all(
@@ -127,18 +146,18 @@ def _train_all(
     """Branches one after another, and then what a sweep shows of them."""
     from grokking.commands.sweep import analyze_and_plot
 
-    diverged = 0
+    failed = 0
     for number, folder in enumerate(folders, start=1):
         print(f"branch {number} of {len(folders)}: {folder.name}", flush=True)
         try:
-            code = _train(folder, stop, inexact)
-        except Diverged as error:
-            print(error, file=sys.stderr)
-            diverged, code = diverged + 1, 0
-        if code:
+            failed += _train(folder, stop, inexact) != 0
+        except (Diverged, RunError, UserError) as error:  # of one arm; the others go on
+            print(f"{folder.name}: {error}", file=sys.stderr)
+            failed += 1
+        if stop.number is not None:
             print(f"go on with: python -m grokking branch --resume {quote(str(directory))}")
-            return code
-    return 0 if analyze_and_plot(directory) and not diverged else 1
+            return stop.exit_code
+    return 0 if analyze_and_plot(directory) and not failed else 1
 
 
 def _arms(

@@ -26,6 +26,8 @@ class Parser(argparse.ArgumentParser):
     Whatever a command makes of them, wrong GROK_ variables are as wrong for it as for a run.
     """
 
+    together = True  # are variables that cannot be together wrong, too?
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
 
@@ -33,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: None = None
     ) -> argparse.Namespace:
         options = super().parse_args(args, namespace)
-        environment(strict=False)
+        environment(strict=False, together=self.together)
         return options
 
     def parse_intermixed_args(  # type: ignore[override]
@@ -45,9 +47,9 @@ class Parser(argparse.ArgumentParser):
         return options
 
 
-def environment(strict: bool) -> Loaded:
+def environment(strict: bool, together: bool = True) -> Loaded:
     """The GROK_ variables of this process, with a line on stderr for those that are not ours."""
-    loaded = load(os.environ, strict)
+    loaded = load(os.environ, strict, together)
     if loaded.unknown:
         print(warning(loaded.unknown), file=sys.stderr)
     return loaded

@@ -28,6 +28,7 @@ from grokking.sweeps.plan import (
     write_plan,
 )
 from grokking.sweeps.resources import Resources, choose_resources
+from grokking.system.durations import counted
 from grokking.system.errors import RunError, UserError
 from grokking.system.signals import StopRequest, graceful
 
@@ -93,7 +94,8 @@ def _looked_ahead(
         return None
     print(expectation(forecast, runs, resources, directory, reports), flush=True)
     if budget is not None:
-        budget.seconds = forecast.seconds
+        seconds = {run.name: forecast.seconds(run) for run in runs}
+        budget.seconds = lambda run: seconds[run.name]
     return budget
 
 
@@ -172,7 +174,9 @@ def _carry_out(
     budget: Budget | None = None,
 ) -> int:
     from grokking.commands.sweep_screen import Screen
+    from grokking.sweeps.estimate import work
     from grokking.sweeps.runner import Runner, wait_for_orphans
+    from grokking.sweeps.standing import remaining
 
     resuming, alone = options.resume is not None, options.run is not None
     log, pending = RunLog(directory), list(runs)
@@ -181,14 +185,15 @@ def _carry_out(
             wait_for_orphans([directory / run.name for run in runs], stop)
             pending = _unfinished(runs, directory, log)
         if resuming and options.max_hours is not None and pending and stop.number is None:
-            budget = _looked_ahead(pending, directory, resources, options, stop)
+            left = [remaining(run, directory) for run in pending]
+            budget = _looked_ahead(left, directory, resources, options, stop)
         print(_start_line(directory, runs, pending, resources), flush=True)
         if not alone:
             log.header(plan, "resumed" if resuming else "started")
         screen = Screen(len(pending))
         resume = (INEXACT if options.inexact else "1") if resuming else ""
         runner = Runner(directory, resources.jobs, resources.devices, stop, screen, resume, budget)
-        failed = runner.work(sorted(pending, key=lambda run: -run.epochs))  # longest first
+        failed = runner.work(sorted(pending, key=lambda run: -work(run)))  # longest first
     if pending and not alone:
         add_session(directory, runner.finished, resources.jobs, screen.elapsed)
     again = f"{program()} --resume {shlex.quote(str(directory))}"
@@ -201,12 +206,13 @@ def _carry_out(
         folders = [directory / run.name for run in runs]
         for complaint in write_reports(folders, resources.jobs, plan.environment):
             print(complaint, file=sys.stderr)
-    well = alone or analyze_and_plot(directory, runner.left)
+    begun = len(runner.left) < len(runs)
+    well = alone or not begun or analyze_and_plot(directory, runner.left)
     if failed:
         print(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; again: {again}")
     if runner.left:
         print(
-            f"{len(runner.left)} of {len(runs)} runs are left, which would not have ended within "
+            f"{len(runner.left)} of {counted(len(runs), 'run')} left, which would not have ended within "
             f"{options.max_hours:g} hours; go on with: {again}"
         )
     return 0 if well and not failed and not runner.diverged else 1
@@ -248,7 +254,7 @@ def analyze_and_plot(directory: Path, left: Sequence[str] = ()) -> bool:
         return True
     except UserError as error:
         print(f"not analysed: {error}", file=sys.stderr)
-        return bool(left)
+        return False
 
 
 def _start_line(
@@ -257,4 +263,6 @@ def _start_line(
     done = len(runs) - len(pending)
     kept = f" ({done} finished before are kept)" if done else ""
     where = f" on GPU {', '.join(resources.devices)}" if resources.devices else ""
-    return f"{len(pending)} runs{kept}, {resources.jobs} at a time{where}, into {directory}"
+    return (
+        f"{counted(len(pending), 'run')}{kept}, {resources.jobs} at a time{where}, into {directory}"
+    )

@@ -40,7 +40,7 @@ def program() -> str:
     return f"{'python -m ' if Path(sys.argv[0]).name == '__main__.py' else ''}grokking sweep"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """All options; the help text is the reference."""
     sweep = Parser(
         prog=program(),
@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 done, or --max-hours are used up; 1 a run failed; 2 wrong input; 128+n signal n",
         allow_abbrev=False,
     )
+    sweep.together = False  # what varies is not yet in place; each run is checked by itself
     sweep.set_defaults(program=program())
     add = sweep.add_argument
     add(
@@ -237,7 +238,7 @@ def _with_control(axes: tuple[Axis, ...], text: str | None) -> tuple[Axis, ...]:
         if value in axis.values:
             raise UserError(f"--control is {text!r}, which the grid has already")
         return (*axes[:number], axis.over([*axis.values, value]), *axes[number + 1 :])
-    usual = getattr(load(os.environ, strict=False).config, control.field)
+    usual = getattr(load(os.environ, strict=False, together=False).config, control.field)
     if usual == value:
         raise UserError(f"--control is {text!r}, as every run of the grid has it")
     return (*axes, control.over([usual, value]))

@@ -15,18 +15,19 @@ from grokking.config import FIELDS, UNUSED, Config, Loaded
 from grokking.files import names
 from grokking.files.folder import check_free
 from grokking.files.history import History, read_history
-from grokking.files.json_files import read_record
+from grokking.files.json_files import read_record, write_json
 from grokking.schema import (
     BOOLEAN,
     EPOCH,
     OBJECT,
+    VERSION,
     Kind,
     Record,
     or_null,
     real,
     string,
 )
-from grokking.system.errors import UserError
+from grokking.system.errors import RunError, UserError
 
 SOURCE = "branch"  # in config.json, of a setting that the fork has changed or fixed
 CLAMP = "clamp_norm"  # the one change that is no setting of a run
@@ -47,6 +48,9 @@ class Branch(NamedTuple):
     changes: dict[str, Any]  # name -> value from there on
     before: dict[str, Any]  # name -> value up to there
     exact: bool  # False: from recorded weights, with fresh moments
+    clamp: float | None = (
+        None  # the factor at which the norm is held, by this branch or one before it
+    )
 
 
 _FOLDER = string(bool, "a folder name")
@@ -58,6 +62,9 @@ _KINDS = {
 }
 
 
+_HELD = "clamp"
+
+
 def read_branch(directory: Path) -> Branch | None:
     """Where the run in a folder forks from, by its config.json; None for one that is no branch."""
     record = read_record(directory / names.CONFIG)
@@ -65,7 +72,8 @@ def read_branch(directory: Path) -> Branch | None:
     if values is None:
         return None
     told = Record(f"{record.name}: 'branch'", values)
-    branch = Branch(**{key: told.get(key, kind) for key, kind in _KINDS.items()})
+    clamp = told.get(_HELD, or_null(CHANGEABLE[CLAMP]), None)
+    branch = Branch(**{key: told.get(key, kind) for key, kind in _KINDS.items()}, clamp=clamp)
     for key, changes in (("changes", branch.changes), ("before", branch.before)):
         for name, value in changes.items():
             if name not in CHANGEABLE:
@@ -149,6 +157,43 @@ def check_same_branch(directory: Path, at: int, changes: Changes) -> None:
         )
 
 
+# --- a folder of branches ----------------------------------------------------------------------
+
+
+class Arms(NamedTuple):
+    """What a folder of branches is to hold."""
+
+    run: str  # as seen from the folder
+    at: int
+    exact: bool
+    changes: dict[str, dict[str, Any]]  # by the name of the branch's folder
+
+
+def write_arms(directory: Path, arms: Arms) -> None:
+    """Create the folder with the plan of its branches. RunError if the disk refuses."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot create {directory}: {error.strerror}") from error
+    write_json(directory / names.ARMS, {"schema_version": VERSION, **arms._asdict()})
+
+
+def read_arms(directory: Path) -> Arms | None:
+    """The plan of a folder of branches; None if it has none. UserError names a damaged one."""
+    if not (directory / names.ARMS).exists():
+        return None
+    record = read_record(directory / names.ARMS)
+    changes = record.get("changes", OBJECT)
+    for name, of_arm in changes.items():
+        if "/" in name or name in ("", ".", ".."):
+            raise record.fail(
+                f"'changes' names the folder {name!r}, expected a name within this one"
+            )
+        check_changes(record.checked(f"'changes' field {name!r}", of_arm, OBJECT))
+    run, at, exact = (record.get(key, _KINDS[key]) for key in ("run", "at", "exact"))
+    return Arms(run, at, exact, changes)
+
+
 # --- a branch that goes on ---------------------------------------------------------------------
 
 
@@ -169,8 +214,11 @@ def is_cut_off(directory: Path) -> bool:
 
 def check_target(directory: Path, advice: str) -> None:
     """UserError if the folder holds a run; a branch that was cut off while it was made may be replaced."""
-    if not is_cut_off(directory):
-        check_free(directory, advice)
+    if is_cut_off(directory):
+        return
+    check_free(directory, advice)
+    if directory.is_dir() and any(path.name != names.LOCK for path in directory.iterdir()):
+        raise UserError(f"{directory} is not empty; {advice}")
 
 
 def check_begun(directory: Path) -> None:

@@ -25,6 +25,7 @@ PROGRESS_MEASURES = "progress_measures.json"
 
 # --- of a sweep
 PLAN, SUMMARY = "sweep.json", "analysis_summary.json"
+ARMS = "branches.json"  # what a folder of branches is to hold
 RUN_LOG, OUTPUT = "run_log.txt", "training_output.log"
 PLOTS, SLURM, DAMAGED, TABLES = "plots", "slurm", "damaged", "tables"
 ACCURACY_PLOT = "validation_accuracy_comparison.html"

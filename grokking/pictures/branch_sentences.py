@@ -1,8 +1,10 @@
 """What a branch is, in words, from its config.json. Torch-free."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from grokking.files.branches import CLAMP, Arm, Branch
+from grokking.files.branches import CLAMP, Arm, Branch, read_branch
 
 
 def branch_told(branch: Branch) -> str:
@@ -12,6 +14,23 @@ def branch_told(branch: Branch) -> str:
         changes = "nothing changes" + (": the control arm" if branch.exact else "")
     began = "" if branch.exact else " It began with recorded weights and fresh moments: not exact."
     return f"This is a branch of {branch.name} at epoch {branch.at:,}: {changes}.{began}"
+
+
+def branches_told(folders: Sequence[Path]) -> list[str]:
+    """Sentences on those of several runs that are branches: of what, from which epoch, and how exactly."""
+    branches = [branch for folder in folders if (branch := read_branch(folder)) is not None]
+    if not branches:
+        return []
+    forks = dict.fromkeys(f"{branch.name} at epoch {branch.at:,}" for branch in branches)
+    which = "These runs" if len(branches) == len(folders) else f"{len(branches)} of these runs"
+    told = [
+        f"{which} are branches of {', '.join(forks)}: up to there each is the run that it forks from, with "
+        "that run's settings."
+    ]
+    inexact = sum(not branch.exact for branch in branches)
+    if inexact:
+        told.append(f"{inexact} began with recorded weights and fresh moments: not exact.")
+    return told
 
 
 def changes_told(branch: Branch) -> str:

@@ -20,7 +20,7 @@ LOOK_FOR = (
     "A line joins the Kaplan-Meier medians of the epoch of generalising, which is the grok epoch of a run that "
     "grokked; a bar is the interval of the median (of three runs from first to last, which covers it in 75 %, "
     "of six in 97 %). Points are runs, open where they generalised at once. An arrow: the median was not "
-    "reached by the last epoch, and lies above."
+    "reached by the last epoch; a bar that ends there has no upper end."
 )
 
 
@@ -119,7 +119,7 @@ def _add_line(
     beyond = [cell for cell, of_cell in cells.items() if _median(of_cell) is None]
     figure.add_scatter(
         x=[places[cell[0]] for cell in beyond],
-        y=[max(run.last_epoch for run in cells[cell]) for cell in beyond],
+        y=[max(run.last_seen for run in cells[cell]) for cell in beyond],
         mode="markers",
         marker={
             "symbol": NOT_YET_GLYPH,

@@ -9,7 +9,7 @@ from grokking.detection import THRESHOLD
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import GREY, MUTED, TEMPLATE
 from grokking.pictures.thinning import thinned
-from grokking.sweeps.look import evenly, marker, style_of, sweep_drawing
+from grokking.sweeps.look import drawn_panels, evenly, marker, style_of, sweep_drawing
 from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.survival import median_time
 
@@ -32,7 +32,7 @@ def drawn_runs(sweep: Sweep, limit: int = MOST_CURVES) -> list[RunRecord]:
 def accuracy_figures(sweep: Sweep) -> list[Drawing]:
     """Validation accuracy of every run over the epochs, grok epochs marked; a figure per panel."""
     drawn = {run.directory for run in drawn_runs(sweep)}
-    return [_accuracies(sweep, rest, cells, drawn) for rest, cells in sweep.panels().items()]
+    return [_accuracies(sweep, rest, cells, drawn) for rest, cells in drawn_panels(sweep).items()]
 
 
 def _accuracies(sweep: Sweep, rest: Cell, cells: Cells, drawn: set[str]) -> Drawing:
@@ -62,9 +62,8 @@ def _jump(sweep: Sweep, cells: Cells) -> str:
     grokked = sum(run.grokked for run in runs)
     if grokked == 0:
         return f"Each line is one run. None of {len(runs)} has grokked."
-    further_left = (
-        f" The more {sweep.axes[0].name}, the further left." if _is_in_order(cells) else ""
-    )
+    in_order = sweep.axes[0].is_of_numbers and _is_in_order(cells)
+    further_left = f" The more {sweep.axes[0].name}, the further left." if in_order else ""
     return (
         f"Each line is one run. Look for the jump: {grokked} of {len(runs)} grokked.{further_left} "
         f"Markers: where the run crossed {THRESHOLD:.0%} for good."

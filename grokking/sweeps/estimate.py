@@ -2,6 +2,7 @@
 measured in a folder that is thrown away."""
 
 import heapq
+import math
 import shutil
 import tempfile
 import time
@@ -19,12 +20,13 @@ from grokking.sweeps.plan import PlannedRun
 from grokking.sweeps.reports import report_on
 from grokking.sweeps.resources import Resources
 from grokking.sweeps.runner import POLL_SECONDS, Child, ended_together, start
-from grokking.system.durations import clock
+from grokking.system.durations import clock, counted
 from grokking.system.errors import UserError
 from grokking.system.failure import told
 from grokking.system.signals import StopRequest
 
 MEASURED_EPOCHS = 60
+STEP = 4e7  # work of a step beside its pairs, roughly: a millisecond or two
 LATER_LABELS = 5  # memorization, grokking, grokked, circuit_formation, cleanup: not reached so soon
 SNAPSHOTS = 200  # of a trajectory, at most
 GROWING = (names.LOSSES, names.ACCURACIES, names.MEASURES)
@@ -75,6 +77,11 @@ def forecast_sweep(
     return Forecast(least, least if max(works) == min(works) else measured(max(works)))
 
 
+def work(run: PlannedRun) -> float:
+    """Of all its epochs, see work_of."""
+    return run.epochs * _work(run)
+
+
 def _work(run: PlannedRun) -> float:
     return work_of(load(run.variables).config)
 
@@ -93,10 +100,10 @@ def expectation(
     free = shutil.disk_usage(_existing(directory)).free
     speeds = dict.fromkeys(f"{end.epochs_per_second:.0f}" for _, end in reversed(forecast))
     most = "at most " * any("GROK_STOP_AFTER_GROK" in run.variables for run in runs)
+    what = f"{counted(len(runs), 'run')}{' and their reports' * reports}"
     text = (
-        f"expected: {most}{clock(seconds, hours=True)} for {len(runs)} runs{' and their reports' * reports}, "
-        f"{resources.jobs} at a time at {' to '.join(speeds)} epochs/s each; "
-        f"up to {_bytes(size)} on disk ({_bytes(free)} free)"
+        f"expected: {most}{clock(seconds, hours=True)} for {what}, {resources.jobs} at a time at "
+        f"{' to '.join(speeds)} epochs/s each; up to {_bytes(size)} on disk ({_bytes(free)} free)"
     )
     return text if size < free else f"{text}\nwarning: the disk is too small for that"
 
@@ -107,7 +114,8 @@ def work_of(config: Config) -> float:
     questions = question_count(config.task, config.modulus)
     others = (questions - config.training_pairs) / config.probe_every
     pair = config.d_mlp * (config.modulus + 2 * config.num_heads)
-    return pair * (3.0 * config.training_pairs + others)
+    steps = math.ceil(config.training_pairs / (config.batch_size or config.training_pairs))
+    return pair * (3.0 * config.training_pairs + others) + STEP * steps
 
 
 def between(least: Measurement, most: Measurement, share: float) -> Measurement:

@@ -9,7 +9,14 @@ import plotly.graph_objects as go
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import INK, MUTED, TEMPLATE, Style
 from grokking.sweeps.axis import value_words
-from grokking.sweeps.look import NEVER_GLYPH, NOT_YET_GLYPH, marker, style_of, sweep_drawing
+from grokking.sweeps.look import (
+    NEVER_GLYPH,
+    NOT_YET_GLYPH,
+    drawn_panels,
+    marker,
+    style_of,
+    sweep_drawing,
+)
 from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.survival import kaplan_meier
 
@@ -102,7 +109,7 @@ def _spread_out(position: int, count: int) -> list[float]:
 
 def survival_figures(sweep: Sweep) -> list[Drawing]:
     """Kaplan-Meier: share of runs that have not grokked, per cell, censorings ticked; a figure per panel."""
-    return [_survival(sweep, rest, cells) for rest, cells in sweep.panels().items()]
+    return [_survival(sweep, rest, cells) for rest, cells in drawn_panels(sweep).items()]
 
 
 def _survival(sweep: Sweep, rest: Cell, cells: dict[Cell, list[RunRecord]]) -> Drawing:

@@ -4,26 +4,27 @@ What a run is comes from its config.json, never from its folder's name. Folders 
 cannot be read are listed with their fault, not dropped in silence.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grokking.config import IDENTITY, split_seed_of
+from grokking.config import IDENTITY, UNUSED, split_seed_of
 from grokking.detection import DIVERGED, GENERALISED, delay
 from grokking.files import names
-from grokking.files.branches import CLAMP, read_branch
+from grokking.files.branches import CHANGED_FIELDS, CLAMP, Branch, read_branch
 from grokking.files.run_files import FinishedRun, read_run
 from grokking.files.table_copy import read_copy
-from grokking.laws import FILE
+from grokking.laws import FILE, own_modulus
 from grokking.schema import is_finite
-from grokking.sweeps.axis import AXIS, Axis, value_words
+from grokking.sweeps.axis import AXIS, Axis, value_words, words
 from grokking.sweeps.plan import RESERVED, Plan, read_plan, read_sessions
 from grokking.sweeps.records import Condition, Fault, RunRecord, Sweep
 from grokking.system.errors import UserError
 
 # What makes two runs the same experiment, but for the seeds; of a branch, too, where it forked and its clamp.
-FORKED = "forked_at"
-EXPERIMENT = (*(name for name in IDENTITY if name not in ("seed", "split_seed")), FORKED, CLAMP)
+FORKED, ORIGIN = "forked_at", "forked_from"
+OF_BRANCHES = (FORKED, ORIGIN, CLAMP)
+EXPERIMENT = (*(name for name in IDENTITY if name not in ("seed", "split_seed")), *OF_BRANCHES)
 NAMED = 3  # runs that a warning names one by one; those beyond are counted
 
 
@@ -46,13 +47,16 @@ def read_sweep(directory: Path, fields: Sequence[str] = (), names_of: Iterable[s
             run = read_run(folder)
             if run.imported is not None:
                 raise UserError("holds imported weights, whose settings are not known")
+            for name in _not_its_own(run.config):
+                del run.config[name]
             if run.config["task"].startswith(FILE):  # what it is called says nothing of it
                 digest = read_copy(folder).digest
                 label = f"{value_words(run.config['task'])} (sha256 {digest[:12]})"
                 run.config["task"] = tables.setdefault(digest, label)
             branch = read_branch(folder)
             if branch is not None:
-                run.config.update({FORKED: branch.at, CLAMP: branch.changes.get(CLAMP)})
+                origin = _origin(run.config, branch)
+                run.config.update({FORKED: branch.at, ORIGIN: origin, CLAMP: branch.clamp})
                 changed.update(dict.fromkeys(branch.changes))
             read[folder.name] = run
         except UserError as error:
@@ -112,7 +116,10 @@ def _missing(plan: Plan | None, present: set[str]) -> list[Fault]:
 
 def _axes(fields: Sequence[str], runs: Sequence[FinishedRun]) -> tuple[tuple[Axis, ...], list[str]]:
     """What the runs vary in, and a warning for each setting in which they differ unplanned."""
-    differing = {name: _distinct(run.config.get(name) for run in runs) for name in EXPERIMENT}
+    differing = {
+        name: _distinct(run.config.get(name) for run in runs if _has(run, name))
+        for name in EXPERIMENT
+    }
     found = [name for name, values in differing.items() if len(values) > 1 and name not in fields]
     unplanned = [name for name in found if fields or name != AXIS.field]
     warnings = [
@@ -122,6 +129,27 @@ def _axes(fields: Sequence[str], runs: Sequence[FinishedRun]) -> tuple[tuple[Axi
     chosen = [*fields, *found] or [AXIS.field]
     axes = [Axis(name, _distinct(run.config.get(name) for run in runs)) for name in chosen]
     return tuple(axes), warnings
+
+
+def _has(run: FinishedRun, name: str) -> bool:
+    """Is that a setting of the run, or one that only branches have?"""
+    return name in run.config or name in OF_BRANCHES
+
+
+def _not_its_own(config: Mapping[str, Any]) -> list[str]:
+    """The settings that a run's others decide: a table's modulus, betas of an optimiser without them."""
+    own = ["modulus"] if config["task"].startswith(FILE) or own_modulus(config["task"]) else []
+    return [*own, *UNUSED.get(config["optimizer"], ())]
+
+
+def _origin(config: Mapping[str, Any], branch: Branch) -> str:
+    """Under which settings the run went that a branch forks from, as far as a branch may change them."""
+    before = {name: branch.before.get(name, config.get(name)) for name in CHANGED_FIELDS}
+    before.pop("num_epochs")
+    held = branch.before.get(CLAMP, branch.clamp if CLAMP not in branch.changes else None)
+    told = [f"{words(name)} {value}" for name, value in before.items()]
+    told += [f"norm held at {held:g}"] if held is not None else []
+    return ", ".join([*told, *([] if branch.exact else ["inexact"])])
 
 
 def _varied(changed: Iterable[str], branches: Iterable[FinishedRun]) -> list[str]:

@@ -7,10 +7,17 @@ import plotly.graph_objects as go
 
 from grokking.pictures.drawings import Drawing, epoch_buttons
 from grokking.pictures.style import Style, value_styles
-from grokking.sweeps.records import Cell, Sweep
+from grokking.sweeps.records import Cell, RunRecord, Sweep
 
 # Glyphs that no group has.
+MOST_PANELS = 24  # of a page
 NOT_YET_GLYPH, NEVER_GLYPH = "arrow-bar-up", "asterisk-open"
+
+
+def drawn_panels(sweep: Sweep) -> dict[Cell, dict[Cell, list[RunRecord]]]:
+    """The panels of a sweep, or as many of them, evenly spaced, as a page can hold."""
+    panels = list(sweep.panels().items())
+    return dict(panels[place] for place in evenly(len(panels), MOST_PANELS))
 
 
 def style_of(sweep: Sweep, cell: Cell) -> Style:

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from grokking.files import names
+from grokking.pictures.branch_sentences import branches_told
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.experiment import describe_experiment
 from grokking.pictures.introduction import introduce
@@ -28,6 +29,7 @@ from grokking.sweeps.figures import (
     scaling_figure,
     survival_figures,
 )
+from grokking.sweeps.look import drawn_panels
 from grokking.sweeps.phase_diagram import anchor, phase_diagrams
 from grokking.sweeps.records import RunRecord, Sweep
 from grokking.sweeps.tables import (
@@ -57,9 +59,9 @@ def write_sweep_pages(sweep: Sweep, summary: Summary) -> Path:
     except OSError as error:
         raise RunError(f"cannot create {plots}: {error.strerror}") from error
     runs = _runs_in_order(sweep)
-    described = describe_experiment(
-        [sweep.directory / run.directory for run in runs], [run.last_epoch for run in runs]
-    )
+    folders = [sweep.directory / run.directory for run in runs]
+    described = describe_experiment(folders, [run.last_epoch for run in runs])
+    described.sentences.extend(branches_told(folders))
 
     def write(name: str, title: str, blocks: Sequence[Block]) -> Path:
         whole = [*introduce(described), *blocks]
@@ -89,11 +91,13 @@ def _accuracy_page(sweep: Sweep, summary: Summary) -> list[Block]:
 
 
 def _left_out(sweep: Sweep) -> list[Block]:
-    """What is not drawn, of more runs than a page can draw."""
-    drawn = len(drawn_runs(sweep))
-    if drawn == len(sweep.runs):
-        return []
-    return [Prose([f"{drawn} of {len(sweep.runs)} runs are drawn here: at most one of each cell."])]
+    """What is not drawn, of more runs or panels than a page can hold."""
+    runs, panels = len(drawn_runs(sweep)), len(drawn_panels(sweep))
+    of_panels = len(sweep.panels())
+    lines = [f"{panels} of {of_panels} panels are drawn here."] if panels < of_panels else []
+    if runs < len(sweep.runs):
+        lines.append(f"{runs} of {len(sweep.runs)} runs are drawn at most: one of a cell.")
+    return [Prose(lines)] if lines else []
 
 
 def _in_rows(drawings: Sequence[Drawing], columns: int = 3) -> list[Block]:
@@ -106,9 +110,9 @@ def _distribution_page(sweep: Sweep, summary: Summary) -> list[Block]:
     several = len(sweep.axes) > 1 or len(sweep.cells) > MOST_FACETS
     first = epoch_figure(sweep) if several else distribution_figure(sweep)
     survival = survival_figures(sweep)
-    blocks: list[Block] = [Figures([first])]
+    blocks: list[Block] = [Figures([first]), *_left_out(sweep)]
     if len(survival) > 1:
-        blocks.append(Prose([f"A curve per {sweep.axes[0].name}, the colours as above."], SURVIVAL))
+        blocks.append(Prose([f"A curve per {sweep.axes[0].name}."], SURVIVAL))
     blocks += _in_rows(survival, min(2, len(survival)))
     if summary["delay_scaling"] is not None:
         blocks.append(Figures([scaling_figure(sweep, summary["delay_scaling"])]))
@@ -125,7 +129,7 @@ def _distribution_page(sweep: Sweep, summary: Summary) -> list[Block]:
 def _combined_page(sweep: Sweep, summary: Summary) -> list[Block]:
     if len(sweep.axes) > 1:
         return [
-            *_in_rows(phase_diagrams(sweep), 2),
+            *_in_rows(phase_diagrams(sweep, names.PHASE_DIAGRAM), 2),
             Figures([epoch_figure(sweep), loss_figure(sweep)]),
         ]
     several = len(sweep.cells) > MOST_FACETS
@@ -165,7 +169,7 @@ def _index(sweep: Sweep, summary: Summary, titles: dict[str, str]) -> list[Block
     cells = [_run_cells(sweep, run) for run in _runs_in_order(sweep)]
     counted = f"{summary['runs_read']} runs of {summary['sweep']}"
     verdicts = [verdict_line(verdict) for verdict in summary["verdicts"]]
-    diagrams = phase_diagrams(sweep)
+    diagrams = phase_diagrams(sweep, names.PHASE_DIAGRAM)
     blocks: list[Block] = [
         Prose([f"{counted}, {summary['runs_not_counted']} not counted.", *summary["warnings"]]),
         Prose(session_lines(summary)),
@@ -226,6 +230,6 @@ def _run_links(sweep: Sweep) -> list[tuple[str, str]]:
 PAGES: dict[str, tuple[str, Callable[[Sweep, Summary], list[Block]]]] = {  # beside the index
     names.ACCURACY_PLOT: ("Validation accuracy", _accuracy_page),
     names.DISTRIBUTION_PLOT: ("Grok epochs", _distribution_page),
-    names.COMBINED_PLOT: ("Accuracy, loss, grok epochs and survival together", _combined_page),
+    names.COMBINED_PLOT: ("Everything together", _combined_page),
     names.PHASE_DIAGRAM: ("Phases", _phase_page),
 }

@@ -27,6 +27,7 @@ from grokking.sweeps.axis import named, value_words
 from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.survival import median_interval, median_time
 from grokking.sweeps.tables import epoch_text
+from grokking.system.durations import counted
 
 Runs = Sequence[RunRecord]
 
@@ -86,12 +87,15 @@ def median_in_words(runs: Runs) -> str:
     )
 
 
-def phase_diagrams(sweep: Sweep) -> list[Drawing]:
-    """The diagram of the first two axes, one for each value of the others."""
+def phase_diagrams(sweep: Sweep, page: str = "") -> list[Drawing]:
+    """The diagram of the first two axes, one for each value of the others.
+
+    `page` holds the table of cells, if not that of the diagram.
+    """
     if len(sweep.axes) < 2:
         return []
     rests = dict.fromkeys(cell[2:] for cell in sweep.cells)
-    return [_diagram(sweep, rest) for rest in rests]
+    return [_diagram(sweep, rest, page) for rest in rests]
 
 
 class _Grid(NamedTuple):
@@ -99,6 +103,7 @@ class _Grid(NamedTuple):
 
     sweep: Sweep
     rest: Cell  # the values of the axes after the second
+    page: str
 
     @property
     def lines(self) -> list[list[tuple[Cell, Runs]]]:
@@ -116,8 +121,8 @@ class _Grid(NamedTuple):
         return max(len(axis.values) for axis in self.sweep.axes[:2]) <= ROOMY
 
 
-def _diagram(sweep: Sweep, rest: Cell) -> Drawing:
-    grid, order = _Grid(sweep, rest), list(PHASES)
+def _diagram(sweep: Sweep, rest: Cell, page: str) -> Drawing:
+    grid, order = _Grid(sweep, rest, page), list(PHASES)
     outcomes = grid.each(lambda _, runs: leading_outcome(runs), "")
     figure = go.Figure(layout={"template": TEMPLATE, "height": 460})
     figure.add_heatmap(
@@ -157,7 +162,11 @@ def _shared(grid: _Grid) -> dict[str, Any]:
         "x": list(range(len(across.values))),
         "y": list(range(len(up.values))),
         "customdata": grid.each(
-            lambda cell, runs: (_words(grid.sweep, cell, runs), f"#{anchor(cell, keys)}"), ("", "")
+            lambda cell, runs: (
+                _words(grid.sweep, cell, runs),
+                f"{grid.page}#{anchor(cell, keys)}",
+            ),
+            ("", ""),
         ),
         "hovertemplate": "%{customdata[0]}<extra></extra>",
         "texttemplate": "%{text}",
@@ -178,7 +187,7 @@ def _logarithm(epoch: int | None) -> float | None:
 
 def _words(sweep: Sweep, cell: Cell, runs: Runs) -> str:
     return (
-        f"{sweep.named(cell).replace(', ', '<br>')}<br>{len(runs)} runs: {counts_in_words(runs)}<br>"
+        f"{sweep.named(cell).replace(', ', '<br>')}<br>{counted(len(runs), 'run')}: {counts_in_words(runs)}<br>"
         f"generalised: median epoch {median_in_words(runs).replace(', interval', '<br>interval')}<br>"
         "press for its runs"
     )
@@ -201,8 +210,10 @@ def _epochs(median: int | None, roomy: bool) -> str:
 
 
 def _short(epoch: int) -> str:
-    """840, or 12k."""
-    return f"{epoch}" if epoch < 1_000 else f"{epoch / 1_000:.2g}k"
+    """840, 1.2k or 120k."""
+    if epoch < 1_000:
+        return f"{epoch}"
+    return f"{epoch / 1_000:.1f}k" if epoch < 9_950 else f"{epoch / 1_000:,.0f}k"
 
 
 def _steps(colors: Sequence[str]) -> list[tuple[float, str]]:
@@ -261,7 +272,7 @@ def _look_for(sweep: Sweep, rest: Cell) -> str:
     runs = [run for cell, of_cell in sweep.cells.items() if cell[2:] == rest for run in of_cell]
     cells = sum(cell[2:] == rest for cell in sweep.cells)
     return (
-        f"A cell is coloured by what became of most of its runs, its letter says the same; here {len(runs)} "
-        f"runs in {cells} cells: {counts_in_words(runs)}. A fraction, or a small letter, marks a cell whose "
-        "runs do not agree. Press a cell for its runs."
+        "A cell is coloured by what became of most of its runs, its letter says the same; here "
+        f"{counted(len(runs), 'run')} in {counted(cells, 'cell')}: {counts_in_words(runs)}. A fraction, or a "
+        "small letter, marks a cell whose runs do not agree. Press a cell for its runs."
     )

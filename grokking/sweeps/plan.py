@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from grokking.config import (
+    IDENTITY,
     VARIABLES,
     as_text,
     check_reference,
     load,
     recorded_kind,
+    split_seed_of,
     variables,
 )
 from grokking.files import names
@@ -108,7 +110,8 @@ class Plan:
 
     def check(self) -> None:
         """UserError for a run that cannot be, or two that would have one folder."""
-        folders = set()
+        folders: set[str] = set()
+        same: dict[str, str] = {}
         for run in self.runs():
             if run.name in folders:
                 raise UserError(
@@ -116,9 +119,14 @@ class Plan:
                 )
             folders.add(run.name)
             try:
-                load(run.variables)
+                config = load(run.variables).config
             except UserError as error:
                 raise UserError(f"the run {run.name} cannot be: {error}") from error
+            settings = {name: getattr(config, name) for name in IDENTITY}
+            key = str(settings | {"split_seed": split_seed_of(settings)})
+            other = same.setdefault(key, run.name)
+            if other != run.name:
+                raise UserError(f"{run.name} and {other} would be one run twice")
 
     def record(self) -> dict[str, Any]:
         """As sweep.json has it."""
@@ -145,7 +153,7 @@ def passed_through(environ: Mapping[str, str], axes: Sequence[Axis]) -> dict[str
     owned = {*OWNED, *(axis.variable for axis in axes)}
     first = {axis.variable: as_text(axis.values[0]) or "" for axis in axes}
     rest = {name: text for name, text in environ.items() if name not in owned}
-    loaded = load(rest | first, strict=False)
+    loaded = load(rest | first, strict=False, together=False)  # Plan.check looks at each run
     chosen = {v: f for v, f in VARIABLES.items() if v in rest and f in loaded.chosen}
     if not loaded.config.skip_validation:
         check_reference(loaded.config, chosen.values())

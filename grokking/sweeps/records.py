@@ -50,23 +50,30 @@ class RunRecord:
 
     @property
     def followed(self) -> Followed:
-        """Grokked at grok_epoch, or censored at the last epoch."""
+        """Grokked at grok_epoch, or censored where it was last seen."""
         if self.grok_epoch is None:
-            return Followed(Observation(self.last_epoch, False), self.last_epoch)
+            return Followed(Observation(self.last_seen, False), self.last_seen)
         return Followed(Observation(self.grok_epoch, True), max(self.num_epochs, self.last_epoch))
 
     @property
+    def last_seen(self) -> int:
+        """The epoch to which it is known what the run had not done: of one that diverged, its planned end."""
+        if self.outcome == DIVERGED:
+            return max(self.num_epochs, self.last_epoch)
+        return self.last_epoch
+
+    @property
     def memorising(self) -> Observation:
-        """Memorised, or censored at the last epoch."""
+        """Memorised, or censored where it was last seen."""
         return self._reaching(self.memorization_epoch)
 
     @property
     def generalising(self) -> Observation:
-        """Generalised, late or not, or censored at the last epoch."""
+        """Generalised, late or not, or censored where it was last seen."""
         return self._reaching(self.generalization_epoch)
 
     def _reaching(self, epoch: int | None) -> Observation:
-        return Observation(self.last_epoch if epoch is None else epoch, epoch is not None)
+        return Observation(self.last_seen if epoch is None else epoch, epoch is not None)
 
     @property
     def outcome_in_words(self) -> str:
@@ -96,12 +103,12 @@ class RunRecord:
     def observed_delay(self) -> Observation | None:
         """Epochs from memorising to generalising, 0 if it generalised first; None if it did neither.
 
-        Censored at the last epoch.
+        Censored where it was last seen.
         """
         memorized, generalized = self.memorization_epoch, self.generalization_epoch
         if generalized is not None:
             return Observation(0 if memorized is None else max(0, generalized - memorized), True)
-        return None if memorized is None else Observation(self.last_epoch - memorized, False)
+        return None if memorized is None else Observation(self.last_seen - memorized, False)
 
     @property
     def timescale(self) -> float:

@@ -1,11 +1,13 @@
 """What a resumed sweep finds of a run: finished, damaged, or to be gone on with."""
 
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 
 from grokking.config import load
 from grokking.files import measures, names
 from grokking.files.continuation import check_same_experiment, finished_run
+from grokking.files.history import read_history
 from grokking.files.run_files import read_config, read_starts
 from grokking.sweeps.plan import PlannedRun
 from grokking.system.errors import RunError, UserError
@@ -25,6 +27,15 @@ def is_finished(folder: Path, run: PlannedRun) -> bool:
     except (UserError, OSError):
         return False
     return True
+
+
+def remaining(run: PlannedRun, directory: Path) -> PlannedRun:
+    """The run with the epochs that it has left to go, at least one."""
+    try:
+        reached = read_history(directory / run.name).epochs[-1]
+    except (UserError, IndexError):
+        return run
+    return replace(run, epochs=max(1, run.epochs - reached))
 
 
 def fault_of(folder: Path, run: PlannedRun) -> str:

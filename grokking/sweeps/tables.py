@@ -207,11 +207,11 @@ def _ratio(value: float | None) -> str:
 
 def condition_lines(summary: Summary) -> list[str]:
     """What the runs ran on and how long it all took, as far as that is recorded."""
-    machines = [
+    machines = dict.fromkeys(
         f"{c['device_name']}, kernel {c['kernel']}, threads per run: {c['threads']}, torch {c['torch']}, "
         f"Python {c['python']}, commit {c['git_commit'][:12]}"
         for c in summary["conditions"]
-    ]
+    )
     return [*machines, *session_lines(summary)]
 
 

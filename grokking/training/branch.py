@@ -159,6 +159,7 @@ def write_branch(fork: Fork, directory: Path, changes: Changes) -> None:
         real_changes(fork.loaded.config, changes),
         _before(fork, changes),
         fork.exact,
+        changes.get(CLAMP, None if fork.state.clamp is None else fork.state.clamp.factor),
     )
     with claimed(directory):
         check_target(directory, ELSEWHERE)

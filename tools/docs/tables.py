@@ -27,6 +27,7 @@ from grokking.sweeps.axis import words as field_words
 from grokking.sweeps.phase_diagram import PHASES
 from grokking.sweeps.tables import (
     LAW_HEADER,
+    LAW_WORDS,
     condition_lines,
     law_rows,
     markdown_report,
@@ -391,6 +392,25 @@ def phase_laws(results: Path) -> str:
     return markdown(LAW_HEADER, law_rows(read_json(results / "phase_diagram.json")))
 
 
+def law_ranges(results: Path) -> str:
+    """Of each law of weight decay in phase_diagram.json: its slopes, and how many intervals hold 1."""
+    laws = read_json(results / "phase_diagram.json")["delay_laws"]
+    rows = []
+    for name in ("timescale", "decay_time"):
+        found = [law for law in laws if law["law"] == name]
+        slopes, ratios = ([law[key] for law in found] for key in ("slope", "median_ratio"))
+        held = sum(law["slope_interval_95"][0] <= 1 <= law["slope_interval_95"][1] for law in found)
+        rows.append(
+            [
+                LAW_WORDS[name],
+                f"{min(slopes):.2f} to {max(slopes):.2f}",
+                f"{held} of {len(found)}",
+                f"{min(ratios):.2f} to {max(ratios):.2f}",
+            ]
+        )
+    return markdown(["x", "slopes", "95 % intervals that hold 1", "median delay / x"], rows)
+
+
 def fractions(results: Path) -> str:
     """The sweep over the train fraction at p = 113: a row per fraction."""
     summary = read_json(results / "fractions.json")
@@ -557,6 +577,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "delays": delays,
     "phase_diagram": phase_diagram,
     "phase_laws": phase_laws,
+    "law_ranges": law_ranges,
     "fractions": fractions,
     "branches": branches,
     "bench": bench,

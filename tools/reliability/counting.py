@@ -48,7 +48,7 @@ def _counted_cell(runs: list[Record]) -> Record:
     def reached(key: str) -> Record:
         return _kaplan_meier(
             [
-                (run["last_epoch"] if run[key] is None else run[key], run[key] is not None)
+                (_last_seen(run) if run[key] is None else run[key], run[key] is not None)
                 for run in runs
             ]
         )
@@ -67,7 +67,8 @@ def _counted_cell(runs: list[Record]) -> Record:
 def _counted(runs: list[Record]) -> Record:
     grokked = [run["grok_epoch"] for run in runs if run["grok_epoch"] is not None]
     censored = [run["last_epoch"] for run in runs if run["grok_epoch"] is None]
-    ends = [(epoch, True) for epoch in grokked] + [(epoch, False) for epoch in censored]
+    ends = [(epoch, True) for epoch in grokked]
+    ends += [(_last_seen(run), False) for run in runs if run["grok_epoch"] is None]
     return {
         "runs": len(runs),
         "grokked": len(grokked),
@@ -97,7 +98,13 @@ def _delay(run: Record) -> list[tuple[int, bool]]:
     memorized, generalized = run["memorization_epoch"], run["generalization_epoch"]
     if generalized is not None:
         return [(0 if memorized is None else max(0, generalized - memorized), True)]
-    return [] if memorized is None else [(run["last_epoch"] - memorized, False)]
+    return [] if memorized is None else [(_last_seen(run) - memorized, False)]
+
+
+def _last_seen(run: Record) -> int:
+    """A run that diverged will do nothing more up to its planned end."""
+    ended: int = run["last_epoch"]
+    return max(ended, run["num_epochs"]) if run["outcome"] == "diverged" else ended
 
 
 def _kaplan_meier(ends: list[tuple[int, bool]]) -> Record:

@@ -22,10 +22,11 @@ function sortable(id, file) {
   const table = document.getElementById(id);
   const rows = () => [...table.tBodies[0].rows];
   const text = row => [...row.cells].map(cell => cell.textContent);
-  // Of a cell: its number, "> 5,000" after 5,000; words and dashes come after all numbers.
+  // Of a cell: its number, "> 5,000" after 5,000; H:MM:SS in seconds. Words and dashes come after all numbers.
   const rank = word => {
-    const number = parseFloat(word.replace(/[^0-9.eE+-]/g, " ").trim().replace(/(\d) (?=\d{3})/g, "$1"));
-    return Number.isNaN(number) ? Infinity : number + (word.startsWith(">") ? 0.5 : 0);
+    if (/^\d+(:\d\d)+$/.test(word)) return word.split(":").reduce((sum, part) => 60 * sum + Number(part), 0);
+    const number = /^(> )?(\d[\d,]*(\.\d+)?(e[+-]?\d+)?)/.exec(word);
+    return number ? parseFloat(number[2].replaceAll(",", "")) + (number[1] ? 0.5 : 0) : Infinity;
   };
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
@@ -40,7 +41,8 @@ function sortable(id, file) {
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const order = (one, two) => {
         const [a, b] = [one, two].map(row => row.cells[column].textContent);
-        return rank(a) === rank(b) ? a.localeCompare(b) : rank(a) < rank(b) ? -1 : 1;
+        if (rank(a) !== rank(b)) return rank(a) < rank(b) ? -1 : 1;
+        return a.localeCompare(b, undefined, { numeric: true });
       };
       const sorted = rows().sort((one, two) => (down ? -1 : 1) * order(one, two));
       table.tBodies[0].append(...sorted);
@@ -85,7 +87,7 @@ function draw(id, figure, buttons) {
   if (!plot(element, figure)) return;
   element.on("plotly_click", event => {
     const to = event.points[0].customdata?.[1]; // as the cells of a phase diagram have it
-    if (typeof to === "string" && to.startsWith("#")) location.hash = to;
+    if (typeof to === "string" && /^[\w.]*#cell-\d+$/.test(to)) location.href = to;
   });
   if (!buttons.length) return;
   const labels = buttons.map(button => button.label);
