@@ -455,7 +455,7 @@ def test_an_interrupted_sweep_lets_its_runs_save_and_goes_on(tmp_path, monkeypat
             ValueError,
             "seeds is 5, expected a sequence of values",
         ),
-        ({"kernel": ["torch"]}, {}, ValueError, "kernel decides no weight of a run"),
+        ({"stop_after_grok": [1]}, {}, ValueError, "stop_after_grok decides no weight of a run"),
     ],
 )
 def test_a_wrong_sweep_starts_nothing(tmp_path, vary, changes, error, message):

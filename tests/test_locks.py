@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from grokking.commands.cli import show_messages
+from grokking.commands.cli import messages_shown
 from grokking.system.errors import RunError, UserError
 from grokking.system.locks import is_locked, locked
 from tests.support.environment import ROOT, clean_environment
@@ -99,8 +99,7 @@ def test_without_locks_the_work_goes_on_and_what_is_not_guarded_is_said(
 ):
     number = getattr(errno, name)
     monkeypatch.setattr(fcntl, "flock", failing(number))
-    show_messages()
-    with locked(tmp_path, "in use"):
+    with messages_shown(), locked(tmp_path, "in use"):
         assert not is_locked(tmp_path), "would be waited for"
     assert caplog.messages == [
         f"no lock on {tmp_path}, its file system has none ({os.strerror(number)}): nothing keeps "

@@ -5,7 +5,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from grokking.config import Loaded, load
@@ -63,12 +64,18 @@ class Messages(logging.Handler):
         print(record.getMessage(), file=stream, flush=True)
 
 
-def show_messages() -> None:
-    """Show them, once."""
-    log = logging.getLogger("grokking")
-    if not any(isinstance(handler, Messages) for handler in log.handlers):
-        log.addHandler(Messages())
-        log.setLevel(logging.INFO)
+@contextmanager
+def messages_shown() -> Iterator[None]:
+    """Show them within the block."""
+    log, handler = logging.getLogger("grokking"), Messages()
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def run_main(main: Callable[[], int | None]) -> int:
@@ -79,9 +86,9 @@ def run_main(main: Callable[[], int | None]) -> int:
     reader of stdout that went away 141.
     """
     _prepare_streams()
-    show_messages()
     try:
-        code = main() or 0
+        with messages_shown():
+            code = main() or 0
         sys.stdout.flush()
         return code
     except (UserError, RunError) as error:

@@ -57,11 +57,17 @@ def compared(run: Path, branch: Path) -> dict[str, Any]:
         "recorded_epochs_equal": equal if ours.keys() == theirs.keys() else -1,
         "probes": len(read_history(run).epochs),
         "histories_equal": read_history(run) == read_history(branch),
-        "measures_equal": rows[0].tobytes() == rows[1].tobytes(),
+        "measures_largest_relative_difference": _furthest(*rows),
         "last_checkpoint_equal": _same_weights(
             *(folder / f"{names.LATEST}.pt" for folder in (run, branch))
         ),
     }
+
+
+def _furthest(ours: measures.Rows, theirs: measures.Rows) -> float:
+    """The largest difference of the squared weights over all probes, relative to them."""
+    a, b = ours["squares_total"], theirs["squares_total"]
+    return float(np.max(np.abs(a - b) / a)) if len(a) == len(b) else float("inf")
 
 
 def _same_weights(one: Path, other: Path) -> bool:

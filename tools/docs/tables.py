@@ -451,16 +451,15 @@ def branches(results: Path) -> str:
         changes = ", ".join(f"{name} = {value:g}" for name, value in arm["changes"].items())
         rows.append([changes or "no change: the control arm", *_arm(arm, arm["at"])])
     control = next(arm["compared"] for arm in record["arms"] if "compared" in arm)
-    equal = all(
-        control[key] for key in ("histories_equal", "measures_equal", "last_checkpoint_equal")
-    )
+    equal = control["histories_equal"] and control["last_checkpoint_equal"]
     header = ["from epoch {:,} on".format(record["arms"][0]["at"]), "outcome", "grok epoch"]
     header += ["validation accuracy at the end", "V at the fork", "V at the end"]
     return (
         f"{markdown(header, rows)}\nV: the sum of all squared weights. The control arm: "
         f"{control['recorded_epochs_equal']} of {control['recorded_epochs']} recorded weights, "
-        f"{'all' if equal else 'NOT all'} of {control['probes']:,} probes, measures and the last checkpoint "
-        f"equal to the run's, bit for bit. {machine(record)}{note(record)}\n"
+        f"{'all' if equal else 'NOT all'} of {control['probes']:,} probes and the last checkpoint equal to the "
+        f"run's, bit for bit; V, which the later version adds up in another order, to within "
+        f"{control['measures_largest_relative_difference']:.0e}. {machine(record)}{note(record)}\n"
     )
 
 
