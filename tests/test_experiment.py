@@ -61,7 +61,7 @@ def test_departures_are_named_with_what_they_depart_from(tmp_path: Path) -> None
     ]
 
 
-def test_runs_that_differ_are_listed_and_a_long_list_is_counted(tmp_path: Path) -> None:
+def test_runs_that_differ_are_listed_and_a_long_list_is_told_by_its_ends(tmp_path: Path) -> None:
     folders = [
         run(tmp_path / f"{decay}_{seed}", START, weight_decay=decay, seed=seed)
         for decay in (0.5, 1.0)
@@ -69,7 +69,7 @@ def test_runs_that_differ_are_listed_and_a_long_list_is_counted(tmp_path: Path) 
     ]
     described = describe_experiment(folders, [100] * len(folders))
     assert described.title == (
-        "addition mod 113, weight decays 0.5, 1.0, seeds 0, 1, 2, 3, 4, 5 and 2 more, epoch 100"
+        "addition mod 113, weight decays 0.5, 1.0, seeds 0 to 7 (8 values), epoch 100"
     )
     facts = dict(described.facts)
     assert facts["optimiser"].endswith("weight decay 0.5, 1.0")

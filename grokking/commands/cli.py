@@ -66,9 +66,12 @@ class Messages(logging.Handler):
 
 @contextmanager
 def messages_shown() -> Iterator[None]:
-    """Show them within the block."""
+    """Show them within the block, once."""
     log, handler = logging.getLogger("grokking"), Messages()
     level = log.level
+    if any(isinstance(other, Messages) for other in log.handlers):
+        yield
+        return
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
