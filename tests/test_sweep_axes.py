@@ -19,8 +19,9 @@ from grokking.commands.sweep_values import axis_of, seeds_of
 from grokking.config import Config, load
 from grokking.files.json_files import read_json
 from grokking.pictures.pages.page import Table, write_page
+from grokking.sweeps.against_axis import epoch_figure
 from grokking.sweeps.analysis import analyze
-from grokking.sweeps.axis import Axis
+from grokking.sweeps.axis import Axis, capitalised, named
 from grokking.sweeps.budget import Budget
 from grokking.sweeps.delay_laws import delay_laws
 from grokking.sweeps.estimate import Forecast, Measurement, between, work_of
@@ -751,3 +752,17 @@ def test_a_table_sorts_by_number_and_is_saved_as_shown(tmp_path, chromium):
         lines = page.evaluate("window.saved").splitlines()
     assert lines[0].startswith("weight decay,train fraction,grokked,95 % interval,")
     assert len(lines) == 7 and '"' in lines[1]
+
+
+def test_where_nothing_generalised_no_line_is_spoken_of(tmp_path):
+    write_run(tmp_path, 1.0, 1, None, last_epoch=700)
+    drawing = epoch_figure(read_sweep(tmp_path))
+    assert drawing.look_for.startswith("No run has generalised")
+    assert [list(trace.y) for trace in drawing.figure.data] == [[], [], [700]]
+
+
+def test_names_in_titles_stay_as_they_are():
+    assert capitalised(named(("task", "d_mlp"), ("file:x/MyTable.json", 8))) == (
+        "Task MyTable.json, d_mlp 8"
+    )
+    assert capitalised("") == ""

@@ -51,6 +51,14 @@ def parser() -> Parser:
     )
     sweep.together = False  # what varies is not yet in place; each run is checked by itself
     sweep.set_defaults(program=program())
+    _add_grid(sweep)
+    _add_conduct(sweep)
+    _add_slurm(sweep)
+    return sweep
+
+
+def _add_grid(sweep: Parser) -> None:
+    """Which runs there are, and how long each may be."""
     add = sweep.add_argument
     add(
         "--vary",
@@ -89,6 +97,11 @@ def parser() -> Parser:
         metavar="H",
         help="start no run that would not end within so many hours; --resume goes on with what is left",
     )
+
+
+def _add_conduct(sweep: Parser) -> None:
+    """How they are carried out, where, and what is made of them."""
+    add = sweep.add_argument
     add("--quick", action="store_true", help=f"{QUICK_EPOCHS} epochs: a test of the machinery")
     add("--jobs", metavar="N", help="runs at a time [one per GPU, else one per core]")
     add(
@@ -114,8 +127,10 @@ def parser() -> Parser:
         help=f"write each run's report.html at the end, of more than {LARGE} runs, too",
     )
     add("--no-reports", action="store_true", help="write none")
-    slurm = sweep.add_argument_group("Slurm")
-    add = slurm.add_argument
+
+
+def _add_slurm(sweep: Parser) -> None:
+    add = sweep.add_argument_group("Slurm").add_argument
     add(
         "--slurm",
         action="store_true",
@@ -134,7 +149,6 @@ def parser() -> Parser:
         metavar="N",
         help="with --resume: only run number N of the sweep (a task of the array)",
     )
-    return sweep
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -11,19 +11,17 @@ from grokking.files import names
 from grokking.files.json_files import finite_or_none, write_json
 from grokking.schema import VERSION
 from grokking.sweeps.axis import AXIS
-from grokking.sweeps.delay_laws import delay_laws
+from grokking.sweeps.delay_laws import RATES, delay_laws
 from grokking.sweeps.folder import read_sweep
 from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.scaling import Delays, delays_left_out, fit
 from grokking.sweeps.survival import Observation, median_interval, median_time, wilson_interval
 from grokking.sweeps.verdicts import Comparison, Verdict
 
-RATES = {"weight_decay", "learning_rate"}  # axes whose delays may be pooled by timescale
-
 
 def summarize_sweep(sweep: Sweep) -> dict[str, Any]:
     """Everything that analysis_summary.json holds."""
-    pooled = {*sweep.fields} <= RATES and not sweep.has_branches
+    pooled = {*sweep.fields} <= {*RATES} and not sweep.has_branches
     delays = _delays(sweep.runs) if pooled else {}
     return {
         "schema_version": VERSION,

@@ -69,6 +69,11 @@ def words(field: str) -> str:
     return field if field.startswith("d_") else field.replace("_", " ")
 
 
+def capitalised(text: str) -> str:
+    """The text as a title begins, what stands further on as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def settled(field: str, value: Any) -> Any:
     """A value as the field has it: 1 of a real number is 1.0, and -0 is 0."""
     return float(value) + 0.0 if isinstance(getattr(Config, field, None), float) else value

@@ -9,6 +9,7 @@ from grokking.detection import THRESHOLD
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import GREY, MUTED, TEMPLATE
 from grokking.pictures.thinning import thinned
+from grokking.sweeps.axis import capitalised
 from grokking.sweeps.look import drawn_panels, evenly, marker, style_of, sweep_drawing
 from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.survival import median_time
@@ -31,12 +32,17 @@ def drawn_runs(sweep: Sweep, limit: int = MOST_CURVES) -> list[RunRecord]:
 
 def accuracy_figures(sweep: Sweep) -> list[Drawing]:
     """Validation accuracy of every run over the epochs, grok epochs marked; a figure per panel."""
+    return [_accuracies(sweep, rest, cells) for rest, cells in drawn_panels(sweep).items()]
+
+
+def _drawn_of(sweep: Sweep, cells: Cells) -> Cells:
+    """The cells with those of their runs that are drawn."""
     drawn = {run.directory for run in drawn_runs(sweep)}
-    return [_accuracies(sweep, rest, cells, drawn) for rest, cells in drawn_panels(sweep).items()]
+    return {cell: [run for run in runs if run.directory in drawn] for cell, runs in cells.items()}
 
 
-def _accuracies(sweep: Sweep, rest: Cell, cells: Cells, drawn: set[str]) -> Drawing:
-    shown = {cell: [run for run in runs if run.directory in drawn] for cell, runs in cells.items()}
+def _accuracies(sweep: Sweep, rest: Cell, cells: Cells) -> Drawing:
+    shown = _drawn_of(sweep, cells)
     figure = _curves(sweep, shown, "validation_accuracies")
     for cell, runs in shown.items():
         grokked = [run for run in runs if run.grok_epoch is not None]
@@ -52,7 +58,7 @@ def _accuracies(sweep: Sweep, rest: Cell, cells: Cells, drawn: set[str]) -> Draw
         )
     figure.add_hline(y=THRESHOLD, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
-    title = sweep.panel_named(rest).capitalize() or "Validation accuracy of every run"
+    title = capitalised(sweep.panel_named(rest)) or "Validation accuracy of every run"
     return sweep_drawing(sweep, figure, title, _jump(sweep, cells), "xaxis")
 
 
@@ -93,9 +99,7 @@ def _climb(sweep: Sweep) -> str:
 
 def loss_figure(sweep: Sweep) -> Drawing:
     """Validation loss of every run on a logarithmic axis."""
-    drawn = {run.directory for run in drawn_runs(sweep)}
-    shown = {c: [r for r in runs if r.directory in drawn] for c, runs in sweep.cells.items()}
-    figure = _curves(sweep, shown, "validation_losses")
+    figure = _curves(sweep, _drawn_of(sweep, sweep.cells), "validation_losses")
     figure.update_yaxes(type="log", dtick=1, exponentformat="power")
     return sweep_drawing(sweep, figure, "Validation loss of every run", _climb(sweep), "xaxis")
 
@@ -147,4 +151,4 @@ def _facet(sweep: Sweep, cell: Cell) -> Drawing:
         figure.add_trace(trace if mine else trace.update(hoverinfo="skip", hovertemplate=None))
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
     figure.update_xaxes(title_text="epoch", tickformat=",", nticks=5)
-    return Drawing(figure, sweep.named(cell).capitalize())
+    return Drawing(figure, capitalised(sweep.named(cell)))

@@ -19,7 +19,7 @@ from grokking.files.json_files import finite_or_none
 from grokking.sweeps.records import Cell, RunRecord, Sweep
 from grokking.sweeps.scaling import Place, fit_line
 
-RATES = ("weight_decay", "learning_rate")
+RATES = ("weight_decay", "learning_rate")  # by whose product delays may be pooled
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from grokking.pictures.drawings import Drawing
 from grokking.pictures.style import INK, MUTED, TEMPLATE, Style
-from grokking.sweeps.axis import value_words
+from grokking.sweeps.axis import capitalised, value_words
 from grokking.sweeps.look import (
     NEVER_GLYPH,
     NOT_YET_GLYPH,
@@ -144,7 +144,7 @@ def _survival(sweep: Sweep, rest: Cell, cells: dict[Cell, list[RunRecord]]) -> D
     figure.add_hline(y=0.5, line={"color": MUTED, "width": 1, "dash": "dot"})
     figure.update_yaxes(title_text="share not grokked", range=[-0.03, 1.05], tickformat=".0%")
     runs = [run for of_cell in cells.values() for run in of_cell]
-    title = sweep.panel_named(rest).capitalize() or SURVIVAL
+    title = capitalised(sweep.panel_named(rest)) or SURVIVAL
     return sweep_drawing(sweep, figure, title, _fall(runs), "xaxis")
 
 

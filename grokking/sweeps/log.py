@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from grokking.files import names
-from grokking.sweeps.axis import Axis, value_words
+from grokking.sweeps.axis import Axis, capitalised, value_words
 from grokking.sweeps.plan import Plan
 
 
@@ -42,8 +42,7 @@ class RunLog:
 
 def _titled(axes: Iterable[Axis]) -> str:
     """Weight-decay, or Train-fraction x weight-decay."""
-    titled = " x ".join(axis.name.replace(" ", "-") for axis in axes)
-    return titled[0].upper() + titled[1:]
+    return capitalised(" x ".join(axis.name.replace(" ", "-") for axis in axes))
 
 
 def _words(values: Iterable[object]) -> str:

@@ -46,6 +46,18 @@ def marker(style: Style) -> dict[str, Any]:
     }
 
 
+def legend_below(title: str) -> dict[str, Any]:
+    """A legend in rows below the figure."""
+    return {
+        "title": {"text": title, "side": "top"},
+        "orientation": "h",
+        "yref": "container",
+        "y": 0,
+        "yanchor": "bottom",
+        "x": 0,
+    }
+
+
 def sweep_drawing(
     sweep: Sweep, figure: go.Figure, title: str, look_for: str, epochs: str = ""
 ) -> Drawing:
@@ -53,15 +65,7 @@ def sweep_drawing(
 
     That is "xaxis", "yaxis" or none.
     """
-    legend = {
-        "title": {"text": sweep.axes[0].name, "side": "top"},
-        "orientation": "h",
-        "yref": "container",
-        "y": 0,
-        "yanchor": "bottom",
-        "x": 0,
-    }
-    figure.update_layout(legend=legend)
+    figure.update_layout(legend=legend_below(sweep.axes[0].name))
     if not epochs:
         return Drawing(figure, title, look_for)
     figure.update_layout({epochs: {"title": {"text": "epoch"}, "tickformat": ","}})

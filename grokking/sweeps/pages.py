@@ -21,7 +21,7 @@ from grokking.pictures.pages.page import (
     write_page,
 )
 from grokking.sweeps.against_axis import epoch_figure
-from grokking.sweeps.axis import value_words, words
+from grokking.sweeps.axis import capitalised, value_words, words
 from grokking.sweeps.curves import accuracy_figures, drawn_runs, facets, loss_figure
 from grokking.sweeps.figures import (
     SURVIVAL,
@@ -72,7 +72,7 @@ def write_sweep_pages(sweep: Sweep, summary: Summary) -> Path:
         back = Links([(names.INDEX, "Back to the table")])
         write(name, titles[name], [*blocks(sweep, summary), back])
     swept = (
-        f"{sweep.name.capitalize().replace(' ', '-')} sweep" if len(sweep.axes) == 1 else "Sweep"
+        f"{capitalised(sweep.name).replace(' ', '-')} sweep" if len(sweep.axes) == 1 else "Sweep"
     )
     return write(names.INDEX, swept, _index(sweep, summary, titles))
 
@@ -231,5 +231,5 @@ PAGES: dict[str, tuple[str, Callable[[Sweep, Summary], list[Block]]]] = {  # bes
     names.ACCURACY_PLOT: ("Validation accuracy", _accuracy_page),
     names.DISTRIBUTION_PLOT: ("Grok epochs", _distribution_page),
     names.COMBINED_PLOT: ("Everything together", _combined_page),
-    names.PHASE_DIAGRAM: ("Phases", _phase_page),
+    names.PHASE_DIAGRAM: ("Outcomes and epochs", _phase_page),
 }

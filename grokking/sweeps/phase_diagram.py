@@ -23,9 +23,9 @@ from grokking.pictures.style import (
     SKY_BLUE,
     TEMPLATE,
 )
-from grokking.sweeps.axis import named, value_words
-from grokking.sweeps.records import Cell, RunRecord, Sweep
-from grokking.sweeps.survival import median_interval, median_time
+from grokking.sweeps.axis import capitalised, named, value_words
+from grokking.sweeps.records import Cell, RunRecord, Sweep, median_generalising
+from grokking.sweeps.survival import median_interval
 from grokking.sweeps.tables import epoch_text
 from grokking.system.durations import counted
 
@@ -76,7 +76,7 @@ def counts_in_words(runs: Runs) -> str:
 def median_in_words(runs: Runs) -> str:
     """Of the epoch of generalising: the Kaplan-Meier median with its interval, or beyond which it lies."""
     followed = [run.generalising for run in runs]
-    median, interval = median_time(followed), median_interval(followed)
+    median, interval = median_generalising(runs), median_interval(followed)
     if median is None:
         return f"not reached by epoch {max(o.time for o in followed):,}"
     if interval is None:
@@ -135,17 +135,19 @@ def _diagram(sweep: Sweep, rest: Cell, page: str) -> Drawing:
         **_shared(grid),
     )
     figure.add_heatmap(
-        z=grid.each(lambda _, runs: _logarithm(_median(runs)), None),
-        text=grid.each(lambda _, runs: _epochs(_median(runs), grid.is_roomy), ""),
+        z=grid.each(lambda _, runs: _logarithm(median_generalising(runs)), None),
+        text=grid.each(lambda _, runs: _epochs(median_generalising(runs), grid.is_roomy), ""),
         colorscale=f"{SEQUENTIAL}_r",
-        colorbar=_epoch_bar([m for line in grid.lines for _, runs in line if (m := _median(runs))]),
+        colorbar=_epoch_bar(
+            [m for line in grid.lines for _, runs in line if (m := median_generalising(runs))]
+        ),
         visible=False,
         **_shared(grid),
     )
     keys = [_key(PHASES[o]) for o in order if any(o in line for line in outcomes)]
     figure.add_traces(keys)
     _axes(figure, sweep)
-    title = named(sweep.fields[2:], rest).capitalize() or f"Phase diagram: {sweep.name}"
+    title = capitalised(named(sweep.fields[2:], rest)) or f"Phase diagram: {sweep.name}"
     look_for = _look_for(sweep, rest)
     views = [
         Button("Outcome", {"visible": [True, False, *[True] * len(keys)]}, {}, look_for),
@@ -175,10 +177,6 @@ def _shared(grid: _Grid) -> dict[str, Any]:
         "ygap": 1,
         "hoverongaps": False,
     }
-
-
-def _median(runs: Runs) -> int | None:
-    return median_time([run.generalising for run in runs])
 
 
 def _logarithm(epoch: int | None) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from grokking.detection import DIVERGED, LEARNING, MEMORISED
 from grokking.files.history import History
 from grokking.sweeps.axis import AXIS, Axis, named, value_words
-from grokking.sweeps.survival import Observation
+from grokking.sweeps.survival import Observation, median_time
 from grokking.sweeps.verdicts import Followed, Verdict, judge_hypotheses
 
 Cell = tuple[Any, ...]  # a value of each axis
@@ -130,6 +130,11 @@ class RunRecord:
         if before is None or after is None or not before > after > 0:
             return None
         return math.log(before / after) * self.timescale
+
+
+def median_generalising(runs: Sequence[RunRecord]) -> int | None:
+    """Kaplan-Meier median of the epoch at which runs generalised; None if it was not reached."""
+    return median_time([run.generalising for run in runs])
 
 
 @dataclass(frozen=True)

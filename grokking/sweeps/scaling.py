@@ -88,11 +88,10 @@ def _points(cells: Sequence[Place], drawn: Sequence[tuple[int, ...]]) -> list[Po
 
 def delays_left_out(delays: Delays) -> dict[float, str]:
     """Timescale -> why it is not fitted, ascending."""
-    medians = _medians(delays)
     return {
         scale: _reason(scale, runs)
         for scale, runs in sorted(delays.items())
-        if scale not in medians
+        if Place([scale] * len(runs), runs)[tuple(range(len(runs)))] is None
     }
 
 
@@ -103,12 +102,6 @@ def _reason(timescale: float, runs: Sequence[Observation]) -> str:
         return "no run memorised or generalised"
     median = median_time(runs)
     return "median delay not reached" if median is None else f"median delay {median:,} not positive"
-
-
-def _medians(delays: Delays) -> dict[float, int]:
-    """Median delays above zero, which have a logarithm, by ascending timescale that has one."""
-    medians = {scale: median_time(runs) for scale, runs in sorted(delays.items())}
-    return {s: m for s, m in medians.items() if _has_logarithm(s) and m is not None and m > 0}
 
 
 def _has_logarithm(timescale: float) -> bool:
