@@ -548,7 +548,8 @@ def test_a_run_over_by_its_stop_rule_is_forked_earlier(run, tmp_path, capsys, mo
     for name, value in {"THRESHOLD": 0, "MEMORIZED": 0, "LATENESS": 0, "WINDOW": 3}.items():
         monkeypatch.setattr(detection, name, value)
     folder = tmp_path / "stopping"
-    assert train(folder, GROK_STOP_AFTER_GROK="3") == 0
+    late = {"GROK_CHECKPOINT_EVERY": "100"}  # so that the replay itself drops what is decided
+    assert train(folder, GROK_STOP_AFTER_GROK="3", **late) == 0
     assert read_grokking(folder)["final_epoch"] == 6
     assert "by its stop rule" in refused(capsys, folder, "--at", 6, "--output", tmp_path / "b")
     for at in (2, 4):  # before the label `grokked` was confirmed, and after

@@ -15,7 +15,7 @@ from grokking.sweeps.look import NOT_YET_GLYPH, evenly, legend_below
 from grokking.sweeps.records import Cell, RunRecord, Sweep, median_generalising
 from grokking.sweeps.survival import median_interval
 
-MOST_LINES = 8  # that a reader can tell apart
+MOST_LINES = 10  # that a reader can tell apart
 LOOK_FOR = (
     "A line joins the Kaplan-Meier medians of the epoch of generalising, which is the grok epoch of a run that "
     "grokked; a bar is the interval of the median (of three runs from first to last, which covers it in 75 %, "
